@@ -1,0 +1,44 @@
+/* The database of measurements: SQLite. Schema and views: schema.sql. */
+#ifndef FVM_DB_H
+#define FVM_DB_H
+
+#include "machine.h"
+#include "measure.h"
+
+struct db;
+enum db_mode { DB_READ, DB_WRITE };
+/* Open, and in DB_WRITE mode create or migrate. FVM_EFORMAT: not a FluidVM database, or a newer
+ * schema; FVM_EENV: no permission. One writer at a time (others wait up to 5 s). */
+enum fvm_status db_open(const char *path, enum db_mode mode, struct db **db,
+                        struct fvm_error *err);
+void db_close(struct db *db);
+
+/* Each returns the row's id, made when it is new. */
+enum fvm_status db_machine(struct db *db, const struct machine *m, int64_t *id,
+                           struct fvm_error *err);
+enum fvm_status db_build(struct db *db, const char *text, int64_t *id, struct fvm_error *err);
+enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, int64_t *id,
+                         struct fvm_error *err);
+enum fvm_status db_problem(struct db *db, uint64_t hash, const char *text, const char *op,
+                           int64_t *id, struct fvm_error *err);
+enum fvm_status db_node(struct db *db, int64_t model, const char *name, int64_t problem,
+                        struct fvm_error *err);
+/* Store what came of a candidate: one transaction a call for all n, with samples and environment.
+ * A run replaces an earlier one of the same machine, build, protocol, problem and label. */
+enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, int64_t problem,
+                         const struct opcall *c, const struct entrant *e, int n,
+                         const char *environment, bool finished, struct fvm_error *err);
+/* What is known of a label: outcome and ns (interpreter's where measured, else JIT's minimum).
+ * *found is false when nothing valid is stored. */
+struct db_known {
+  enum outcome outcome;
+  int64_t ns;
+  bool finished; /* the race it took part in was run to its end */
+};
+enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, uint64_t problem_hash,
+                          const char *label, struct db_known *k, bool *found,
+                          struct fvm_error *err);
+/* Human-readable summary: machines, builds, models, problems, runs by outcome, size. */
+enum fvm_status db_stat(struct db *db, bool json, struct text *out, struct fvm_error *err);
+
+#endif

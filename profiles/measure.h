@@ -1,0 +1,47 @@
+/* The measurement protocol. All constants in measure.c. Statistics: docs/architecture.md. */
+#ifndef FVM_MEASURE_H
+#define FVM_MEASURE_H
+
+#include "../kernels/op.h"
+#include "counters.h"
+
+enum { MEASURE_PROTOCOL = 1 }; /* goes into every row; changes with anything that moves a number */
+
+enum outcome {
+#define OUTCOME(name, text, meaning) OUTCOME_##name,
+#include "outcomes.def"
+#undef OUTCOME
+  OUTCOME_COUNT
+};
+const char *outcome_name(enum outcome o);
+
+/* One candidate in a race, and what came of it. */
+struct entrant {
+  struct label label;
+  struct program program;
+  enum outcome outcome;
+  char reason[160]; /* of any outcome but ok */
+  VEC(int64_t) sample; /* ns of one run of the program, every round it took part in */
+  int64_t min_ns, median_ns, mad_ns;
+  int64_t interp_ns; /* finalists: minimum under the interpreter; else 0 */
+  int dropped;       /* samples thrown away (context switch, migration, slow sentinel) */
+  struct counter_values counters;
+};
+struct measure_options {
+  int64_t sample_ns; /* least duration of a sample; default 100000 */
+  int max_rounds;
+  double timeout_s;  /* of one candidate */
+  volatile const int *interrupted; /* set by a signal handler: finish the round and return */
+};
+/* Race all entrants of one problem: build inputs from a seed, compute the reference, then in a
+ * forked worker check each candidate (interpreter against the reference within the tolerance of
+ * its dtype, JIT against the interpreter bit for bit) and time the sound ones in interleaved
+ * rounds. A crash or a hang costs one entrant. on_round (may be NULL) is called after each round
+ * with the entrants as they stand, so that the caller can store them. FVM_EINTR after a signal. */
+enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
+                             const struct measure_options *o,
+                             void (*on_round)(void *arg, int round), void *arg,
+                             struct fvm_error *err);
+void entrant_free(struct entrant *e);
+
+#endif

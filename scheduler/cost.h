@@ -1,0 +1,38 @@
+/* What things cost, in nanoseconds. The only way the scheduler learns a number. Sources: the
+ * database (cost_db.c), an analytic model (cost_model.c), a fixed table for tests (cost_table.c),
+ * seeded random costs that make rare choices happen (cost_random.c). */
+#ifndef FVM_COST_H
+#define FVM_COST_H
+
+#include "../kernels/op.h"
+
+enum { COST_UNKNOWN = -1 };
+
+struct cost {
+  /* Of one run of an opcall by a label; COST_UNKNOWN when this source does not know. */
+  int64_t (*node)(struct cost *c, const struct opcall *call, const struct label *l);
+  /* Of converting a tensor between layouts with a number of threads. */
+  int64_t (*convert)(struct cost *c, const struct tensor *t, enum layout from, enum layout to,
+                     int threads);
+  void (*free)(struct cost *c);
+  const char *name;
+  struct cost *fallback; /* asked when this one does not know; owned */
+  int64_t known, asked;  /* statistics of node: how often this source itself knew */
+};
+/* Ask the chain; never COST_UNKNOWN when its last source is the model. */
+int64_t cost_node(struct cost *c, const struct opcall *call, const struct label *l);
+int64_t cost_convert(struct cost *c, const struct tensor *t, enum layout from, enum layout to,
+                     int threads);
+void cost_free(struct cost *c);
+
+/* Roofline with a call overhead; figures of the machine in GFLOP/s a core and GB/s. Knows all. */
+struct cost *cost_model_new(double gflops, double gbytes, double call_ns);
+struct cost *cost_random_new(uint64_t seed);
+/* Text: lines "LABEL-TEXT-PREFIX ns" and "convert FROM TO ns"; first match wins. */
+struct cost *cost_table_new(const char *text, struct fvm_error *err);
+/* Best valid measurement of this machine and build in a database; db stays the caller's. */
+struct db;
+struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id,
+                         struct cost *fallback, struct fvm_error *err);
+
+#endif

@@ -1,0 +1,82 @@
+/* The graph: nodes and tensors in index form, owned by one arena. */
+#ifndef FVM_GRAPH_H
+#define FVM_GRAPH_H
+
+#include "../kernels/op.h"
+
+struct gtensor {
+  const char *name;
+  struct tensor t; /* dtype FVM_NONE until shapes are known */
+  int producer;    /* node, or -1: graph input or constant */
+  bool is_input, is_output;
+};
+
+struct node {
+  const char *name;
+  const struct op *op;
+  VEC(int) in;  /* tensor, or -1 for an absent optional input; anchor's first, body's after */
+  VEC(int) out; /* tensor, or -1 for an output that nobody asked for */
+  int nown;     /* inputs of the node's own operator */
+  const struct attr *attr;
+  int nattr;
+  const struct body *body;
+  bool dead; /* removed; skipped by everything, dropped by graph_compact */
+};
+
+struct graph {
+  struct arena arena; /* names, attributes, constants, bodies */
+  const char *name;
+  uint64_t model_hash; /* of the model file's bytes */
+  int opset;
+  VEC(struct node) node; /* in topological order, always */
+  VEC(struct gtensor) tensor;
+  VEC(int) input, output;
+  /* What must outlive the graph's constants (mapped files), released by graph_free. */
+  struct mapping *mapping;
+};
+
+struct graph *graph_new(void);
+void graph_free(struct graph *g);
+/* Both return the index, or -1 when memory is out. Names are copied. */
+int graph_add_tensor(struct graph *g, const char *name);
+int graph_add_node(struct graph *g, const char *name, const struct op *op);
+bool node_add_in(struct graph *g, int node, int tensor);
+bool node_add_out(struct graph *g, int node, int tensor); /* sets producer */
+
+/* Fill an opcall with views of the graph: in/out arrays come from the arena given. */
+enum fvm_status graph_opcall(const struct graph *g, int node, struct arena *a, struct opcall *c,
+                             struct fvm_error *err);
+/* Number of uses of each tensor by live nodes plus 1 for a graph output; array of tensor.n ints
+ * from the arena, or NULL. */
+int *graph_uses(const struct graph *g, struct arena *a);
+/* Drop dead nodes and restore topological order after a pass inserted nodes at the end.
+ * FVM_EFORMAT when the graph has a cycle (names a node on it). */
+enum fvm_status graph_compact(struct graph *g, struct fvm_error *err);
+/* Invariants: indices in range, producers right, order topological, shapes known after the shape
+ * pass. Run between passes. */
+enum fvm_status graph_check(const struct graph *g, bool shapes_known, struct fvm_error *err);
+
+/* Text form (graph_text.c); parse(dump(g)) == g up to constants' values above 16 elements, which
+ * are printed as a hash and read back as zeros. */
+enum fvm_status graph_dump(const struct graph *g, struct text *out);
+enum fvm_status graph_parse(const char *text, size_t len, struct graph **g, struct fvm_error *err);
+
+/* ONNX import (onnx.c). dims fix symbolic dimensions by name ("*": any other). */
+struct dim_binding {
+  const char *name;
+  int64_t size;
+};
+enum fvm_status onnx_import(const char *path, const struct dim_binding *dim, int ndim,
+                            struct graph **g, struct fvm_error *err);
+/* Read an ONNX TensorProto file (.pb); data comes from the arena. */
+enum fvm_status onnx_read_tensor(const char *path, struct arena *a, struct tensor *t,
+                                 const char **name, struct fvm_error *err);
+
+/* Passes (passes.def, pipeline.c). */
+enum fvm_status pipeline_run(struct graph *g, const char *stop_after, struct fvm_error *err);
+
+/* Run the whole graph by reference operators: inputs and outputs row-major, in graph order. */
+enum fvm_status graph_reference(const struct graph *g, const void *const *in, void *const *out,
+                                struct fvm_error *err);
+
+#endif

@@ -1,0 +1,61 @@
+/* From a graph with fused nodes and a cost source to a plan: labels and layouts, order, memory,
+ * weights; the checker; the writer. */
+#ifndef FVM_PLAN_BUILD_H
+#define FVM_PLAN_BUILD_H
+
+#include "../vm/plan.h"
+#include "cost.h"
+#include "graph.h"
+
+/* One thing to run: a node with its label, or a conversion of a tensor between layouts. */
+struct sched_step {
+  int node; /* -1: a conversion */
+  struct label label;
+  int in_value, out_value; /* conversion: struct sched_value indices */
+  struct program program;  /* verified; nword 0 for a view */
+  int64_t cost_ns;
+  int threads;
+};
+/* A tensor in one layout. */
+struct sched_value {
+  int tensor;
+  enum layout layout;
+  enum plan_space space;
+  int index;       /* of the input or output */
+  int64_t bytes, offset;
+  int first, last; /* steps, inclusive */
+  int base;        /* value whose place it shares (view, in-place), or -1 */
+  int64_t base_offset;
+};
+struct schedule {
+  struct arena arena;
+  const struct graph *graph;
+  struct target target;
+  VEC(struct sched_step) step; /* in order of execution */
+  VEC(struct sched_value) value;
+  int64_t cost_ns, layout_bound_ns, arena_bytes, arena_bound, order_peak, order_bound;
+  int64_t weight_bytes, scratch_bytes;
+  int labels_total, labels_measured, conversions;
+  bool optimal;
+  double plan_seconds;
+};
+
+struct plan_options {
+  struct target target;
+  int64_t max_ticks;
+  const char *build, *machine; /* texts for the plan's header */
+};
+/* Choose labels and layouts, insert conversions, order, place. */
+enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
+                               const struct plan_options *o, struct schedule **s,
+                               struct fvm_error *err);
+void schedule_free(struct schedule *s);
+/* Write the plan file through a temporary file and rename; the same schedule gives the same bytes. */
+enum fvm_status plan_write(const struct schedule *s, const struct plan_options *o,
+                           const char *path, struct fvm_error *err);
+/* The independent checker: from the plan file alone (and the model when g is given) recompute
+ * bounds, legality of every program, dependencies (every read was written before, in the right
+ * layout), liveness and overlap, cost sums, weights. One finding is one error. */
+enum fvm_status check_plan(const struct fvm_plan *p, const struct graph *g, struct fvm_error *err);
+
+#endif

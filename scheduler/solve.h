@@ -1,0 +1,41 @@
+/* Cost function networks: choose a label for each variable so that the sum of unary and pairwise
+ * costs is least. Integers; SOLVE_INF forbids. Knows nothing of tensors. */
+#ifndef FVM_SOLVE_H
+#define FVM_SOLVE_H
+
+#include "../vm/base.h"
+
+#define SOLVE_INF ((int64_t)1 << 60)
+
+struct solve_var {
+  int n;         /* domain size */
+  int64_t *cost; /* n unary costs */
+};
+struct solve_edge {
+  int u, v;      /* variables, u != v; parallel edges are added up */
+  int64_t *cost; /* n[u] * n[v], row-major by u */
+};
+struct solve_net {
+  VEC(struct solve_var) var;
+  VEC(struct solve_edge) edge;
+  struct arena arena; /* the cost arrays */
+};
+/* Both return the index and zeroed costs to fill in, or -1 when memory is out. */
+int solve_add_var(struct solve_net *net, int n);
+int solve_add_edge(struct solve_net *net, int u, int v);
+void solve_net_free(struct solve_net *net);
+
+struct solve_result {
+  int *label; /* one a variable, from the arena given */
+  int64_t cost, bound;
+  bool optimal;
+  int64_t ticks; /* effort: table entries and search nodes touched */
+};
+/* Exact: R0/R1/R2 reductions, then bucket elimination where the tables fit, else branch and bound
+ * until max_ticks (deterministic), then the best found with a bound. FVM_EFAIL: infeasible. */
+enum fvm_status solve_layout(const struct solve_net *net, int64_t max_ticks, struct arena *a,
+                             struct solve_result *r, struct fvm_error *err);
+/* Sum of the costs of an assignment, SOLVE_INF when forbidden: for callers and the checker. */
+int64_t solve_cost(const struct solve_net *net, const int *label);
+
+#endif

@@ -1,0 +1,247 @@
+/* Layer 0. Declarations and contracts: base.h. */
+#include "base.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* fluidvm.h must stand alone for users, so it lists codes and types again; here both lists are
+ * held against their tables. */
+static const struct status_row {
+  enum fvm_status code;
+  int exit_status;
+  const char *text;
+} status_rows[] = {
+#define FVM_STATUS(name, exit_status, text) {FVM_##name, exit_status, text},
+#include "errors.def"
+#undef FVM_STATUS
+};
+static const struct dtype_row {
+  enum fvm_dtype dtype;
+  size_t bytes;
+  const char *name;
+} dtype_rows[] = {
+#define DTYPE(name, bytes, onnx, text, npy, c) {FVM_##name, bytes, text},
+#include "dtypes.def"
+#undef DTYPE
+};
+_Static_assert(COUNT(status_rows) == FVM_EINTR + 1, "errors.def and fluidvm.h differ");
+_Static_assert(COUNT(dtype_rows) == FVM_DTYPES - 1, "dtypes.def and fluidvm.h differ");
+
+/* ---- errors ---- */
+
+enum fvm_status fvm_fail(struct fvm_error *err, enum fvm_status code, const char *fmt, ...) {
+  if (err) {
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(err->text, sizeof err->text, fmt, ap);
+    va_end(ap);
+    err->code = code;
+  }
+  return code;
+}
+
+enum fvm_status fvm_prefix(struct fvm_error *err, const char *fmt, ...) {
+  char old[sizeof err->text];
+  if (!err) return FVM_EFAIL;
+  memcpy(old, err->text, sizeof old);
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(err->text, sizeof err->text, fmt, ap);
+  va_end(ap);
+  if (n >= 0 && (size_t)n < sizeof err->text)
+    snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", old);
+  return err->code;
+}
+
+enum fvm_status fvm_nomem(struct fvm_error *err) {
+  return fvm_fail(err, FVM_ENOMEM, "out of memory; free some, or use a smaller model");
+}
+
+int fvm_exit_status(enum fvm_status code) {
+  for (size_t i = 0; i < COUNT(status_rows); i++)
+    if (status_rows[i].code == code) return status_rows[i].exit_status;
+  return 1;
+}
+
+void fvm_check_failed(const char *file, int line, const char *expr) {
+  fprintf(stderr, "fluidvm: internal error: %s:%d: %s\n", file, line, expr);
+  abort();
+}
+
+/* ---- memory ---- */
+
+static size_t in_use;
+static long fail_at;
+
+void fvm_fail_alloc(long n) { __atomic_store_n(&fail_at, n, __ATOMIC_RELAXED); }
+size_t fvm_bytes_in_use(void) { return __atomic_load_n(&in_use, __ATOMIC_RELAXED); }
+
+static bool refuse(void) {
+  if (__atomic_load_n(&fail_at, __ATOMIC_RELAXED) == 0) return false;
+  return __atomic_sub_fetch(&fail_at, 1, __ATOMIC_RELAXED) == 0;
+}
+
+static void account(size_t add, size_t sub) {
+  __atomic_fetch_add(&in_use, add - sub, __ATOMIC_RELAXED);
+}
+
+void *fvm_alloc(size_t n, size_t size) { return fvm_realloc(NULL, 0, n, size); }
+
+void *fvm_realloc(void *p, size_t old_n, size_t n, size_t size) {
+  size_t bytes;
+  if (__builtin_mul_overflow(n, size, &bytes) || refuse()) return NULL;
+  void *q = realloc(p, bytes ? bytes : 1);
+  if (!q) return NULL;
+  if (n > old_n) memset((char *)q + old_n * size, 0, (n - old_n) * size);
+  account(bytes, old_n * size);
+  return q;
+}
+
+void fvm_free(void *p, size_t n, size_t size) {
+  if (!p) return;
+  account(0, n * size);
+  free(p);
+}
+
+struct arena_chunk {
+  struct arena_chunk *prev;
+  size_t used, bytes; /* of data, which follows the header */
+};
+/* Keeps the data behind the header 16-byte aligned. */
+#define CHUNK_HEAD ROUND_UP(sizeof(struct arena_chunk), 16)
+enum { CHUNK_BYTES = 64 << 10 };
+
+void *arena_alloc(struct arena *a, size_t n, size_t size) {
+  size_t bytes;
+  if (__builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX / 2) return NULL;
+  bytes = ROUND_UP(MAX(bytes, 1), (size_t)16);
+  if (!a->last || a->last->bytes - a->last->used < bytes) {
+    size_t want = MAX(bytes, (size_t)CHUNK_BYTES);
+    struct arena_chunk *c = fvm_alloc(1, CHUNK_HEAD + want);
+    if (!c) return NULL;
+    c->prev = a->last;
+    c->bytes = want;
+    a->last = c;
+  }
+  void *p = (char *)a->last + CHUNK_HEAD + a->last->used;
+  a->last->used += bytes;
+  return p;
+}
+
+char *arena_strdup(struct arena *a, const char *s) {
+  size_t n = strlen(s) + 1;
+  char *p = arena_alloc(a, n, 1);
+  if (p) memcpy(p, s, n);
+  return p;
+}
+
+char *arena_printf(struct arena *a, const char *fmt, ...) {
+  va_list ap, again;
+  va_start(ap, fmt);
+  va_copy(again, ap);
+  int n = vsnprintf(NULL, 0, fmt, ap);
+  va_end(ap);
+  char *p = n < 0 ? NULL : arena_alloc(a, (size_t)n + 1, 1);
+  if (p) vsnprintf(p, (size_t)n + 1, fmt, again);
+  va_end(again);
+  return p;
+}
+
+void arena_free(struct arena *a) {
+  while (a->last) {
+    struct arena_chunk *c = a->last;
+    a->last = c->prev;
+    fvm_free(c, 1, CHUNK_HEAD + c->bytes);
+  }
+}
+
+bool vec_grow(void **v, size_t *cap, size_t need, size_t size) {
+  if (need <= *cap) return true;
+  size_t want = MAX(MAX(need, *cap * 2), (size_t)8);
+  void *q = fvm_realloc(*v, *cap, want, size);
+  if (!q) return false;
+  *v = q;
+  *cap = want;
+  return true;
+}
+
+void text_printf(struct text *t, const char *fmt, ...) {
+  va_list ap, again;
+  va_start(ap, fmt);
+  va_copy(again, ap);
+  int n = vsnprintf(NULL, 0, fmt, ap);
+  va_end(ap);
+  if (n < 0 || !vec_grow((void **)&t->v, &t->cap, t->n + (size_t)n + 1, 1))
+    t->failed = true;
+  else
+    t->n += (size_t)vsnprintf(t->v + t->n, (size_t)n + 1, fmt, again);
+  va_end(again);
+}
+
+void text_free(struct text *t) {
+  fvm_free(t->v, t->cap, 1);
+  *t = (struct text){0};
+}
+
+/* ---- hash, integers ---- */
+
+uint64_t fvm_hash(const void *p, size_t n, uint64_t seed) { return XXH64(p, n, seed); }
+
+bool fvm_mul(int64_t a, int64_t b, int64_t *r) { return !__builtin_mul_overflow(a, b, r); }
+bool fvm_add(int64_t a, int64_t b, int64_t *r) { return !__builtin_add_overflow(a, b, r); }
+
+/* ---- element types ---- */
+
+size_t fvm_dtype_bytes(enum fvm_dtype d) {
+  return d > FVM_NONE && d < FVM_DTYPES ? dtype_rows[d - 1].bytes : 0;
+}
+
+const char *fvm_dtype_name(enum fvm_dtype d) {
+  return d > FVM_NONE && d < FVM_DTYPES ? dtype_rows[d - 1].name : "none";
+}
+
+enum fvm_dtype fvm_dtype_parse(const char *s, size_t len) {
+  for (size_t i = 0; i < COUNT(dtype_rows); i++)
+    if (strlen(dtype_rows[i].name) == len && !memcmp(dtype_rows[i].name, s, len))
+      return dtype_rows[i].dtype;
+  return FVM_NONE;
+}
+
+float fvm_f16_to_f32(uint16_t h) {
+  uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = (h >> 10) & 31, man = h & 0x3ff, bits;
+  if (exp == 31) {
+    bits = sign | 0x7f800000 | man << 13;
+  } else if (exp) {
+    bits = sign | (exp + 112) << 23 | man << 13;
+  } else { /* subnormal: man * 2^-24 is exact in float */
+    float f = (float)man * 0x1p-24f;
+    memcpy(&bits, &f, 4);
+    bits |= sign;
+  }
+  float f;
+  memcpy(&f, &bits, 4);
+  return f;
+}
+
+uint16_t fvm_f32_to_f16(float f) {
+  uint32_t bits;
+  memcpy(&bits, &f, 4);
+  uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
+  uint32_t abs = bits & 0x7fffffff;
+  if (abs > 0x7f800000) return sign | 0x7e00;
+  if (abs >= 0x477ff000) return sign | 0x7c00; /* rounds to 2^16 or more */
+  if (abs < 0x38800000) { /* subnormal half: let the float adder round at 2^-24 */
+    float g;
+    memcpy(&g, &abs, 4);
+    g += 0.5f;
+    memcpy(&bits, &g, 4);
+    return (uint16_t)(sign | (bits - 0x3f000000));
+  }
+  uint32_t odd = abs >> 13 & 1;
+  return (uint16_t)(sign | ((abs - 0x38000000 + 0xfff + odd) >> 13));
+}

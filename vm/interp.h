@@ -1,0 +1,33 @@
+/* The interpreter, and the virtual counters. Programs must have passed verify_program. */
+#ifndef FVM_INTERP_H
+#define FVM_INTERP_H
+
+#include "../kernels/ukr.h"
+#include "code.h"
+#include "threads.h"
+
+/* Bytes that one thread's copy of a scratch buffer takes: threads' copies lie side by side, so a
+ * BUF_SCRATCH buffer needs team size * this. */
+static inline int64_t scratch_stride(int64_t bytes) { return ROUND_UP(bytes, FVM_ALIGN); }
+
+/* One run of a program by a team, filled in by the caller and shared by its threads. */
+struct run {
+  const struct program *program;
+  ukr_fn *const *ukr; /* ukr_table(isa) */
+  void *const *buf;   /* base address of each buffer */
+};
+/* team_fn: arg is a struct run. Returns 0 or UKR_RANGE. */
+int interp_run(void *arg, struct team *team, int tid);
+
+/* ---- virtual counters: the same walk on one thread, counting instead of calling ---------------- */
+enum { VCOUNT_LEVELS = 3 };
+struct vcount {
+  int64_t flops, calls;
+  int64_t read[CODE_MAXBUF], written[CODE_MAXBUF]; /* bytes the micro-kernels ask for */
+  /* Bytes that miss an LRU cache of level_bytes[i] in lines of 64 bytes, from reuse distances. */
+  int64_t level_bytes[VCOUNT_LEVELS], miss[VCOUNT_LEVELS];
+};
+/* level_bytes is set by the caller (0: level not simulated). */
+enum fvm_status interp_count(const struct program *p, struct vcount *c, struct fvm_error *err);
+
+#endif

@@ -1,0 +1,126 @@
+/* The plan file: format, and the loaded form that reader, executor and checker share.
+ *
+ *   offset 0   "FVMPLAN\n"  u32 version  u32 nsections  u64 file_bytes  u64 checksum of the table
+ *   table      nsections * { u32 kind, u32 zero, u64 offset, u64 bytes, u64 checksum }
+ *   sections   each 64-byte aligned, weights page-aligned (4096); gaps are zeros
+ *
+ * All integers little-endian. Checksums are XXH64 (seed: kind). The reader verifies all of them but
+ * that of the weights, which are mapped and touched on use; `fluidvm check` verifies these too.
+ *
+ *   META     struct plan_meta
+ *   STRINGS  NUL-terminated texts; a string reference is a byte offset into this section
+ *   IO       struct plan_io, inputs first, then outputs
+ *   PROGRAMS struct plan_program, then nothing: words and buffers stand in CODE and BUFFERS
+ *   CODE     u64 words of all programs
+ *   BUFFERS  struct plan_buffer of all programs
+ *   STEPS    struct plan_step in order of execution
+ *   BINDS    struct plan_bind: for each step, one per buffer of its program
+ *   TENSORS  struct plan_tensor: where each tensor of the graph lives, for check and dump
+ *   CONSTS   struct plan_const: what the weights are, for check and dump
+ *   REPORT   text, free form (what the planner has to say)
+ *   WEIGHTS  bytes of the constants in their planned layouts
+ */
+#ifndef FVM_PLAN_H
+#define FVM_PLAN_H
+
+#include "code.h"
+
+#define PLAN_MAGIC "FVMPLAN\n"
+enum { PLAN_VERSION = 1, PLAN_PAGE = 4096 };
+
+enum plan_section {
+  PLAN_META,
+  PLAN_STRINGS,
+  PLAN_IO,
+  PLAN_PROGRAMS,
+  PLAN_CODE,
+  PLAN_BUFFERS,
+  PLAN_STEPS,
+  PLAN_BINDS,
+  PLAN_TENSORS,
+  PLAN_CONSTS,
+  PLAN_REPORT,
+  PLAN_WEIGHTS,
+  PLAN_SECTIONS
+};
+
+struct plan_header {
+  char magic[8];
+  uint32_t version, nsections;
+  uint64_t file_bytes, checksum;
+};
+struct plan_entry {
+  uint32_t kind, zero;
+  uint64_t offset, bytes, checksum;
+};
+struct plan_meta {
+  uint32_t model, build, machine; /* strings: model name, tool build, machine fingerprint */
+  uint32_t threads;               /* most threads that any step uses */
+  uint64_t model_hash;
+  uint64_t arena_bytes;   /* activations; scratch comes on top (struct plan_step) */
+  int64_t predicted_ns;   /* sum of step costs */
+  int64_t layout_cost_ns, layout_bound_ns;
+  uint64_t order_peak_bytes, order_bound_bytes, arena_bound_bytes;
+};
+struct plan_io {
+  uint32_t name; /* string */
+  uint32_t dtype, rank, zero;
+  int64_t dim[FVM_MAXRANK];
+};
+struct plan_program {
+  uint32_t first_word, nword, first_buf, nbuf, nreg, zero;
+};
+struct plan_buffer {
+  uint32_t kind, zero;
+  int64_t bytes;
+};
+struct plan_step {
+  uint32_t program, threads, first_bind, name; /* name: node, or "convert TENSOR" */
+  uint32_t label, zero;                        /* label: string */
+  int64_t cost_ns;                             /* predicted */
+};
+/* Where a buffer of a step's program lives. */
+enum plan_space { SPACE_ARENA, SPACE_WEIGHTS, SPACE_INPUT, SPACE_OUTPUT, SPACE_SCRATCH, SPACE_NONE };
+struct plan_bind {
+  uint32_t space, index; /* index: of the input or output */
+  uint64_t offset;       /* bytes from the start of the space; scratch: from the scratch area */
+};
+/* tensor: name, life and place. first/last: steps between which it holds data (inclusive).
+ * A copy in another layout is a row of its own, with the same name. */
+struct plan_tensor {
+  uint32_t name, dtype, layout, space, index, rank;
+  int64_t dim[FVM_MAXRANK];
+  uint64_t offset, bytes;
+  uint32_t first, last;
+};
+struct plan_const {
+  uint32_t name, dtype, layout, rank;
+  int64_t dim[FVM_MAXRANK];
+  uint64_t offset, bytes;
+};
+
+/* A loaded plan: pointers into the mapped file. */
+struct fvm_plan {
+  const unsigned char *base;
+  size_t bytes;
+  struct plan_entry section[PLAN_SECTIONS];
+  const struct plan_meta *meta;
+  const char *strings;
+  const struct plan_io *io;
+  const struct plan_step *step;
+  const struct plan_bind *bind;
+  const struct plan_tensor *tensor;
+  const struct plan_const *konst;
+  const unsigned char *weights;
+  uint32_t nin, nout, nstep, nprogram, ntensor, nconst;
+  struct program *program;  /* decoded, nprogram of them */
+  struct buffer *buffer;    /* of all programs */
+  struct fvm_io *public_io; /* nin + nout */
+  int64_t scratch_bytes;    /* most scratch of a step, all its threads together, at plan threads */
+};
+
+const char *plan_string(const struct fvm_plan *p, uint32_t ref);
+/* Verify the checksum of the weights section: reads all of it. */
+enum fvm_status plan_check_weights(const struct fvm_plan *p, struct fvm_error *err);
+
+#endif
