@@ -42,9 +42,9 @@ static const struct command_row {
 
 /* ---- names ---- */
 
-enum option option_find(const char *name, size_t len) {
+enum opt option_find(const char *name, size_t len) {
   for (int i = 0; i < OPT_COUNT; i++)
-    if (strlen(rows[i].name) == len && !memcmp(rows[i].name, name, len)) return (enum option)i;
+    if (strlen(rows[i].name) == len && !memcmp(rows[i].name, name, len)) return (enum opt)i;
   return OPT_COUNT;
 }
 
@@ -164,7 +164,7 @@ static enum fvm_status bad_value(const struct option_row *r, const char *text,
 
 /* ---- parsing ---- */
 
-static enum fvm_status add_item(struct cli *cli, enum option o, const char *text, bool config,
+static enum fvm_status add_item(struct cli *cli, enum opt o, const char *text, bool config,
                                 struct fvm_error *err) {
   if (!value_valid(&rows[o], text)) return bad_value(&rows[o], text, err);
   if (!vec_grow((void **)&cli->item, &cli->item_cap, cli->nitem + 1, sizeof *cli->item))
@@ -173,7 +173,7 @@ static enum fvm_status add_item(struct cli *cli, enum option o, const char *text
   return FVM_OK;
 }
 
-enum fvm_status cli_add_config(struct cli *cli, enum option o, const char *text,
+enum fvm_status cli_add_config(struct cli *cli, enum opt o, const char *text,
                                struct fvm_error *err) {
   if (!(rows[o].commands >> cli->command & 1)) return FVM_OK; /* another command's default */
   return add_item(cli, o, text, true, err);
@@ -196,9 +196,9 @@ static void getopt_tables(enum command c, struct option *longs, char *shorts) {
   *shorts = 0;
 }
 
-static enum option by_letter(int letter) {
+static enum opt by_letter(int letter) {
   for (int i = 0; i < OPT_COUNT; i++)
-    if (rows[i].letter == letter) return (enum option)i;
+    if (rows[i].letter == letter) return (enum opt)i;
   return OPT_COUNT;
 }
 
@@ -224,7 +224,7 @@ static enum fvm_status parse_options(int argc, char **argv, struct cli *cli,
     if (c == -1) break;
     if (c == ':') return fvm_fail(err, FVM_EUSAGE, "option %s needs a value", argv[optind - 1]);
     if (c == '?') return unknown_option(cli, argv[MAX(at, optind - 1)], err);
-    enum option o = c >= 256 ? (enum option)(c - 256) : by_letter(c);
+    enum opt o = c >= 256 ? (enum opt)(c - 256) : by_letter(c);
     enum fvm_status st = add_item(cli, o, optarg ? optarg : "", false, err);
     if (st != FVM_OK) return st;
   }
@@ -284,7 +284,7 @@ void cli_free(struct cli *cli) {
 
 /* ---- values ---- */
 
-const char *cli_text(const struct cli *cli, enum option o) {
+const char *cli_text(const struct cli *cli, enum opt o) {
   const char *found = NULL;
   bool given = false;
   for (size_t i = 0; i < cli->nitem; i++) {
@@ -295,12 +295,12 @@ const char *cli_text(const struct cli *cli, enum option o) {
   return found;
 }
 
-bool cli_flag(const struct cli *cli, enum option o) {
+bool cli_flag(const struct cli *cli, enum opt o) {
   const char *s = cli_text(cli, o);
   return s && strcmp(s, "false");
 }
 
-int64_t cli_int(const struct cli *cli, enum option o, int64_t otherwise) {
+int64_t cli_int(const struct cli *cli, enum opt o, int64_t otherwise) {
   double v;
   const char *s = cli_text(cli, o);
   if (!s) return otherwise;
@@ -308,13 +308,13 @@ int64_t cli_int(const struct cli *cli, enum option o, int64_t otherwise) {
   return (rows[o].kind == SIZE ? parse_size(s, &v) : parse_int(s, &v)) ? (int64_t)v : otherwise;
 }
 
-double cli_real(const struct cli *cli, enum option o, double otherwise) {
+double cli_real(const struct cli *cli, enum opt o, double otherwise) {
   double v;
   const char *s = cli_text(cli, o);
   return s && parse_real(s, &v) ? v : otherwise;
 }
 
-int cli_ints(const struct cli *cli, enum option o, int *v, int cap) {
+int cli_ints(const struct cli *cli, enum opt o, int *v, int cap) {
   const char *s = cli_text(cli, o);
   int n = 0;
   while (s && n < cap) {
@@ -325,7 +325,7 @@ int cli_ints(const struct cli *cli, enum option o, int *v, int cap) {
   return n;
 }
 
-const char *cli_multi(const struct cli *cli, enum option o, int i) {
+const char *cli_multi(const struct cli *cli, enum opt o, int i) {
   for (size_t k = 0; k < cli->nitem; k++)
     if (cli->item[k].option == o && i-- == 0) return cli->item[k].text;
   return NULL;

@@ -14,7 +14,7 @@ enum command {
 #undef COMMAND
   CMD_COUNT
 };
-enum option {
+enum opt {
 #define OPTION(id, name, letter, kind, arg, lo, hi, commands, help) OPT_##id,
 #include "options.def"
 #undef OPTION
@@ -26,7 +26,7 @@ struct cli {
   enum command command;
   struct arena arena;
   struct cli_item {
-    enum option option;
+    enum opt option;
     const char *text;
     bool from_config; /* the command line wins */
   } * item;
@@ -38,14 +38,14 @@ enum fvm_status cli_parse(int argc, char **argv, struct cli *cli, struct fvm_err
 void cli_free(struct cli *cli);
 
 /* The last value given, NULL when none. Numbers were range-checked by cli_parse. */
-const char *cli_text(const struct cli *cli, enum option o);
-bool cli_flag(const struct cli *cli, enum option o);
-int64_t cli_int(const struct cli *cli, enum option o, int64_t otherwise); /* INT, SIZE */
-double cli_real(const struct cli *cli, enum option o, double otherwise);
+const char *cli_text(const struct cli *cli, enum opt o);
+bool cli_flag(const struct cli *cli, enum opt o);
+int64_t cli_int(const struct cli *cli, enum opt o, int64_t otherwise); /* INT, SIZE */
+double cli_real(const struct cli *cli, enum opt o, double otherwise);
 /* Comma-separated integers into v[cap]; returns how many (0: not given). */
-int cli_ints(const struct cli *cli, enum option o, int *v, int cap);
+int cli_ints(const struct cli *cli, enum opt o, int *v, int cap);
 /* i-th value of a repeated option, NULL past the last. */
-const char *cli_multi(const struct cli *cli, enum option o, int i);
+const char *cli_multi(const struct cli *cli, enum opt o, int i);
 /* --dim values as bindings, from the cli's arena. */
 enum fvm_status cli_dims(struct cli *cli, struct dim_binding **dim, int *n, struct fvm_error *err);
 
@@ -53,10 +53,10 @@ enum fvm_status cli_dims(struct cli *cli, struct dim_binding **dim, int *n, stru
 enum fvm_status config_read(struct cli *cli, const char *path, bool must_exist,
                             struct fvm_error *err);
 /* One default; ignored when the command does not know the option. text must outlive the cli. */
-enum fvm_status cli_add_config(struct cli *cli, enum option o, const char *text,
+enum fvm_status cli_add_config(struct cli *cli, enum opt o, const char *text,
                                struct fvm_error *err);
 /* Option by long name, OPT_COUNT when unknown; and the nearest name to a wrong one. */
-enum option option_find(const char *name, size_t len);
+enum opt option_find(const char *name, size_t len);
 const char *option_nearest(const char *name, enum command c);
 
 /* Set by SIGINT and SIGTERM once cli_catch_interrupt was called. */

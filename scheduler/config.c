@@ -11,8 +11,8 @@
 struct reader {
   struct cli *cli;
   const char *path;
-  enum option option; /* OPT_COUNT: a key is expected */
-  int depth;          /* 1 in the mapping, 2 in a sequence of values */
+  enum opt option; /* OPT_COUNT: a key is expected */
+  int depth;       /* 1 in the mapping, 2 in a sequence of values */
 };
 
 static enum fvm_status at(const struct reader *r, const yaml_mark_t *m, const char *what,
