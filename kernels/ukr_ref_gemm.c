@@ -1,0 +1,20 @@
+/* Reference of the gemm rows: one loop for all register tiles. */
+#include "ukr_impl.h"
+
+static int gemm(void *const *p, const int64_t *v, int64_t nr) {
+  const float *a = p[0], *b = p[1], *d = p[2];
+  float *c = p[3];
+  int64_t m = v[0], n = v[1], k = v[2], sa = v[3], ka = v[4], sd = v[5], sc = v[6], mode = v[7];
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++) {
+      float sum = mode ? d[i * sd + j] : 0;
+      for (int64_t l = 0; l < k; l++) sum += a[i * sa + l * ka] * b[l * nr + j];
+      c[i * sc + j] = sum;
+    }
+  return 0;
+}
+
+#define GEMM(MR, NR)                                                                               \
+  FN(gemm_##MR##x##NR) { return gemm(p, v, NR); }
+#include "ukr_gemm.def"
+#undef GEMM

@@ -1,0 +1,61 @@
+/* Reference of the row kernels; sums in double. An empty row reduces to the neutral element. */
+#include "ukr_impl.h"
+
+#include <math.h>
+
+#define REDUCE(name, start, expr)                                                                  \
+  FN(name) {                                                                                       \
+    int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];                                              \
+    for (int64_t i = 0; i < m; i++) {                                                              \
+      const float *x = (const float *)p[0] + i * sx;                                               \
+      double r = (start);                                                                          \
+      for (int64_t j = 0; j < n; j++) {                                                            \
+        double a = (double)x[j];                                                                   \
+        r = (expr);                                                                                \
+      }                                                                                            \
+      ((float *)p[1])[i * sy] = (float)r;                                                          \
+    }                                                                                              \
+    return 0;                                                                                      \
+  }
+REDUCE(rowsum_f32, 0, r + a)
+REDUCE(rowsumsq_f32, 0, r + a * a)
+REDUCE(rowmax_f32, -INFINITY, isunordered(r, a) ? r + a : fmax(r, a))
+REDUCE(rowmin_f32, INFINITY, isunordered(r, a) ? r + a : fmin(r, a))
+REDUCE(rowprod_f32, 1, r *a)
+
+/* With guard, 0 stands for the maximum of a row of -inf: its exponentials and their sum are 0. */
+static void softmax_row(const float *x, float *y, int64_t n, float scale, bool guard) {
+  float max = -INFINITY;
+  double sum = 0;
+  for (int64_t j = 0; j < n; j++) max = fmaxf(max, x[j] * scale);
+  if (guard && max == -INFINITY) max = 0;
+  for (int64_t j = 0; j < n; j++) sum += exp((double)(x[j] * scale - max));
+  double inv = guard && sum == 0 ? 0 : 1 / sum;
+  for (int64_t j = 0; j < n; j++) y[j] = (float)(exp((double)(x[j] * scale - max)) * inv);
+}
+
+FN(softmax_f32) {
+  int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];
+  for (int64_t i = 0; i < m; i++)
+    softmax_row((const float *)p[0] + i * sx, (float *)p[1] + i * sy, n, ukr_float(v[4]), v[5]);
+  return 0;
+}
+
+static void layernorm_row(const float *x, const float *g, const float *b, float *y, int64_t n,
+                          float eps) {
+  double mean = 0, var = 0;
+  for (int64_t j = 0; j < n; j++) mean += (double)x[j];
+  mean /= (double)n;
+  for (int64_t j = 0; j < n; j++) var += ((double)x[j] - mean) * ((double)x[j] - mean);
+  double inv = 1 / sqrt(var / (double)n + (double)eps);
+  for (int64_t j = 0; j < n; j++)
+    y[j] = (float)(((double)x[j] - mean) * inv * (double)g[j] + (double)b[j]);
+}
+
+FN(layernorm_f32) {
+  const float *g = p[1], *b = p[2];
+  int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];
+  for (int64_t i = 0; i < m; i++)
+    layernorm_row((const float *)p[0] + i * sx, g, b, (float *)p[3] + i * sy, n, ukr_float(v[4]));
+  return 0;
+}
