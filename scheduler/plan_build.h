@@ -33,7 +33,8 @@ struct schedule {
   struct target target;
   VEC(struct sched_step) step; /* in order of execution */
   VEC(struct sched_value) value;
-  int64_t cost_ns, layout_bound_ns, arena_bytes, arena_bound, order_peak, order_bound;
+  int64_t cost_ns, layout_cost_ns, layout_bound_ns;
+  int64_t arena_bytes, arena_bound, order_peak, order_bound;
   int64_t weight_bytes, scratch_bytes;
   int labels_total, labels_measured, conversions;
   bool optimal;
