@@ -19,11 +19,13 @@ const char *outcome_name(enum outcome o);
 struct entrant {
   struct label label;
   struct program program;
-  enum outcome outcome;
+  const char *text;     /* the label's text, the caller's */
+  enum outcome outcome; /* OUTCOME_COUNT: nothing known yet */
   char reason[160]; /* of any outcome but ok */
   VEC(int64_t) sample; /* ns of one run of the program, every round it took part in */
   int64_t min_ns, median_ns, mad_ns;
-  int64_t interp_ns; /* finalists: minimum under the interpreter; else 0 */
+  VEC(int64_t) interp; /* finalists: ns of one run under the interpreter, every sample */
+  int64_t interp_ns;   /* their minimum; else 0 */
   int dropped;       /* samples thrown away (context switch, migration, slow sentinel) */
   struct counter_values counters;
 };
