@@ -21,18 +21,25 @@ enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, int64_t
                          struct fvm_error *err);
 enum fvm_status db_problem(struct db *db, uint64_t hash, const char *text, const char *op,
                            int64_t *id, struct fvm_error *err);
-enum fvm_status db_node(struct db *db, int64_t model, const char *name, int64_t problem,
-                        struct fvm_error *err);
-/* Store what came of a candidate: one transaction a call for all n, with samples and environment.
- * A run replaces an earlier one of the same machine, build, protocol, problem and label. */
+/* Replace the nodes of a model, in order of execution, in one transaction. */
+struct db_node {
+  const char *name;
+  int64_t problem;
+};
+enum fvm_status db_nodes(struct db *db, int64_t model, const struct db_node *node, int n,
+                         struct fvm_error *err);
+/* Store what came of candidates (entrant.text is the label): one transaction a call for all n, with
+ * samples and environment (JSON, may be NULL). A run replaces an earlier one of the same machine,
+ * build, protocol, problem and label. Entrants with outcome OUTCOME_COUNT (nothing known yet) are
+ * skipped. */
 enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, int64_t problem,
-                         const struct opcall *c, const struct entrant *e, int n,
-                         const char *environment, bool finished, struct fvm_error *err);
+                         const struct entrant *e, int n, const char *environment, bool finished,
+                         struct fvm_error *err);
 /* What is known of a label: outcome and ns (interpreter's where measured, else JIT's minimum).
- * *found is false when nothing valid is stored. */
+ * *found is false when nothing is stored for this machine, build and protocol. */
 struct db_known {
   enum outcome outcome;
-  int64_t ns;
+  int64_t ns; /* 0: none, because of the outcome */
   bool finished; /* the race it took part in was run to its end */
 };
 enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, uint64_t problem_hash,

@@ -1,0 +1,238 @@
+/* Rows of the database: machines, builds, models, problems; storing and looking up runs. */
+#include "db_impl.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "stats.h"
+
+static const char *const sql_text[] = {
+#define STATEMENT(name, sql) sql,
+#include "statements.def"
+#undef STATEMENT
+};
+
+/* ---- statements ---- */
+
+/* A va_list that is an array decays when passed, so it travels by a struct's address. */
+struct args {
+  va_list ap;
+};
+
+static int bind(sqlite3_stmt *s, int i, char type, struct args *a) {
+  if (type == 's') return sqlite3_bind_text(s, i, va_arg(a->ap, const char *), -1, SQLITE_STATIC);
+  int64_t v = va_arg(a->ap, int64_t);
+  return type == 'i' ? sqlite3_bind_int64(s, i, v) : sqlite3_bind_null(s, i);
+}
+
+enum fvm_status db_query(struct db *db, enum db_statement id, struct query *q,
+                         struct fvm_error *err, const char *types, ...) {
+  int code = SQLITE_OK;
+  *q = (struct query){0};
+  if (!db->stmt[id])
+    code = sqlite3_prepare_v3(db->sql, sql_text[id], -1, SQLITE_PREPARE_PERSISTENT, &db->stmt[id],
+                              NULL);
+  if (code != SQLITE_OK) return db_error(db, code, err);
+  q->stmt = db->stmt[id];
+  sqlite3_clear_bindings(q->stmt);
+  struct args a;
+  va_start(a.ap, types);
+  for (int i = 1; types[i - 1] && code == SQLITE_OK; i++) code = bind(q->stmt, i, types[i - 1], &a);
+  va_end(a.ap);
+  if (code == SQLITE_OK) return db_next(db, q, err);
+  db_end(q);
+  return db_error(db, code, err);
+}
+
+enum fvm_status db_next(struct db *db, struct query *q, struct fvm_error *err) {
+  int code = sqlite3_step(q->stmt);
+  q->row = code == SQLITE_ROW;
+  if (q->row) return FVM_OK;
+  db_end(q);
+  return code == SQLITE_DONE ? FVM_OK : db_error(db, code, err);
+}
+
+void db_end(struct query *q) {
+  if (q->stmt) sqlite3_reset(q->stmt);
+  *q = (struct query){0};
+}
+
+/* The id that a SELECT in progress found, or st. */
+static enum fvm_status take_id(struct db *db, enum fvm_status st, struct query *q, int64_t *id,
+                               struct fvm_error *err) {
+  if (!st && !q->row)
+    st = fvm_fail(err, FVM_EFORMAT,
+                  "%s: a row that was just stored is missing; the database is "
+                  "damaged: profile into a new file",
+                  db->path);
+  if (!st) *id = sqlite3_column_int64(q->stmt, 0);
+  db_end(q);
+  return st;
+}
+
+static void hash_text(uint64_t hash, char text[17]) {
+  snprintf(text, 17, "%016llx", (unsigned long long)hash);
+}
+
+/* ---- rows with an id ---- */
+
+enum fvm_status db_machine(struct db *db, const struct machine *m, int64_t *id,
+                           struct fvm_error *err) {
+  struct query q;
+  char hash[17];
+  hash_text(m->fingerprint, hash);
+  enum fvm_status st = db_query(db, SQL_MACHINE_ADD, &q, err, "ssiss", hash, m->cpu,
+                                (int64_t)m->cores, isa_name(m->isa), m->text);
+  if (!st) st = db_query(db, SQL_MACHINE_ID, &q, err, "s", hash);
+  return take_id(db, st, &q, id, err);
+}
+
+enum fvm_status db_build(struct db *db, const char *text, int64_t *id, struct fvm_error *err) {
+  struct query q;
+  enum fvm_status st = db_query(db, SQL_BUILD_ADD, &q, err, "s", text);
+  if (!st) st = db_query(db, SQL_BUILD_ID, &q, err, "s", text);
+  return take_id(db, st, &q, id, err);
+}
+
+enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, int64_t *id,
+                         struct fvm_error *err) {
+  struct query q;
+  char text[17];
+  hash_text(hash, text);
+  enum fvm_status st = db_query(db, SQL_MODEL_ADD, &q, err, "ss", text, name);
+  if (!st) st = db_query(db, SQL_MODEL_ID, &q, err, "s", text);
+  return take_id(db, st, &q, id, err);
+}
+
+enum fvm_status db_problem(struct db *db, uint64_t hash, const char *text, const char *op,
+                           int64_t *id, struct fvm_error *err) {
+  struct query q;
+  char key[17];
+  hash_text(hash, key);
+  enum fvm_status st = db_query(db, SQL_PROBLEM_ADD, &q, err, "sss", key, op, text);
+  if (!st) st = db_query(db, SQL_PROBLEM_ID, &q, err, "s", key);
+  return take_id(db, st, &q, id, err);
+}
+
+/* ---- transactions ---- */
+
+/* End a transaction: commit when st is OK, and roll back when that or anything before failed. */
+static enum fvm_status finish(struct db *db, enum fvm_status st, struct fvm_error *err) {
+  if (!st) st = db_exec(db, "COMMIT", err);
+  if (st) sqlite3_exec(db->sql, "ROLLBACK", NULL, NULL, NULL);
+  return st;
+}
+
+enum fvm_status db_nodes(struct db *db, int64_t model, const struct db_node *node, int n,
+                         struct fvm_error *err) {
+  struct query q;
+  enum fvm_status st = db_exec(db, "BEGIN IMMEDIATE", err);
+  if (st) return st;
+  st = db_query(db, SQL_NODES_CLEAR, &q, err, "i", model);
+  for (int i = 0; i < n && !st; i++)
+    st = db_query(db, SQL_NODE_ADD, &q, err, "iisi", model, (int64_t)i, node[i].name,
+                  node[i].problem);
+  return finish(db, st, err);
+}
+
+/* ---- runs ---- */
+
+static void samples_text(const int64_t *v, size_t n, struct text *out) {
+  text_printf(out, "[");
+  for (size_t i = 0; i < n; i++) text_printf(out, i ? ",%lld" : "%lld", (long long)v[i]);
+  text_printf(out, "]");
+}
+
+static void counters_text(const struct counter_values *c, struct text *out) {
+  const char *sep = "{";
+  for (int i = 0; i < COUNTER_COUNT; i++) {
+    if (!c->valid[i]) continue;
+    text_printf(out, "%s\"%s\":%lld", sep, counter_name((enum counter)i), (long long)c->v[i]);
+    sep = ",";
+  }
+  text_printf(out, *sep == '{' ? "{}" : "}");
+}
+
+struct put {
+  int64_t machine, build, candidate;
+  const char *engine, *environment;
+  bool finished;
+};
+
+/* Without a sample the times are NULL, not 0: nobody may take them for fast. */
+static enum fvm_status put_run(struct db *db, const struct put *p, const struct entrant *e,
+                               const int64_t *sample, size_t n, const char *counters,
+                               struct fvm_error *err) {
+  struct query q;
+  struct text samples = {0};
+  struct spread s = stats_spread(sample, n);
+  samples_text(sample, n, &samples);
+  enum fvm_status st = samples.failed ? fvm_nomem(err) : FVM_OK;
+  if (!st)
+    st = db_query(db, SQL_RUN_PUT, &q, err, n ? "iiiisssiiiiisssi" : "iiiisssNNNiisssi", p->machine,
+                  p->build, (int64_t)MEASURE_PROTOCOL, p->candidate, p->engine,
+                  outcome_name(e->outcome), e->reason[0] ? e->reason : NULL, s.min, s.median, s.mad,
+                  (int64_t)n, (int64_t)e->dropped, samples.v, counters, p->environment,
+                  (int64_t)p->finished);
+  text_free(&samples);
+  return st;
+}
+
+static enum fvm_status put_entrant(struct db *db, struct put *p, int64_t problem,
+                                   const struct entrant *e, struct fvm_error *err) {
+  struct query q;
+  struct text counters = {0};
+  enum fvm_status st = db_query(db, SQL_CANDIDATE_ADD, &q, err, "is", problem, e->text);
+  if (!st) st = db_query(db, SQL_CANDIDATE_ID, &q, err, "is", problem, e->text);
+  st = take_id(db, st, &q, &p->candidate, err);
+  counters_text(&e->counters, &counters);
+  if (!st && counters.failed) st = fvm_nomem(err);
+  p->engine = "jit";
+  if (!st) st = put_run(db, p, e, e->sample.v, e->sample.n, counters.v, err);
+  p->engine = "interp";
+  if (!st && e->interp.n) st = put_run(db, p, e, e->interp.v, e->interp.n, NULL, err);
+  text_free(&counters);
+  return st;
+}
+
+enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, int64_t problem,
+                         const struct entrant *e, int n, const char *environment, bool finished,
+                         struct fvm_error *err) {
+  struct put p = {
+      .machine = machine, .build = build, .environment = environment, .finished = finished};
+  enum fvm_status st = db_exec(db, "BEGIN IMMEDIATE", err);
+  if (st) return st;
+  for (int i = 0; i < n && !st; i++)
+    if (e[i].outcome != OUTCOME_COUNT) st = put_entrant(db, &p, problem, &e[i], err);
+  return finish(db, st, err);
+}
+
+/* ---- lookup ---- */
+
+static enum outcome outcome_parse(const char *text) {
+  for (int i = 0; i < OUTCOME_COUNT; i++)
+    if (text && strcmp(text, outcome_name((enum outcome)i)) == 0) return (enum outcome)i;
+  return OUTCOME_COUNT;
+}
+
+enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, uint64_t problem_hash,
+                          const char *label, struct db_known *k, bool *found,
+                          struct fvm_error *err) {
+  struct query q;
+  char hash[17];
+  hash_text(problem_hash, hash);
+  *k = (struct db_known){.outcome = OUTCOME_COUNT};
+  *found = false;
+  enum fvm_status st = db_query(db, SQL_LOOKUP, &q, err, "ssiii", hash, label, machine, build,
+                                (int64_t)MEASURE_PROTOCOL);
+  /* At most two rows, the compiled one first: the interpreter's time then replaces its. */
+  while (!st && q.row) {
+    k->outcome = outcome_parse((const char *)sqlite3_column_text(q.stmt, 1));
+    k->ns = sqlite3_column_int64(q.stmt, 2);
+    k->finished = sqlite3_column_int(q.stmt, 3) != 0;
+    *found = k->outcome != OUTCOME_COUNT;
+    st = db_next(db, &q, err);
+  }
+  return st;
+}

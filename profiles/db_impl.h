@@ -1,0 +1,44 @@
+/* Inside of the database module: the only place that sees sqlite3.h. */
+#ifndef FVM_DB_IMPL_H
+#define FVM_DB_IMPL_H
+
+#include <sqlite3.h>
+
+#include "db.h"
+
+enum db_statement {
+#define STATEMENT(name, sql) SQL_##name,
+#include "statements.def"
+#undef STATEMENT
+  SQL_COUNT
+};
+
+struct db {
+  sqlite3 *sql;
+  char *path; /* for errors */
+  size_t path_size;
+  sqlite3_stmt *stmt[SQL_COUNT]; /* prepared on first use */
+};
+
+/* Turn an SQLite result code into a status and "PATH: what is wrong and what to do". */
+enum fvm_status db_error(struct db *db, int code, struct fvm_error *err);
+enum fvm_status db_exec(struct db *db, const char *sql, struct fvm_error *err);
+
+/* Bring the schema to version nstep in one transaction; step[i] leads from version i to i + 1.
+ * FVM_EFORMAT when the file's version is higher. */
+enum fvm_status db_migrate(struct db *db, const char *const *step, int nstep,
+                           struct fvm_error *err);
+
+/* Run a statement of the table. types: a letter an argument: i int64_t, N int64_t stored as NULL, s
+ * text (NULL: NULL). Rows are read with sqlite3_column_* while *row; db_end resets the statement.
+ */
+struct query {
+  sqlite3_stmt *stmt;
+  bool row;
+};
+enum fvm_status db_query(struct db *db, enum db_statement id, struct query *q,
+                         struct fvm_error *err, const char *types, ...);
+enum fvm_status db_next(struct db *db, struct query *q, struct fvm_error *err);
+void db_end(struct query *q);
+
+#endif
