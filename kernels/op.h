@@ -36,6 +36,8 @@ enum fvm_status tensor_init(struct tensor *t, enum fvm_dtype dtype, int rank, co
                             struct fvm_error *err);
 int64_t tensor_count(const struct tensor *t);           /* elements */
 int64_t tensor_bytes(const struct tensor *t);           /* row-major bytes */
+/* Width of a layout's panels; 0 for layouts without. */
+int layout_block(enum layout l);
 /* Bytes in a layout, padding included. */
 int64_t layout_bytes(const struct tensor *t, enum layout l);
 /* Whether the layout is defined for this tensor's rank. */
@@ -106,8 +108,11 @@ enum {
   OPF_ANCHOR = 2,    /* candidates accept a body as epilogue */
   OPF_VIEW = 4,      /* output is the first input's bytes (Reshape, Identity, ...) */
   OPF_COMPOSITE = 8, /* ours, found by a pattern; not an ONNX operator */
-  OPF_INPLACE = 16,  /* output may take an input's place when the dtype sizes and shapes agree */
+  OPF_INPLACE = 16, /* output may take an input's place when the dtype sizes and shapes agree */
+  OPF_STATIC = 32,  /* output depends on shapes alone: foldable although inputs are not constant */
+  OPF_V13 = 64,     /* opset 13 changed the meaning: opcall_text says which */
 };
+enum { OP_MANY = 1 << 16 }; /* nin_max or nout_max of variadic operators */
 
 /* Shape function: in[] is complete (constants with data); sets dtype and dims of out[0 .. nout-1].
  * FVM_EUNSUPPORTED names what is missing ("input 'shape' is not constant"). */
@@ -125,7 +130,7 @@ struct op {
   unsigned flags;
   shape_fn *shape;
   ref_fn *ref;
-  const struct cand *cands; /* ends with a row whose name is NULL; NULL: reference only */
+  const struct cand *cands; /* ends with a row whose name is NULL; no_cands: reference only */
 };
 const struct op *op_find(const char *name, size_t len); /* NULL when unknown */
 const struct op *op_at(int i);                          /* i-th row of ops.def, NULL past the end */
@@ -171,6 +176,8 @@ struct cand {
   void (*cost)(const struct opcall *c, const struct label *l, struct opcost *cost);
 };
 
+/* The empty table of candidates. */
+extern const struct cand no_cands[];
 /* The i-th label over all candidates of the operator; false past the last. Deterministic order:
  * earlier means simpler, so ties in time go to the lower number. */
 bool opcall_label(const struct opcall *c, const struct target *t, int i, struct label *l);

@@ -1,0 +1,120 @@
+/* Layouts: sizes, strides, conversions. The rows: layouts.def. */
+#include "op_impl.h"
+
+#include <string.h>
+
+enum kind { PLAIN, SWAP, PANEL, PANELT, LAST };
+
+static const struct row {
+  const char *name;
+  enum kind kind;
+  int64_t block;
+} rows[] = {
+#define LAYOUT(name, text, kind, block, meaning) {text, kind, block},
+#include "layouts.def"
+#undef LAYOUT
+};
+
+const char *layout_name(enum layout l) { return l < LAYOUT_COUNT ? rows[l].name : "?"; }
+
+enum layout layout_parse(const char *s, size_t len) {
+  for (int i = 0; i < LAYOUT_COUNT; i++)
+    if (strlen(rows[i].name) == len && !memcmp(rows[i].name, s, len)) return (enum layout)i;
+  return LAYOUT_COUNT;
+}
+
+int layout_block(enum layout l) { return (int)rows[l].block; }
+
+bool layout_fits(const struct tensor *t, enum layout l) {
+  static const int least[] = {[PLAIN] = 0, [SWAP] = 2, [PANEL] = 2, [PANELT] = 2, [LAST] = 3};
+  return t->rank >= least[rows[l].kind];
+}
+
+/* The axes that panels see as rows (k) and columns (n) of the packed matrix. */
+static void panel_axes(const struct tensor *t, enum layout l, int *k, int *n) {
+  bool turned = rows[l].kind == PANELT;
+  *k = t->rank - (turned ? 1 : 2);
+  *n = t->rank - (turned ? 2 : 1);
+}
+
+int64_t layout_bytes(const struct tensor *t, enum layout l) {
+  if (!rows[l].block) return tensor_bytes(t);
+  int k, n;
+  panel_axes(t, l, &k, &n);
+  return dims_product(t->dim, 0, t->rank - 2) * t->dim[k] * ROUND_UP(t->dim[n], rows[l].block) *
+         (int64_t)fvm_dtype_bytes(t->dtype);
+}
+
+/* Axes from the outermost to the innermost in memory. */
+static void axis_order(int rank, enum kind kind, int order[FVM_MAXRANK]) {
+  for (int i = 0; i < rank; i++) order[i] = i;
+  if (kind == SWAP) {
+    order[rank - 2] = rank - 1;
+    order[rank - 1] = rank - 2;
+  } else if (kind == LAST) {
+    for (int i = 1; i < rank - 1; i++) order[i] = i + 1;
+    order[rank - 1] = 1;
+  }
+}
+
+void layout_strides(const struct tensor *t, enum layout l, int64_t stride[FVM_MAXRANK]) {
+  int order[FVM_MAXRANK];
+  int64_t s = (int64_t)fvm_dtype_bytes(t->dtype);
+  CHECK(!rows[l].block && layout_fits(t, l));
+  axis_order(t->rank, rows[l].kind, order);
+  for (int i = t->rank - 1; i >= 0; i--) {
+    stride[order[i]] = s;
+    s *= t->dim[order[i]];
+  }
+}
+
+static void convert_plain(const struct tensor *t, enum layout from, enum layout to,
+                          struct builder *b) {
+  struct box x = {.rank = t->rank, .x_buf = 0, .y_buf = 1};
+  int64_t size = (int64_t)fvm_dtype_bytes(t->dtype);
+  x.elem_bytes = (size_t)size;
+  memcpy(x.dim, t->dim, sizeof t->dim);
+  layout_strides(t, from, x.x_stride);
+  layout_strides(t, to, x.y_stride);
+  for (int i = 0; i < t->rank; i++) x.x_stride[i] /= size, x.y_stride[i] /= size;
+  box_emit(b, &x, 4);
+}
+
+/* par over panels; inside, all matrices of the batch (usually one).
+ *
+ *   x  k rows, strides sk and sn     y  panel j: k rows of block columns, one after the other */
+static void convert_panels(const struct tensor *t, enum layout from, enum layout to,
+                           struct builder *b) {
+  int k, n;
+  int64_t stride[FVM_MAXRANK], block = rows[to].block;
+  panel_axes(t, to, &k, &n);
+  layout_strides(t, from, stride);
+  int64_t batch = dims_product(t->dim, 0, t->rank - 2), rows_k = t->dim[k], cols = t->dim[n];
+  if (batch == 0 || rows_k == 0 || cols == 0) return;
+  int j = build_par(b, 0, val(cols), block);
+  struct val m = cols % block ? reg(build_min(b, block, val(cols), j)) : val(block);
+  int i = build_loop(b, 0, val(batch), 1);
+  struct addr x = ADDR(0, 0, {j, stride[n]}), y = ADDR(1, 0, {j, rows_k * 4});
+  addr_add(&x, i, rows_k * cols * 4);
+  addr_add(&y, i, rows_k * ROUND_UP(cols, block) * 4);
+  build_ukr(b, UKR_pack_4, (struct addr[]){x, y},
+            (struct val[]){val(rows_k), m, val(stride[k] / 4), val(stride[n] / 4), val(block)});
+  build_end(b);
+  build_end(b);
+}
+
+enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum layout to,
+                               struct arena *a, struct program *p, struct fvm_error *err) {
+  bool panels = rows[to].block != 0;
+  size_t size = fvm_dtype_bytes(t->dtype);
+  if (!layout_fits(t, from) || !layout_fits(t, to) || rows[from].block || (panels && size != 4))
+    return fvm_fail(err, FVM_EUNSUPPORTED,
+                    "no conversion of a %s tensor with %d axes from %s to %s",
+                    fvm_dtype_name(t->dtype), t->rank, rows[from].name, rows[to].name);
+  struct builder b;
+  build_init(&b, a);
+  build_buf(&b, BUF_IN, layout_bytes(t, from));
+  build_buf(&b, BUF_OUT, layout_bytes(t, to));
+  (panels ? convert_panels : convert_plain)(t, from, to, &b);
+  return build_finish(&b, p, err);
+}

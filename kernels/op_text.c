@@ -1,0 +1,142 @@
+/* Canonical text of opcalls and labels. Contract: op.h. */
+#include "op_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Constants up to this many elements enter with their values: they are axes, shapes, pads,
+ * exponents, on which programs depend. Programs never depend on values of larger constants. */
+enum { SMALL = 2 * FVM_MAXRANK };
+
+static void put_dims(struct text *out, const struct tensor *t) {
+  text_printf(out, "%s[", fvm_dtype_name(t->dtype));
+  for (int i = 0; i < t->rank; i++) text_printf(out, "%s%lld", i ? "x" : "", (long long)t->dim[i]);
+  text_printf(out, "]");
+}
+
+static void put_values(struct text *out, const struct tensor *t) {
+  int64_t n = tensor_count(t);
+  for (int64_t i = 0; i < n; i++) {
+    if (i) text_printf(out, ",");
+    if (dtype_is_float(t->dtype))
+      text_printf(out, "%.17g", elem_f64(t->data, t->dtype, i));
+    else
+      text_printf(out, "%lld", (long long)elem_i64(t->data, t->dtype, i));
+  }
+}
+
+static void put_input(struct text *out, const struct tensor *t) {
+  if (t->dtype == FVM_NONE) {
+    text_printf(out, "-");
+    return;
+  }
+  put_dims(out, t);
+  if (!t->data) return;
+  if (tensor_count(t) > SMALL) {
+    text_printf(out, "const");
+    return;
+  }
+  text_printf(out, "{");
+  put_values(out, t);
+  text_printf(out, "}");
+}
+
+static void put_attr(struct text *out, const struct attr *a) {
+  text_printf(out, " %s=", a->name);
+  switch (a->kind) {
+  case ATTR_INT:
+    text_printf(out, "%lld", (long long)a->i);
+    break;
+  case ATTR_FLOAT:
+    text_printf(out, "%.9g", (double)a->f);
+    break;
+  case ATTR_INTS:
+    for (int i = 0; i < a->n; i++) text_printf(out, "%s%lld", i ? "," : "", (long long)a->ints[i]);
+    break;
+  case ATTR_FLOATS:
+    for (int i = 0; i < a->n; i++) text_printf(out, "%s%.9g", i ? "," : "", (double)a->floats[i]);
+    break;
+  case ATTR_STRING:
+    text_printf(out, "%s", a->s);
+    break;
+  case ATTR_TENSOR:
+    put_dims(out, a->t);
+    text_printf(out, ":%016llx",
+                (unsigned long long)fvm_hash(a->t->data, (size_t)tensor_bytes(a->t), 0));
+    break;
+  }
+}
+
+/* In order of their names, whatever their order in the model. */
+static void put_attrs(struct text *out, const struct attr *attr, int n) {
+  const char *last = NULL;
+  for (int k = 0; k < n; k++) {
+    const struct attr *next = NULL;
+    for (int i = 0; i < n; i++)
+      if ((!last || strcmp(attr[i].name, last) > 0) &&
+          (!next || strcmp(attr[i].name, next->name) < 0))
+        next = &attr[i];
+    if (!next) return; /* the same name twice: the first counts */
+    put_attr(out, next);
+    last = next->name;
+  }
+}
+
+static void put_body(struct text *out, const struct body *body) {
+  text_printf(out, " body={");
+  for (int k = 0; k < body->n; k++) {
+    const struct body_item *it = &body->item[k];
+    text_printf(out, "%s%s:%s(", k ? " " : "", it->op->name, fvm_dtype_name(it->dtype));
+    for (int j = 0; j < it->narg; j++) text_printf(out, "%s%d", j ? "," : "", it->arg[j]);
+    put_attrs(out, it->attr, it->nattr);
+    text_printf(out, ")");
+  }
+  text_printf(out, "}");
+}
+
+void opcall_text(const struct opcall *c, struct text *out) {
+  text_printf(out, "%s", c->op->name);
+  if (c->op->flags & OPF_V13 && c->opset < 13) text_printf(out, "<13");
+  put_attrs(out, c->attr, c->nattr);
+  text_printf(out, " in=");
+  for (int i = 0; i < c->nin; i++) {
+    if (i) text_printf(out, i == c->nown ? ";" : ",");
+    put_input(out, &c->in[i]);
+  }
+  text_printf(out, " out=");
+  for (int i = 0; i < c->nout; i++) {
+    if (i) text_printf(out, ",");
+    if (c->out[i].dtype == FVM_NONE)
+      text_printf(out, "-");
+    else
+      put_dims(out, &c->out[i]);
+  }
+  if (c->body) put_body(out, c->body);
+}
+
+uint64_t opcall_hash(const struct opcall *c) {
+  struct text t = {0};
+  opcall_text(c, &t);
+  uint64_t h = t.failed ? 0 : fvm_hash(t.v, t.n, 0);
+  text_free(&t);
+  return h;
+}
+
+static void put_layouts(struct text *out, const char *what, const uint8_t *list, int n) {
+  if (n > 0) text_printf(out, " %s=", what);
+  for (int i = 0; i < n && i < LABEL_MAXIO; i++)
+    text_printf(out, "%s%s", i ? "," : "", layout_name((enum layout)list[i]));
+}
+
+void label_text(const struct opcall *c, const struct label *l, struct text *out) {
+  text_printf(out, "%s", l->cand->name);
+  for (int i = 0; i < LABEL_MAXKNOB && l->cand->knobs[i]; i++)
+    text_printf(out, " %s=%d", l->cand->knobs[i], (int)l->knob[i]);
+  put_layouts(out, "in", l->in, c->nin);
+  put_layouts(out, "out", l->out, c->nout);
+  if (l->view)
+    text_printf(out, " view=%lld", (long long)l->view_offset);
+  else
+    text_printf(out, " threads=%d", l->threads);
+  if (l->inplace) text_printf(out, " inplace=%d", l->inplace);
+}

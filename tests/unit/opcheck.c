@@ -1,0 +1,313 @@
+/* Contract: opcheck.h. */
+#include "opcheck.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../../kernels/op_impl.h"
+#include "../../vm/interp.h"
+#include "../../vm/verify.h"
+
+/* ---- cases ---- */
+
+void opcase_init(struct opcase *o, const char *op, int opset) {
+  *o = (struct opcase){.seed = 88172645463325252u, .lo = -2, .hi = 2, .tolerance = 1e-5};
+  o->c = (struct opcall){.op = op_find(op, strlen(op)), .nout = 1, .opset = opset};
+  ck_assert_msg(o->c.op != NULL, "no operator %s", op);
+  o->target = (struct target){.isa = cpu_isa(),
+                              .threads = {1, 2},
+                              .nthreads = 2,
+                              .l1_bytes = 32 << 10,
+                              .l2_bytes = 1 << 20,
+                              .l3_bytes = 16 << 20};
+}
+
+static double uniform(struct opcase *o) {
+  o->seed ^= o->seed << 13;
+  o->seed ^= o->seed >> 7;
+  o->seed ^= o->seed << 17;
+  return (double)(o->seed >> 11) * 0x1p-53;
+}
+
+int64_t opcase_random(struct opcase *o, int64_t n) { return (int64_t)(uniform(o) * (double)n); }
+
+static struct tensor *add_input(struct opcase *o, enum fvm_dtype dtype, int rank,
+                                const int64_t *dim) {
+  struct fvm_error err;
+  ck_assert_int_lt(o->c.nin, OPCASE_MAXIN);
+  struct tensor *t = &o->in[o->c.nin];
+  OK(tensor_init(t, dtype, rank, dim, &err));
+  o->x[o->c.nin++] = arena_alloc(&o->arena, (size_t)tensor_bytes(t), 1);
+  if (!o->c.body) o->c.nown = o->c.nin;
+  o->c.in = o->in;
+  o->c.out = o->out;
+  return t;
+}
+
+void opcase_in(struct opcase *o, enum fvm_dtype dtype, int rank, const int64_t *dim) {
+  struct tensor *t = add_input(o, dtype, rank, dim);
+  for (int64_t i = 0; i < tensor_count(t); i++) {
+    double v = o->lo + uniform(o) * (o->hi - o->lo);
+    elem_set_f64(o->x[o->c.nin - 1], dtype, i,
+                 dtype == FVM_BOOL       ? v > 0
+                 : dtype_is_float(dtype) ? v
+                                         : floor(v));
+  }
+}
+
+void opcase_absent(struct opcase *o) {
+  ck_assert_int_lt(o->c.nin, OPCASE_MAXIN);
+  o->c.nin++;
+  if (!o->c.body) o->c.nown = o->c.nin;
+}
+
+void opcase_set(struct opcase *o, const double *v) {
+  const struct tensor *t = &o->in[o->c.nin - 1];
+  for (int64_t i = 0; i < tensor_count(t); i++) elem_set_f64(o->x[o->c.nin - 1], t->dtype, i, v[i]);
+}
+
+void opcase_const(struct opcase *o, enum fvm_dtype dtype, int rank, const int64_t *dim,
+                  const double *v) {
+  struct tensor *t = add_input(o, dtype, rank, dim);
+  t->data = o->x[o->c.nin - 1];
+  opcase_set(o, v);
+}
+
+void opcase_ints(struct opcase *o, int n, const int64_t *v) {
+  struct tensor *t = add_input(o, FVM_I64, 1, (int64_t[]){n});
+  t->data = o->x[o->c.nin - 1];
+  if (n) memcpy(o->x[o->c.nin - 1], v, sizeof *v * (size_t)n);
+}
+
+static struct attr *add_attr(struct opcase *o, const char *name, enum attr_kind kind) {
+  ck_assert_int_lt(o->c.nattr, OPCASE_MAXATTR);
+  struct attr *a = &o->attr[o->c.nattr++];
+  o->c.attr = o->attr;
+  *a = (struct attr){.name = name, .kind = kind};
+  return a;
+}
+
+void opcase_attr_int(struct opcase *o, const char *name, int64_t v) {
+  add_attr(o, name, ATTR_INT)->i = v;
+}
+void opcase_attr_float(struct opcase *o, const char *name, float v) {
+  add_attr(o, name, ATTR_FLOAT)->f = v;
+}
+void opcase_attr_string(struct opcase *o, const char *name, const char *v) {
+  add_attr(o, name, ATTR_STRING)->s = v;
+}
+void opcase_attr_ints(struct opcase *o, const char *name, int n, const int64_t *v) {
+  struct attr *a = add_attr(o, name, ATTR_INTS);
+  int64_t *copy = arena_alloc(&o->arena, (size_t)n, sizeof *copy);
+  if (n) memcpy(copy, v, sizeof *v * (size_t)n);
+  a->ints = copy;
+  a->n = n;
+}
+
+void opcase_own(struct opcase *o) {
+  o->body.item = o->item;
+  o->c.body = &o->body;
+}
+
+void opcase_item(struct opcase *o, const char *op, enum fvm_dtype dtype, int narg, const int *arg) {
+  ck_assert_int_lt(o->body.n, OPCASE_MAXITEM);
+  struct body_item *it = &o->item[o->body.n++];
+  *it = (struct body_item){.op = op_find(op, strlen(op)), .narg = narg, .dtype = dtype};
+  ck_assert_msg(it->op != NULL, "no operator %s", op);
+  memcpy(it->arg, arg, sizeof *arg * (size_t)narg);
+}
+
+void opcase_free(struct opcase *o) { arena_free(&o->arena); }
+
+/* ---- reference ---- */
+
+void opcase_reference(struct opcase *o) {
+  struct fvm_error err = {0};
+  OK(opcall_shape(&o->c, &err));
+  for (int i = 0; i < o->c.nout; i++)
+    o->y[i] = arena_alloc(&o->arena, (size_t)tensor_bytes(&o->out[i]), 1);
+  OK(opcall_ref(&o->c, (const void *const *)o->x, o->y, &err));
+}
+
+static bool close_enough(const struct opcase *o, double got, double want) {
+  if (isnan(want) || isnan(got)) return isnan(want) && isnan(got);
+  if (isinf(want)) return got == want;
+  return fabs(got - want) <= o->tolerance * fmax(1, fabs(want));
+}
+
+static void compare(const struct opcase *o, const char *who, int i, const void *got,
+                    const void *want) {
+  const struct tensor *t = &o->out[i];
+  for (int64_t k = 0; k < tensor_count(t); k++) {
+    double g = elem_f64(got, t->dtype, k), w = elem_f64(want, t->dtype, k);
+    if (!close_enough(o, g, w)) {
+      struct text call = {0};
+      opcall_text(&o->c, &call);
+      ck_abort_msg("%s\n%s: output %d, element %lld: %.9g instead of %.9g", call.v, who, i,
+                   (long long)k, g, w);
+    }
+  }
+}
+
+void opcase_expect(struct opcase *o, int i, int rank, const int64_t *dim, const double *v) {
+  ck_assert_int_eq(o->out[i].rank, rank);
+  for (int k = 0; k < rank; k++) ck_assert_int_eq(o->out[i].dim[k], dim[k]);
+  for (int64_t k = 0; k < tensor_count(&o->out[i]); k++)
+    ck_assert_msg(close_enough(o, elem_f64(o->y[i], o->out[i].dtype, k), v[k]),
+                  "%s: element %lld is %.9g, not %.9g", o->c.op->name, (long long)k,
+                  elem_f64(o->y[i], o->out[i].dtype, k), v[k]);
+}
+
+void opcase_refused(struct opcase *o, enum fvm_status code, const char *part_of_text) {
+  struct fvm_error err = {0};
+  ck_assert_int_eq(opcall_shape(&o->c, &err), code);
+  ck_assert_msg(strstr(err.text, part_of_text) != NULL, "\"%s\" lacks \"%s\"", err.text,
+                part_of_text);
+  opcase_free(o);
+}
+
+/* ---- layouts ---- */
+
+int64_t layout_place(const struct tensor *t, enum layout l, const int64_t *idx) {
+  const char *name = layout_name(l);
+  int64_t at = 0, block = layout_block(l);
+  int r = t->rank;
+  if (l == LAYOUT_NHWC) {
+    at = idx[0];
+    for (int i = 2; i < r; i++) at = at * t->dim[i] + idx[i];
+    at = at * t->dim[1] + idx[1];
+  } else if (block) {
+    bool turned = !strncmp(name, "pt", 2);
+    int k = turned ? r - 1 : r - 2, n = turned ? r - 2 : r - 1;
+    for (int i = 0; i < r - 2; i++) at = at * t->dim[i] + idx[i];
+    at = at * CEIL_DIV(t->dim[n], block) + idx[n] / block;
+    at = (at * t->dim[k] + idx[k]) * block + idx[n] % block;
+  } else {
+    for (int i = 0; i < r; i++) {
+      int a = l == LAYOUT_COL && i >= r - 2 ? 2 * r - 3 - i : i;
+      at = at * t->dim[a] + idx[a];
+    }
+  }
+  return at * (int64_t)fvm_dtype_bytes(t->dtype);
+}
+
+/* Copy between a row-major buffer and one in a layout. */
+static void relayout(const struct tensor *t, enum layout l, void *dense, void *placed, bool in) {
+  struct walk w = {.rank = t->rank};
+  size_t size = fvm_dtype_bytes(t->dtype);
+  char *at = dense;
+  memcpy(w.dim, t->dim, sizeof t->dim);
+  for (walk_start(&w); walk_more(&w); walk_next(&w), at += size) {
+    char *p = (char *)placed + layout_place(t, l, w.idx);
+    memcpy(in ? p : at, in ? at : p, size);
+  }
+}
+
+static enum layout io(const uint8_t *list, int i) {
+  return i < LABEL_MAXIO ? (enum layout)list[i] : LAYOUT_ROW;
+}
+
+/* ---- labels ---- */
+
+enum { GUARD = 64, GUARD_BYTE = 0xa5 };
+
+static void *guarded(struct arena *a, int64_t bytes) {
+  unsigned char *p = arena_alloc(a, (size_t)bytes + GUARD, 1);
+  ck_assert_ptr_nonnull(p);
+  memset(p, GUARD_BYTE, (size_t)bytes + GUARD);
+  return p;
+}
+
+static void check_guard(const char *who, const void *p, int64_t bytes) {
+  const unsigned char *g = (const unsigned char *)p + bytes;
+  for (int i = 0; i < GUARD; i++)
+    ck_assert_msg(g[i] == GUARD_BYTE, "%s: wrote past its buffer", who);
+}
+
+static void fill_buffers(struct opcase *o, const struct label *l, const struct program *p,
+                         int threads, bool inplace, struct arena *a, void **buf) {
+  for (uint32_t i = 0; i < p->nbuf; i++) {
+    int64_t n = p->buf[i].bytes;
+    buf[i] = guarded(a, p->buf[i].kind == BUF_SCRATCH ? threads * scratch_stride(n) : n);
+    if ((int)i < o->c.nin && o->in[i].dtype)
+      relayout(&o->in[i], io(l->in, (int)i), o->x[i], buf[i], true);
+  }
+  if (inplace) buf[o->c.nin] = buf[l->inplace - 1];
+}
+
+static void check_outputs(struct opcase *o, const struct label *l, const char *who,
+                          const struct program *p, struct arena *a, void **buf, int threads) {
+  for (uint32_t i = 0; i < p->nbuf; i++)
+    check_guard(who, buf[i],
+                p->buf[i].kind == BUF_SCRATCH ? threads * scratch_stride(p->buf[i].bytes)
+                                              : p->buf[i].bytes);
+  for (int i = 0; i < o->c.nout; i++) {
+    void *dense = arena_alloc(a, (size_t)tensor_bytes(&o->out[i]), 1);
+    relayout(&o->out[i], io(l->out, i), dense, buf[o->c.nin + i], false);
+    compare(o, who, i, dense, o->y[i]);
+  }
+}
+
+static void run_program(struct opcase *o, const struct label *l, const char *who,
+                        const struct program *p, int threads, bool inplace) {
+  struct fvm_error err = {0};
+  struct arena a = {0};
+  int alias[CODE_MAXBUF];
+  void *buf[CODE_MAXBUF];
+  struct pool *pool;
+  for (int i = 0; i < CODE_MAXBUF; i++) alias[i] = i;
+  if (inplace) alias[o->c.nin] = l->inplace - 1;
+  enum fvm_status st = verify_program(p, alias, &err);
+  ck_assert_msg(st == FVM_OK, "%s%s: %s", who, inplace ? " in place" : "", err.text);
+  fill_buffers(o, l, p, threads, inplace, &a, buf);
+  struct run run = {p, ukr_table(o->target.isa), buf};
+  OK(pool_new(threads, &pool, &err));
+  ck_assert_int_eq(pool_run(pool, threads, interp_run, &run), 0);
+  pool_free(pool);
+  check_outputs(o, l, who, p, &a, buf, threads);
+  arena_free(&a);
+}
+
+static void check_view(struct opcase *o, const struct label *l, const char *who) {
+  struct arena a = {0};
+  void *placed = guarded(&a, layout_bytes(&o->in[0], io(l->in, 0)));
+  void *dense = guarded(&a, tensor_bytes(&o->out[0]));
+  relayout(&o->in[0], io(l->in, 0), o->x[0], placed, true);
+  ck_assert_int_le(l->view_offset + layout_bytes(&o->out[0], io(l->out, 0)),
+                   layout_bytes(&o->in[0], io(l->in, 0)));
+  relayout(&o->out[0], io(l->out, 0), dense, (char *)placed + l->view_offset, false);
+  compare(o, who, 0, dense, o->y[0]);
+  arena_free(&a);
+}
+
+static void check_label(struct opcase *o, const struct label *l) {
+  struct fvm_error err = {0};
+  struct arena a = {0};
+  struct text who = {0};
+  struct program p;
+  label_text(&o->c, l, &who);
+  if (l->view) {
+    check_view(o, l, who.v);
+  } else {
+    enum fvm_status st = opcall_emit(&o->c, l, &a, &p, &err);
+    ck_assert_msg(st == FVM_OK, "%s: %s", who.v, err.text);
+    for (int threads = 1; threads <= 2; threads++) {
+      run_program(o, l, who.v, &p, threads, false);
+      if (l->inplace) run_program(o, l, who.v, &p, threads, true);
+    }
+  }
+  struct opcost cost;
+  opcall_cost(&o->c, l, &cost);
+  ck_assert_int_ge(cost.flops, 0);
+  text_free(&who);
+  arena_free(&a);
+}
+
+int opcase_run(struct opcase *o) {
+  struct label l;
+  if (!o->y[0]) opcase_reference(o);
+  int n = 0;
+  for (; opcall_label(&o->c, &o->target, n, &l); n++) check_label(o, &l);
+  opcase_free(o);
+  return n;
+}
