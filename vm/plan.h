@@ -2,10 +2,12 @@
  *
  *   offset 0   "FVMPLAN\n"  u32 version  u32 nsections  u64 file_bytes  u64 checksum of the table
  *   table      nsections * { u32 kind, u32 zero, u64 offset, u64 bytes, u64 checksum }
- *   sections   each 64-byte aligned, weights page-aligned (4096); gaps are zeros
+ *   sections   each 64-byte aligned, weights page-aligned (4096); gaps are zeros, under a page
  *
- * All integers little-endian. Checksums are XXH64 (seed: kind). The reader verifies all of them but
- * that of the weights, which are mapped and touched on use; `fluidvm check` verifies these too.
+ * All kinds are there, once, in the order below, and lie in that order; an empty section has the
+ * offset where it would start. All integers little-endian; fields called zero are 0. Checksums are
+ * XXH64 (seed: kind; of the table: 0). The reader verifies all of them but that of the weights,
+ * which are mapped and touched on use; `fluidvm check` verifies these too.
  *
  *   META     struct plan_meta
  *   STRINGS  NUL-terminated texts; a string reference is a byte offset into this section
@@ -26,7 +28,7 @@
 #include "code.h"
 
 #define PLAN_MAGIC "FVMPLAN\n"
-enum { PLAN_VERSION = 1, PLAN_PAGE = 4096 };
+enum { PLAN_VERSION = 1, PLAN_PAGE = 4096, PLAN_MAXTHREADS = 64 };
 
 enum plan_section {
   PLAN_META,
@@ -44,6 +46,8 @@ enum plan_section {
   PLAN_SECTIONS
 };
 
+/* The structs below are the file's bytes: no padding, every field aligned (asserted in
+ * plan_read.c). */
 struct plan_header {
   char magic[8];
   uint32_t version, nsections;
@@ -56,6 +60,7 @@ struct plan_entry {
 struct plan_meta {
   uint32_t model, build, machine; /* strings: model name, tool build, machine fingerprint */
   uint32_t threads;               /* most threads that any step uses */
+  uint32_t ninputs, zero;         /* how many rows of IO are inputs */
   uint64_t model_hash;
   uint64_t arena_bytes;   /* activations; scratch comes on top (struct plan_step) */
   int64_t predicted_ns;   /* sum of step costs */
@@ -79,10 +84,18 @@ struct plan_step {
   uint32_t label, zero;                        /* label: string */
   int64_t cost_ns;                             /* predicted */
 };
-/* Where a buffer of a step's program lives. */
+/* Where a buffer of a step's program lives. Rules that the reader enforces:
+ *   - the buffer's bytes lie inside the space; only a buffer of 0 bytes may be in SPACE_NONE;
+ *   - BUF_OUT is never bound to weights or inputs;
+ *   - BUF_SCRATCH and BUF_SHARED live in SPACE_SCRATCH, and only they do. Their offsets are
+ *     multiples of 64 and laid out for the step's own number of threads: BUF_SCRATCH takes
+ *     threads * scratch_stride(bytes), BUF_SHARED its bytes, and no two of a step overlap. The
+ *     area is reused by every step; its size is the greatest end. With fewer threads it still fits;
+ *   - buffers of a step at the same place with the same size are one memory to the verifier
+ *     (in-place); those that overlap in another way must both be read only. */
 enum plan_space { SPACE_ARENA, SPACE_WEIGHTS, SPACE_INPUT, SPACE_OUTPUT, SPACE_SCRATCH, SPACE_NONE };
 struct plan_bind {
-  uint32_t space, index; /* index: of the input or output */
+  uint32_t space, index; /* index: of the input, or of the output counted from 0; else 0 */
   uint64_t offset;       /* bytes from the start of the space; scratch: from the scratch area */
 };
 /* tensor: name, life and place. first/last: steps between which it holds data (inclusive).
@@ -112,13 +125,18 @@ struct fvm_plan {
   const struct plan_tensor *tensor;
   const struct plan_const *konst;
   const unsigned char *weights;
-  uint32_t nin, nout, nstep, nprogram, ntensor, nconst;
+  uint32_t nin, nout, nstep, nbind, nprogram, nbuffer, ntensor, nconst;
   struct program *program;  /* decoded, nprogram of them */
-  struct buffer *buffer;    /* of all programs */
+  struct buffer *buffer;    /* of all programs, nbuffer of them */
   struct fvm_io *public_io; /* nin + nout */
   int64_t scratch_bytes;    /* most scratch of a step, all its threads together, at plan threads */
+  bool mapped;              /* base is our mapping, else the caller's memory */
 };
 
+/* Like fvm_load, from memory that is 64-byte aligned and stays the caller's until fvm_unload. */
+enum fvm_status plan_load_memory(const void *base, size_t bytes, struct fvm_plan **plan,
+                                 struct fvm_error *err);
+const char *plan_section_name(enum plan_section s);
 const char *plan_string(const struct fvm_plan *p, uint32_t ref);
 /* Verify the checksum of the weights section: reads all of it. */
 enum fvm_status plan_check_weights(const struct fvm_plan *p, struct fvm_error *err);

@@ -26,9 +26,9 @@
 enum {
   ASLEEP = 1, /* bit of a word: somebody sleeps on it */
   TICK = 2,   /* what a word advances by */
-  /* How long a waiter spins. A futex sleep and wake costs about 50 us here (virtual machine, Zen 4)
-   * and steps of a small network take 10 to 100 us, so spinning for about the price of a sleep
-   * bridges most gaps and wastes at most as much again. */
+  /* How long a waiter spins. To wake a sleeper takes 40 to 110 us here (virtual machine, Zen 4), a
+   * spinning one 0.1 us; steps of a small network take 10 to 100 us. So spinning for about the
+   * price of a sleep bridges most gaps and wastes at most as much again. */
   SPIN_NS = 50 * 1000,
   SPIN_LOOK = 32, /* pauses between looks at the clock */
   LINE = 128      /* two cache lines: adjacent ones are fetched in pairs */

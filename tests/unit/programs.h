@@ -38,13 +38,6 @@ static int do_gather(void *const *p, const int64_t *v) {
   return result;
 }
 
-/* Stand-in for kernels/ukr.c until that is there. */
-const struct ukr_sig *ukr_sig(enum ukr_id id) {
-  static const struct ukr_sig add = {.nptr = 3, .nval = 7}, fill = {.nptr = 1, .nval = 4},
-                              gather = {.nptr = 3, .nval = 5};
-  return id == UKR_add_f32 ? &add : id == UKR_fill_4 ? &fill : &gather;
-}
-
 static ukr_fn *const *test_ukr(void) {
   static ukr_fn *const table[UKR_COUNT] = {
       [UKR_add_f32] = do_add, [UKR_fill_4] = do_fill, [UKR_gather_4] = do_gather};

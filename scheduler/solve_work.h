@@ -1,0 +1,74 @@
+/* The solver's working form of a cost function network; shared by the solve_*.c files only.
+ *
+ * Costs lie in 0 .. SOLVE_INF and add up saturating. A label keeps the number that the caller
+ * gave it in `orig`; dropping labels makes new, shorter arrays, and functions that are already out
+ * of play keep the old ones. So an eliminated variable's functions stay readable as they were,
+ * and back-substitution needs no tables of its own. */
+#ifndef FVM_SOLVE_WORK_H
+#define FVM_SOLVE_WORK_H
+
+#include "solve.h"
+
+/* A cost table over the variables of its scope, row-major in that order. */
+struct solve_fn {
+  int n;
+  int *scope;
+  int *size;        /* labels of each variable when the table was made */
+  const int **orig; /* and their original numbers */
+  int64_t *cost;
+  bool gone;
+};
+struct solve_wvar {
+  int n;
+  int64_t *cost;
+  const int *orig;
+  VEC(int) fn; /* functions with this variable in scope; those gone are skipped */
+  bool gone, queued;
+};
+struct solve_work {
+  struct arena *a;
+  VEC(struct solve_wvar) var;
+  VEC(struct solve_fn) fn;
+  VEC(int) done; /* variables in the order in which they were eliminated */
+  VEC(int) queue;
+  int64_t c0; /* cost that every assignment has */
+  int64_t ticks;
+};
+
+static inline int64_t solve_add(int64_t a, int64_t b) { return MIN(a + b, SOLVE_INF); }
+
+/* Copy the caller's network, tables shifted so that their least entry is 0. FVM_EFAIL: a table
+ * without a finite entry. */
+enum fvm_status solve_work_load(struct solve_work *w, const struct solve_net *net,
+                                struct fvm_error *err);
+void solve_work_free(struct solve_work *w);
+/* Drop forbidden and dominated labels, and eliminate variables with at most two neighbours, until
+ * nothing moves. Exact. */
+enum fvm_status solve_reduce(struct solve_work *w, struct fvm_error *err);
+/* Eliminate one variable, whatever its neighbours. */
+enum fvm_status solve_eliminate(struct solve_work *w, int v, struct fvm_error *err);
+/* Labels (original numbers) of the eliminated variables, given those of all others. */
+void solve_back(const struct solve_work *w, int *label);
+/* Index of the other variable of a live pairwise function, in f->scope. */
+static inline int solve_other(const struct solve_fn *f, int v) { return f->scope[0] == v; }
+
+/* A connected part of what the reductions left, solved by search: sets label[v] (original
+ * numbers) of its variables. order: the variables, the last one eliminated first. */
+struct solve_part {
+  const int *order;
+  int n;
+  int64_t cost, bound;
+  bool optimal;
+};
+enum fvm_status solve_search(struct solve_work *w, struct solve_part *p, int64_t max_ticks,
+                             int *label, struct fvm_error *err);
+
+/* solve_layout with its limits laid open, so that tests can send small networks to the search. */
+struct solve_limits {
+  int64_t entries; /* of bucket elimination, for each connected part */
+  int64_t ticks;   /* of the search */
+};
+enum fvm_status solve_limited(const struct solve_net *net, const struct solve_limits *limits,
+                              struct arena *a, struct solve_result *r, struct fvm_error *err);
+
+#endif

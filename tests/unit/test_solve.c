@@ -1,0 +1,189 @@
+/* scheduler/solve_layout: against exhaustive search, and on shapes where the optimum is known. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "../../scheduler/solve_work.h"
+
+static uint64_t rng;
+static int64_t rnd(int64_t n) {
+  rng = rng * 6364136223846793005u + 1442695040888963407u;
+  return (int64_t)((rng >> 33) % (uint64_t)n);
+}
+
+static void fill(int64_t *cost, int n, int percent_inf, int64_t range) {
+  for (int i = 0; i < n; i++)
+    cost[i] = rnd(100) < percent_inf ? SOLVE_INF : rnd(range) - (rnd(4) == 0 ? range / 2 : 0);
+}
+
+static void add_vars(struct solve_net *net, int n, int labels, int inf, int64_t range) {
+  for (int i = 0; i < n; i++) {
+    int v = solve_add_var(net, 1 + (int)rnd(labels));
+    fill(net->var.v[v].cost, net->var.v[v].n, inf, range);
+  }
+}
+
+static void add_pair(struct solve_net *net, int u, int v, int inf, int64_t range) {
+  int e = solve_add_edge(net, u, v);
+  fill(net->edge.v[e].cost, net->var.v[u].n * net->var.v[v].n, inf, range);
+}
+
+static int64_t brute(const struct solve_net *net) {
+  int label[16] = {0}, n = (int)net->var.n;
+  int64_t best = SOLVE_INF;
+  for (;;) {
+    best = MIN(best, solve_cost(net, label));
+    int i = 0;
+    while (i < n && ++label[i] == net->var.v[i].n) label[i++] = 0;
+    if (i == n) return best;
+  }
+}
+
+static int infeasible_seen;
+static void against(const struct solve_net *net, int64_t want, int64_t entries) {
+  struct fvm_error err;
+  struct arena a = {0};
+  struct solve_result r;
+  struct solve_limits limits = {entries, 1000000};
+  enum fvm_status st = solve_limited(net, &limits, &a, &r, &err);
+  if (want >= SOLVE_INF) {
+    ck_assert_int_eq(st, FVM_EFAIL);
+    infeasible_seen++;
+  } else {
+    ck_assert_msg(st == FVM_OK, "%s", err.text);
+    ck_assert(r.optimal);
+    ck_assert_int_eq(r.cost, want);
+    ck_assert_int_eq(r.bound, want);
+    ck_assert_int_eq(solve_cost(net, r.label), want);
+  }
+  arena_free(&a);
+}
+
+enum shape { TREE, CYCLE, CLIQUE, SPARSE, SHAPES };
+
+static void connect(struct solve_net *net, enum shape s, int n, int inf, int64_t range) {
+  for (int v = 1; v < n; v++) {
+    if (s == TREE) add_pair(net, (int)rnd(v), v, inf, range);
+    if (s == CYCLE) add_pair(net, v - 1, v, inf, range);
+    for (int u = 0; u < v; u++)
+      if (s == CLIQUE || (s == SPARSE && rnd(3) == 0)) add_pair(net, v, u, inf, range);
+  }
+  if (s == CYCLE && n > 2) add_pair(net, n - 1, 0, inf, range);
+  if (s == SPARSE && n > 1) add_pair(net, 1, 0, inf, range); /* parallel edges */
+}
+
+START_TEST(agrees_with_exhaustive_search) {
+  infeasible_seen = 0;
+  for (int round = 0; round < 1200; round++) {
+    struct solve_net net = {0};
+    int n = 1 + (int)rnd(7), inf = round % 3 * 22;
+    int64_t range = round % 5 ? 20 : 3; /* a small range makes ties */
+    rng = (uint64_t)round;
+    add_vars(&net, n, 4, inf, range);
+    connect(&net, (enum shape)(round % SHAPES), n, inf, range);
+    int64_t want = brute(&net);
+    against(&net, want, INT64_MAX); /* by elimination */
+    against(&net, want, 0);         /* by search */
+    solve_net_free(&net);
+  }
+  ck_assert_int_gt(infeasible_seen, 50);
+}
+END_TEST
+
+static void set_diagonal(int64_t *cost, int n) {
+  for (int i = 0; i < n * n; i++) cost[i] = i % (n + 1) ? 10 + i % 7 : 0;
+}
+
+/* As in a deep network with skip connections: 2,500 variables, 8 layouts. */
+START_TEST(deep_layered_network) {
+  struct fvm_error err;
+  struct solve_net net = {0};
+  struct arena a = {0};
+  struct solve_result r;
+  rng = 7;
+  for (int v = 0; v < 2500; v++) {
+    solve_add_var(&net, 8);
+    fill(net.var.v[v].cost, 8, 10, 1000);
+    if (v > 0) solve_add_edge(&net, v - 1, v);
+    if (v > 7 && v % 3 == 0) solve_add_edge(&net, v - 4, v);
+  }
+  for (size_t e = 0; e < net.edge.n; e++) set_diagonal(net.edge.v[e].cost, 8);
+  OK(solve_layout(&net, 1000000, &a, &r, &err));
+  ck_assert(r.optimal);
+  ck_assert_int_eq(r.cost, solve_cost(&net, r.label));
+  ck_assert_int_lt(r.ticks, 100000000);
+  solve_net_free(&net);
+  arena_free(&a);
+}
+END_TEST
+
+static void clique(struct solve_net *net, int n, int labels) {
+  for (int v = 0; v < n; v++) {
+    solve_add_var(net, labels);
+    fill(net->var.v[v].cost, labels, 0, 50);
+    for (int u = 0; u < v; u++) add_pair(net, u, v, 5, 100);
+  }
+}
+
+/* Too wide for tables: the search must end by itself on a small one ... */
+START_TEST(search_proves) {
+  struct fvm_error err;
+  struct solve_net net = {0};
+  struct arena a = {0};
+  struct solve_result r;
+  rng = 3;
+  clique(&net, 11, 6);
+  OK(solve_layout(&net, INT64_MAX, &a, &r, &err));
+  ck_assert(r.optimal);
+  ck_assert_int_eq(r.cost, r.bound);
+  ck_assert_int_eq(r.cost, solve_cost(&net, r.label));
+  solve_net_free(&net);
+  arena_free(&a);
+}
+END_TEST
+
+/* ... and give an honest bound when it is stopped, the same one every time. */
+START_TEST(search_stops) {
+  struct fvm_error err;
+  struct solve_net net = {0};
+  struct arena a = {0};
+  struct solve_result r, again;
+  rng = 4;
+  clique(&net, 20, 8);
+  OK(solve_layout(&net, 3000000, &a, &r, &err));
+  ck_assert(!r.optimal);
+  ck_assert_int_lt(r.bound, r.cost);
+  ck_assert_int_eq(r.cost, solve_cost(&net, r.label));
+  OK(solve_layout(&net, 3000000, &a, &again, &err));
+  ck_assert_int_eq(r.cost, again.cost);
+  ck_assert_int_eq(r.bound, again.bound);
+  ck_assert_mem_eq(r.label, again.label, 20 * sizeof(int));
+  OK(solve_layout(&net, 30000000, &a, &again, &err));
+  ck_assert_int_ge(again.bound, r.bound);
+  ck_assert_int_le(again.cost, r.cost);
+  ck_assert_int_le(r.bound, again.cost);
+  solve_net_free(&net);
+  arena_free(&a);
+}
+END_TEST
+
+START_TEST(memory_may_fail) {
+  struct fvm_error err;
+  struct solve_net net = {0};
+  rng = 5;
+  clique(&net, 6, 5);
+  for (long n = 1; n < 400; n++) {
+    struct arena a = {0};
+    struct solve_result r;
+    fvm_fail_alloc(n);
+    enum fvm_status st = solve_layout(&net, 1000000, &a, &r, &err);
+    fvm_fail_alloc(0);
+    ck_assert(st == FVM_OK || st == FVM_ENOMEM);
+    arena_free(&a);
+  }
+  solve_net_free(&net);
+}
+END_TEST
+
+UNIT_MAIN("solve", agrees_with_exhaustive_search, deep_layered_network, search_proves, search_stops,
+          memory_may_fail)
