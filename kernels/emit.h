@@ -1,0 +1,111 @@
+/* What the emitters of several operators share: loops over blocks, places in a matrix, operands
+ * that broadcast to it, and gemm on packed panels. */
+#ifndef FVM_EMIT_H
+#define FVM_EMIT_H
+
+#include "body.h"
+
+/* ---- loops over blocks --------------------------------------------------------------------------
+ */
+struct span {
+  int reg;        /* first element of the block; -1: no loop was needed, the block is everything */
+  struct val len; /* elements in the block */
+  int64_t max;    /* bound of len */
+};
+/* Open a loop (or a par) over 0 .. limit - 1 in blocks of step; limit_max bounds limit. A loop of
+ * one iteration is left out; a par always opens. */
+struct span span_open(struct builder *b, bool par, struct val limit, int64_t limit_max,
+                      int64_t step);
+void span_close(struct builder *b, const struct span *s);
+void span_term(struct addr *a, const struct span *s, int64_t stride);
+
+/* Declare the buffers of an opcall in a label's layouts: 0 .. nin-1 inputs, then outputs. */
+void emit_buffers(const struct opcall *c, const struct label *l, struct builder *b);
+/* A float as the integer operand that carries its bits. */
+struct val val_float(float f);
+
+/* ---- places in the output matrix
+ * ------------------------------------------------------------------ */
+/* Row and column: sums of registers times rows or columns. */
+struct place {
+  struct term row[CODE_MAXTERM], col[CODE_MAXTERM];
+};
+void place_row(struct place *p, const struct span *s, int64_t rows);
+void place_col(struct place *p, const struct span *s, int64_t cols);
+
+/* An operand whose element (row, column) is at off + row * rs + column * cs bytes. */
+struct matrix {
+  int buf;
+  int64_t off, rs, cs;
+};
+struct addr matrix_at(const struct matrix *m, const struct place *p);
+/* Strides (in elements) of x, broadcast to the shape of out, over out seen as a matrix of `cols`
+ * columns. False when it is not affine in row and column. */
+bool matrix_strides(const struct tensor *x, const struct tensor *out, int64_t cols, int64_t *rs,
+                    int64_t *cs);
+
+/* ---- epilogue: the body of an opcall on pieces of the output
+ * ------------------------------------- */
+struct epilogue {
+  struct opcall call; /* with what is left of the body after a fused first Add */
+  struct matrix out;
+  int64_t cols;
+  struct body_scratch scratch;
+  bool local;           /* the anchor's piece is in scratch, not in the output's place */
+  struct matrix anchor; /* where the anchor's values go; piece-relative when local */
+  int addend;           /* input that joined the gemm as its d operand, or -1 */
+  struct matrix add;
+};
+/* May the body be emitted on an output matrix of `cols` columns and as many elements as the anchor
+ * has (`count`)? */
+bool epilogue_fits(const struct opcall *c, int64_t count, int64_t cols);
+/* The input that a body adds first to the anchor and that fits operand d of a gemm (row stride in
+ * elements to *rs), or -1. */
+int epilogue_addend(const struct opcall *c, int64_t cols, int64_t *rs);
+/* Prepare: to be called after emit_buffers and before any loop. Pieces are at most m_max x n_max;
+ * fuse: take a first Add out of the body, into operand d. */
+void epilogue_init(struct epilogue *e, const struct opcall *c, int64_t cols, int64_t m_max,
+                   int64_t n_max, bool fuse, struct builder *b);
+struct addr epilogue_anchor(const struct epilogue *e, const struct place *p);
+void epilogue_emit(const struct epilogue *e, const struct place *p, struct val m, int64_t m_max,
+                   struct val n, int64_t n_max, struct builder *b);
+
+/* ---- gemm on packed panels
+ * ------------------------------------------------------------------------ */
+struct gemm_tile {
+  int mr, nr;
+  enum isa isa; /* least ISA for which it is offered */
+  enum ukr_id ukr;
+  enum layout panel, panelt;
+};
+extern const struct gemm_tile gemm_tiles[];
+const struct gemm_tile *gemm_tile_find(int mr, int nr);
+/* The i-th tile worth offering for m rows and n columns on an ISA, best guess first; NULL past the
+ * end. */
+const struct gemm_tile *gemm_tile_at(enum isa isa, int64_t m, int64_t n, int i);
+
+/* c[m][n] = (mode ? d : 0) + a[m][k] * panels b[k][n] */
+struct gemm_block {
+  const struct gemm_tile *tile;
+  struct addr a;  /* element (0, 0) of the block */
+  int64_t sa, ka; /* elements from row to row and from column to column of a */
+  int64_t a_row;  /* bytes from row to row of tiles (sa * 4 unless a is packed) */
+  struct addr b;  /* panel of column 0, at the block's first k */
+  int64_t b_col;  /* bytes that a column's panel is further on, per column */
+  struct matrix c, d;
+  bool c_local; /* c's place counts from the piece, not from `at` */
+  int mode;
+  struct place at; /* of the block in c and d */
+  struct val m, n, k;
+  int64_t m_max, n_max;
+  bool rows_outer;
+  /* When set: called for each finished piece: a row of tiles (rows_outer) or a panel. */
+  void (*post)(void *ctx, const struct place *p, struct val m, int64_t m_max, struct val n,
+               int64_t n_max);
+  void *ctx;
+};
+void emit_gemm(const struct gemm_block *g, struct builder *b);
+/* Only the posts, over the same pieces. */
+void emit_gemm_posts(const struct gemm_block *g, struct builder *b);
+
+#endif

@@ -1,0 +1,130 @@
+/* MatMul and Gemm: known values, and all labels of random problems against the reference. */
+#include "opcheck.h"
+
+static struct opcase o;
+
+static int64_t extent(void) {
+  static const int64_t v[] = {1, 2, 3, 7, 8, 13, 16, 17, 31, 32, 33, 48, 65, 97};
+  return v[opcase_random(&o, COUNT(v))];
+}
+
+/* The last input's values are known when programs are made. */
+static void make_constant(void) { o.in[o.c.nin - 1].data = o.x[o.c.nin - 1]; }
+
+static void begin(const char *op, uint64_t seed) {
+  opcase_init(&o, op, 17);
+  o.seed += seed * 0x9e3779b97f4a7c15u;
+  for (int i = 0; i < 8; i++) opcase_random(&o, 2);
+  o.tolerance = 1e-4;
+}
+
+/* Small caches, so that small problems are blocked too. */
+static void small_caches(void) {
+  o.target.l1_bytes = 1 << 10;
+  o.target.l2_bytes = 16 << 10;
+}
+
+START_TEST(matmul_known) {
+  opcase_init(&o, "MatMul", 13);
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){2, 3});
+  opcase_set(&o, (double[]){1, 2, 3, 4, 5, 6});
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){3, 2});
+  opcase_set(&o, (double[]){1, -1, 2, 0, 0.5, 1});
+  opcase_reference(&o);
+  opcase_expect(&o, 0, 2, (int64_t[]){2, 2}, (double[]){6.5, 2, 17, 2});
+  ck_assert_int_ge(opcase_run(&o), 2);
+}
+END_TEST
+
+START_TEST(matmul_vectors) {
+  opcase_init(&o, "MatMul", 13);
+  opcase_in(&o, FVM_F32, 1, (int64_t[]){3});
+  opcase_set(&o, (double[]){1, 2, 3});
+  opcase_in(&o, FVM_F32, 1, (int64_t[]){3});
+  opcase_set(&o, (double[]){4, 5, 6});
+  opcase_reference(&o);
+  opcase_expect(&o, 0, 0, NULL, (double[]){32});
+  ck_assert_int_ge(opcase_run(&o), 2);
+}
+END_TEST
+
+START_TEST(gemm_known) {
+  opcase_init(&o, "Gemm", 13);
+  opcase_attr_int(&o, "transA", 1);
+  opcase_attr_int(&o, "transB", 1);
+  opcase_attr_float(&o, "alpha", 2);
+  opcase_attr_float(&o, "beta", 0.5f);
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){3, 2});
+  opcase_set(&o, (double[]){1, 4, 2, 5, 3, 6});
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){2, 3});
+  opcase_set(&o, (double[]){1, 2, 0.5, -1, 0, 1});
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){2, 1});
+  opcase_set(&o, (double[]){10, 20});
+  opcase_reference(&o);
+  opcase_expect(&o, 0, 2, (int64_t[]){2, 2}, (double[]){18, 9, 44, 14});
+  ck_assert_int_ge(opcase_run(&o), 2);
+}
+END_TEST
+
+START_TEST(refusals) {
+  opcase_init(&o, "MatMul", 13);
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){2, 3});
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){2, 3});
+  opcase_refused(&o, FVM_EFORMAT, "A has 3 columns, but B has 2 rows");
+  opcase_init(&o, "MatMul", 13);
+  opcase_in(&o, FVM_F32, 3, (int64_t[]){2, 2, 3});
+  opcase_in(&o, FVM_F32, 3, (int64_t[]){3, 3, 2});
+  opcase_refused(&o, FVM_EFORMAT, "do not broadcast");
+  opcase_init(&o, "MatMul", 13);
+  opcase_in(&o, FVM_I32, 2, (int64_t[]){2, 3});
+  opcase_in(&o, FVM_I32, 2, (int64_t[]){3, 3});
+  opcase_refused(&o, FVM_EUNSUPPORTED, "MatMul of i32");
+  opcase_init(&o, "Gemm", 13);
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){2, 3});
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){3, 4});
+  opcase_in(&o, FVM_F32, 1, (int64_t[]){3});
+  opcase_refused(&o, FVM_EFORMAT, "C does not broadcast to 2x4");
+}
+END_TEST
+
+START_TEST(matmul_random) {
+  for (uint64_t seed = 0; seed < 40; seed++) {
+    begin("MatMul", seed);
+    int64_t m = extent(), n = extent(), k = seed % 10 == 3 ? 800 : extent();
+    int64_t b0 = 1 + opcase_random(&o, 3), b1 = 1 + opcase_random(&o, 3);
+    int ra = 1 + (int)opcase_random(&o, 4), rb = 1 + (int)opcase_random(&o, 4);
+    int64_t a[] = {opcase_random(&o, 3) ? b0 : 1, opcase_random(&o, 3) ? b1 : 1, m, k};
+    int64_t b[] = {opcase_random(&o, 3) ? b0 : 1, opcase_random(&o, 3) ? b1 : 1, k, n};
+    if (rb == 1) b[3] = k;
+    if (seed % 2) small_caches();
+    opcase_in(&o, FVM_F32, ra, a + 4 - ra);
+    opcase_in(&o, FVM_F32, rb, b + 4 - rb);
+    if (seed % 3 == 0) make_constant();
+    ck_assert_int_ge(opcase_run(&o), 2);
+  }
+}
+END_TEST
+
+START_TEST(gemm_random) {
+  static const int rank[] = {1, 2, 2, 2, 1, 2, 0};
+  for (uint64_t seed = 0; seed < 40; seed++) {
+    begin("Gemm", seed);
+    int64_t m = extent(), n = extent(), k = seed % 10 == 3 ? 1100 : extent();
+    bool ta = opcase_random(&o, 2), tb = opcase_random(&o, 2);
+    int bias = (int)opcase_random(&o, 8);
+    const int64_t c[7][2] = {{n}, {1, n}, {m, n}, {m, 1}, {1}, {1, 1}};
+    if (seed % 2) small_caches();
+    opcase_attr_int(&o, "transA", ta);
+    opcase_attr_int(&o, "transB", tb);
+    if (opcase_random(&o, 3) == 0) opcase_attr_float(&o, "alpha", 0.5f);
+    if (opcase_random(&o, 3) == 0) opcase_attr_float(&o, "beta", 0.25f);
+    opcase_in(&o, FVM_F32, 2, ta ? (int64_t[]){k, m} : (int64_t[]){m, k});
+    opcase_in(&o, FVM_F32, 2, tb ? (int64_t[]){n, k} : (int64_t[]){k, n});
+    if (seed % 3) make_constant();
+    if (bias < 7) opcase_in(&o, FVM_F32, rank[bias], c[bias]);
+    ck_assert_int_ge(opcase_run(&o), 2);
+  }
+}
+END_TEST
+
+UNIT_MAIN("op_gemm", matmul_known, matmul_vectors, gemm_known, refusals, matmul_random, gemm_random)
