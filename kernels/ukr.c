@@ -155,8 +155,32 @@ static ukr_fn *const table_ref[UKR_COUNT] = {
 #include "ukr.def"
 #undef UKR
 };
+#ifdef __x86_64__
+#pragma GCC diagnostic ignored "-Woverride-init"
+static ukr_fn *const table_avx2[UKR_COUNT] = {
+#define UKR(name, ptrs, ints, flops, meaning) ukr_##name##_ref,
+#include "ukr.def"
+#undef UKR
+#define GEMM(MR, NR) [UKR_gemm_##MR##x##NR] = ukr_gemm_##MR##x##NR##_avx2,
+#include "ukr_gemm.def"
+#undef GEMM
+};
+static ukr_fn *const table_avx512[UKR_COUNT] = {
+#define UKR(name, ptrs, ints, flops, meaning) ukr_##name##_ref,
+#include "ukr.def"
+#undef UKR
+#define GEMM(MR, NR) [UKR_gemm_##MR##x##NR] = ukr_gemm_##MR##x##NR##_avx512,
+#include "ukr_gemm.def"
+#undef GEMM
+};
+#else
+#define table_avx2 table_ref
+#define table_avx512 table_ref
+#endif
 
 ukr_fn *const *ukr_table(enum isa isa) {
+  static ukr_fn *const *const tables[ISA_COUNT] = {
+      [ISA_REF] = table_ref, [ISA_AVX2] = table_avx2, [ISA_AVX512] = table_avx512};
   CHECK((unsigned)isa < ISA_COUNT);
-  return table_ref;
+  return tables[isa];
 }

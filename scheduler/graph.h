@@ -42,6 +42,8 @@ int graph_add_tensor(struct graph *g, const char *name);
 int graph_add_node(struct graph *g, const char *name, const struct op *op);
 bool node_add_in(struct graph *g, int node, int tensor);
 bool node_add_out(struct graph *g, int node, int tensor); /* sets producer */
+/* Mark a node dead; the tensors that it made lose their producer, unless another took them over. */
+void node_kill(struct graph *g, int node);
 
 /* Fill an opcall with views of the graph: in/out arrays come from the arena given. */
 enum fvm_status graph_opcall(const struct graph *g, int node, struct arena *a, struct opcall *c,
@@ -56,7 +58,7 @@ enum fvm_status graph_compact(struct graph *g, struct fvm_error *err);
  * pass. Run between passes. */
 enum fvm_status graph_check(const struct graph *g, bool shapes_known, struct fvm_error *err);
 
-/* Text form (graph_text.c); parse(dump(g)) == g up to constants' values above 16 elements, which
+/* Text form (graph_dump.c shows it, graph_parse.c); parse(dump(g)) == g up to constants' values above 16 elements, which
  * are printed as a hash and read back as zeros. */
 enum fvm_status graph_dump(const struct graph *g, struct text *out);
 enum fvm_status graph_parse(const char *text, size_t len, struct graph **g, struct fvm_error *err);

@@ -5,6 +5,7 @@
 
 #include "profiles/counters.h"
 #include "profiles/json.h"
+#include "profiles/machine.h"
 #include "profiles/stats.h"
 
 static int compare(const void *a, const void *b) {
@@ -102,5 +103,32 @@ START_TEST(counters_can_be_faked) {
 }
 END_TEST
 
+START_TEST(machine_is_known) {
+  struct fvm_error err;
+  static struct machine a, b;
+  OK(machine_read(&a, &err));
+  OK(machine_read(&b, &err));
+  ck_assert_str_eq(a.text, b.text);
+  ck_assert_uint_eq(a.fingerprint, b.fingerprint);
+  ck_assert_ptr_nonnull(strstr(a.counters, "context_switches"));
+  ck_assert_ptr_nonnull(strstr(a.text, "; counters="));
+  struct target t;
+  machine_target(&a, (int[]){1, 2}, 2, &t);
+  ck_assert(t.nthreads == 2 && t.threads[1] == 2 && t.l1_bytes > 0 && t.l2_bytes > 0);
+  ck_assert_ptr_nonnull(strstr(build_text(), "sources "));
+  struct text env = {0};
+  machine_environment(&env);
+  ck_assert(env.v[0] == '{' && env.v[env.n - 1] == '}');
+  text_free(&env);
+}
+END_TEST
+
+START_TEST(speed_is_positive) {
+  double gflops, gbytes;
+  machine_speed(&gflops, &gbytes);
+  ck_assert(gflops > 0 && gbytes > 0);
+}
+END_TEST
+
 UNIT_MAIN("stats", ranks_agree_with_sorting, slower_needs_evidence, json_is_escaped,
-          counters_count_or_say_why, counters_can_be_faked)
+          counters_count_or_say_why, counters_can_be_faked, machine_is_known, speed_is_positive)

@@ -1,0 +1,150 @@
+/* Fast gemm. A tile of ukr_gemm.def is cut into blocks that fit the registers: ROWS x COLS vectors
+ * of accumulators, which start from d (or 0) and take one FMA for each k, in order. So the result
+ * of an element depends neither on the tile nor on where k was cut: only on its d, a and b.
+ *
+ *             b: panel[k][NR]          per k: COLS loads of b, ROWS broadcasts of a,
+ *             | COLS vectors |                ROWS * COLS FMAs
+ *   a[i][k]   +--------------+
+ *    ROWS     | accumulators |
+ *             +--------------+
+ */
+#include "ukr_vec.h"
+
+#include <string.h>
+
+struct gemm {
+  const float *a, *b, *d;
+  float *c;
+  int64_t m, n, k, sa, ka, nr, sd, sc;
+  bool mode;
+};
+
+/* Most rows of a block, by its width in columns. With AVX-512, every tile is one block. */
+#ifdef __AVX512F__
+enum { ROWS_16 = 14, ROWS_24 = 14, ROWS_32 = 14, ROWS_48 = 8, MAXROWS = 14 };
+#else
+enum { ROWS_16 = 6, ROWS_24 = 4, ROWS_32 = 0, ROWS_48 = 0, MAXROWS = 6 };
+#endif
+enum { MAXWIDTH = 48, MAXCOLS = MAXWIDTH / VW };
+
+/* A vector of the panel: `width` columns are left in the block, a constant. */
+INLINE vf load_panel(const float *p, int width) {
+  return width >= VW ? vf_load(p) : vf_loadn(p, width);
+}
+
+/* A block of exactly rows x width; both are constants wherever this is inlined. */
+INLINE void block(const struct gemm *g, const int rows, const int width) {
+  const int cols = (width + VW - 1) / VW;
+  const int64_t sa = g->sa, ka = g->ka, k = g->k, nr = g->nr, sd = g->sd, sc = g->sc;
+  const float *a = g->a, *b = g->b, *d = g->d;
+  float *c = g->c;
+  vf acc[MAXROWS][MAXCOLS], bv[MAXCOLS];
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+    for (int j = 0; j < cols; j++)
+      acc[i][j] = g->mode ? load_panel(d + i * sd + j * VW, width - j * VW) : vf_set1(0);
+  for (int64_t l = 0; l < k; l++, a += ka, b += nr) {
+#pragma GCC unroll 8
+    for (int j = 0; j < cols; j++) bv[j] = load_panel(b + j * VW, width - j * VW);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+      vf x = vf_set1(a[i * sa]);
+#pragma GCC unroll 8
+      for (int j = 0; j < cols; j++) acc[i][j] = vf_fma(x, bv[j], acc[i][j]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+    for (int j = 0; j < cols; j++)
+      if (width - j * VW >= VW)
+        vf_store(c + i * sc + j * VW, acc[i][j]);
+      else
+        vf_storen(c + i * sc + j * VW, width - j * VW, acc[i][j]);
+}
+
+/* A block of m rows: each number of rows has its own code, so a small m costs no wasted FMA. */
+#define CASE(rows, most, width)                                                                    \
+  case rows:                                                                                       \
+    if (rows <= most) block(g, rows, width);                                                       \
+    break;
+#define BLOCK(width)                                                                               \
+  static void block_##width(const struct gemm *g) {                                                \
+    switch (g->m) {                                                                                \
+      CASE(1, ROWS_##width, width)                                                                 \
+      CASE(2, ROWS_##width, width)                                                                 \
+      CASE(3, ROWS_##width, width)                                                                 \
+      CASE(4, ROWS_##width, width)                                                                 \
+      CASE(5, ROWS_##width, width)                                                                 \
+      CASE(6, ROWS_##width, width)                                                                 \
+      CASE(7, ROWS_##width, width)                                                                 \
+      CASE(8, ROWS_##width, width)                                                                 \
+      CASE(9, ROWS_##width, width)                                                                 \
+      CASE(10, ROWS_##width, width)                                                                \
+      CASE(11, ROWS_##width, width)                                                                \
+      CASE(12, ROWS_##width, width)                                                                \
+      CASE(13, ROWS_##width, width)                                                                \
+      CASE(14, ROWS_##width, width)                                                                \
+    }                                                                                              \
+  }
+BLOCK(16)
+BLOCK(24)
+#ifdef __AVX512F__
+BLOCK(32)
+BLOCK(48)
+#endif
+
+typedef void block_fn(const struct gemm *g);
+
+/* Fewer columns than the block's: it runs between copies of d and c that have them all. */
+static void edge(const struct gemm *g, block_fn *run, int64_t width) {
+  float buf[MAXROWS * MAXWIDTH];
+  struct gemm e = *g;
+  size_t row_bytes = (size_t)g->n * sizeof *buf;
+  if (g->mode) memset(buf, 0, sizeof buf);
+  for (int64_t i = 0; g->mode && i < g->m; i++)
+    memcpy(buf + i * width, g->d + i * g->sd, row_bytes);
+  e.d = e.c = buf;
+  e.sd = e.sc = width;
+  run(&e);
+  for (int64_t i = 0; i < g->m; i++) memcpy(g->c + i * g->sc, buf + i * width, row_bytes);
+}
+
+/* Cut a tile into blocks. */
+INLINE int tile(void *const *p, const int64_t *v, int64_t nr, block_fn *run, int64_t rows,
+                int64_t width) {
+  const struct gemm g = {p[0], p[1], p[2], p[3], 0, 0, v[2], v[3], v[4], nr, v[5], v[6], v[7] != 0};
+  const int64_t m = v[0], n = v[1];
+  for (int64_t j = 0; j < n; j += width)
+    for (int64_t i = 0; i < m; i += rows) {
+      struct gemm s = g;
+      s.a += i * s.sa;
+      s.b += j;
+      if (s.mode) s.d += i * s.sd + j;
+      s.c += i * s.sc + j;
+      s.m = MIN(rows, m - i);
+      s.n = MIN(width, n - j);
+      if (s.n == width)
+        run(&s);
+      else
+        edge(&s, run, width);
+    }
+  return 0;
+}
+
+/* Function, rows and width of the blocks that a tile of NR columns is cut into. */
+#define USE(width) block_##width, ROWS_##width, width
+#define TILE_16 USE(16)
+#define TILE_24 USE(24)
+#ifdef __AVX512F__
+#define TILE_32 USE(32)
+#define TILE_48 USE(48)
+#else
+#define TILE_32 USE(16)
+#define TILE_48 USE(24)
+#endif
+#define GEMM(MR, NR)                                                                               \
+  FN(gemm_##MR##x##NR) { return tile(p, v, NR, TILE_##NR); }
+#include "ukr_gemm.def"
+#undef GEMM

@@ -1,0 +1,370 @@
+/* Every micro-kernel of every ISA that this machine has, against its reference row, on arguments
+ * drawn at random from what its row allows. All that the test knows about operands it reads from
+ * ukr.def: each lies right before or right behind a page without access, and bytes outside the
+ * footprint must not change. */
+#include "unit.h"
+
+#include <math.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../../kernels/ukr.h"
+
+/* ---- random numbers ---- */
+
+static uint64_t state = 88172645463325252u;
+
+static uint64_t draw(void) {
+  state ^= state << 13;
+  state ^= state >> 7;
+  return state ^= state << 17;
+}
+
+static int64_t below(int64_t n) { return (int64_t)((draw() >> 8) % (uint64_t)n); }
+
+/* At, above and below the widths of vectors and tiles. */
+static int64_t size(void) {
+  static const int64_t sizes[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  12, 14, 15,
+                                  16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 64, 77};
+  return sizes[below(COUNT(sizes))];
+}
+
+/* ---- arguments ---- */
+
+struct call {
+  const struct ukr_sig *sig;
+  int64_t v[UKR_MAXVAL];
+  int same[UKR_MAXPTR]; /* operand whose memory this one shares; itself when it has its own */
+};
+
+static int64_t *arg(struct call *c, const char *name) {
+  for (int i = 0; i < c->sig->nval; i++)
+    if (!strcmp(c->sig->val[i].name, name)) return &c->v[i];
+  ck_abort_msg("%s has no %s", c->sig->name, name);
+}
+
+static bool has_arg(struct call *c, const char *name) {
+  for (int i = 0; i < c->sig->nval; i++)
+    if (!strcmp(c->sig->val[i].name, name)) return true;
+  return false;
+}
+
+static bool starts(const char *s, const char *prefix) {
+  return !strncmp(s, prefix, strlen(prefix));
+}
+
+static int64_t pad(void) { return below(2) ? 0 : below(9); }
+
+/* Sizes, then strides that keep rows apart, then the rest by family. */
+static void draw_sizes(struct call *c) {
+  for (int i = 0; i < c->sig->nval; i++) {
+    do c->v[i] = size();
+    while (c->v[i] > c->sig->val[i].max);
+  }
+}
+
+/* Operands of strips, rows and moves: outer stride >= extent * inner stride. */
+static void draw_matrices(struct call *c) {
+  for (int k = 0; k < c->sig->nptr; k++) {
+    const struct ukr_operand *o = &c->sig->ptr[k];
+    int64_t row = 1;
+    for (int d = o->ndim - 1; d >= 0; d--) {
+      int64_t n = o->extent[d].arg < 0 ? o->extent[d].lit : c->v[o->extent[d].arg];
+      int s = o->stride[d].arg;
+      if (s >= 0 && d == o->ndim - 1) c->v[s] = o->writes ? 1 + below(3) : below(2);
+      if (s >= 0 && d == 0 && o->ndim > 1) c->v[s] = row + pad();
+      if (s >= 0 && d == 0 && o->ndim > 1 && !o->writes && !below(4)) c->v[s] = 0;
+      row = s >= 0 ? n * c->v[s] : n;
+    }
+  }
+}
+
+/* In place: an input shares the output's memory, strides and column stride 1. */
+static void draw_sharing(struct call *c) {
+  int out = c->sig->nptr - 1;
+  const struct ukr_operand *z = &c->sig->ptr[out];
+  for (int k = 0; k < out; k++) {
+    const struct ukr_operand *o = &c->sig->ptr[k];
+    if (o->elem_bytes != z->elem_bytes || o->ndim != 2 || z->ndim != 2 || !below(2)) continue;
+    c->v[o->stride[0].arg] = c->v[z->stride[0].arg];
+    if (o->stride[1].arg >= 0) c->v[o->stride[1].arg] = 1;
+    c->same[k] = out;
+  }
+}
+
+static void draw_gemm(struct call *c) {
+  int64_t m = *arg(c, "m"), n = *arg(c, "n"), k = *arg(c, "k");
+  bool by_rows = below(2);
+  *arg(c, "ka") = by_rows ? 1 + below(2) : m + pad();
+  *arg(c, "sa") = by_rows ? k * 2 + pad() : 1;
+  *arg(c, "sd") = below(2) ? 0 : n + pad();
+  *arg(c, "sc") = n + pad();
+  if (!below(3)) { /* accumulate */
+    *arg(c, "mode") = 1;
+    *arg(c, "sd") = *arg(c, "sc");
+    c->same[2] = 3;
+  }
+}
+
+static void draw_gather(struct call *c) {
+  *arg(c, "rows") = 1 + below(9);
+  *arg(c, "st") = *arg(c, "n") + pad();
+  *arg(c, "sy") = *arg(c, "n") + pad();
+}
+
+static void draw_pack(struct call *c) {
+  int64_t k = *arg(c, "k"), nr = *arg(c, "nr"), n = below(nr + 1);
+  int kind = (int)below(3);
+  *arg(c, "n") = n;
+  *arg(c, "sk") = kind == 0 ? n + pad() : kind == 1 ? 1 : 3;
+  *arg(c, "sn") = kind == 0 ? 1 : kind == 1 ? k + pad() : 3 * k + pad();
+}
+
+static void draw_window(struct call *c) {
+  static const char *const small[] = {"kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw"};
+  for (size_t i = 0; i < COUNT(small); i++) *arg(c, small[i]) = below(4);
+  if (below(2)) *arg(c, "sw") = *arg(c, "dw") = 1;
+  if (has_arg(c, "kk")) {
+    *arg(c, "kk") = *arg(c, "kh") * *arg(c, "kw");
+    if (!below(8)) *arg(c, "kk") = below(9);
+  }
+  if (has_arg(c, "nr")) {
+    *arg(c, "c") = below(4);
+    *arg(c, "k") = below(4) ? *arg(c, "c") * *arg(c, "kh") * *arg(c, "kw") : size();
+    *arg(c, "sc") = *arg(c, "h") * *arg(c, "w") + pad();
+    *arg(c, "n") = below(*arg(c, "nr") + 1);
+    *arg(c, "p") = below(100);
+  }
+}
+
+static int64_t float_bits(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+
+static void draw_call(struct call *c) {
+  const char *name = c->sig->name;
+  draw_sizes(c);
+  for (int k = 0; k < c->sig->nptr; k++) c->same[k] = k;
+  if (starts(name, "gemm_")) return draw_gemm(c);
+  if (starts(name, "gather_")) return draw_gather(c);
+  if (starts(name, "pack_")) return draw_pack(c);
+  if (has_arg(c, "kh")) return draw_window(c);
+  draw_matrices(c);
+  if (has_arg(c, "scale")) *arg(c, "scale") = float_bits(0.125f * (float)below(20) - 0.5f);
+  if (has_arg(c, "eps")) *arg(c, "eps") = float_bits(1e-5f);
+  if (has_arg(c, "value")) *arg(c, "value") = (int64_t)(draw() >> 9);
+  bool moves = starts(name, "copy_") || starts(name, "transpose_") || starts(name, "fill_");
+  if (!moves && below(2)) draw_sharing(c);
+}
+
+/* ---- memory ---- */
+
+enum { AREA = 1 << 20, AREAS = 2 * UKR_MAXPTR };
+static unsigned char *area[AREAS];
+
+static void make_areas(void) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  for (int i = 0; i < AREAS; i++) {
+    unsigned char *p = mmap(NULL, AREA + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert(p != MAP_FAILED);
+    ck_assert_int_eq(mprotect(p + page, AREA, PROT_READ | PROT_WRITE), 0);
+    area[i] = p + page;
+  }
+}
+
+static int64_t factor(const struct call *c, struct ukr_factor f) {
+  return f.arg < 0 ? f.lit : c->v[f.arg];
+}
+
+/* From the first to the last byte; 0 when an extent is 0. */
+static int64_t span(const struct call *c, const struct ukr_operand *o) {
+  int64_t last = 0;
+  for (int d = 0; d < o->ndim; d++) {
+    if (factor(c, o->extent[d]) == 0) return 0;
+    last += (factor(c, o->extent[d]) - 1) * factor(c, o->stride[d]);
+  }
+  return (last + 1) * o->elem_bytes;
+}
+
+/* Set the bytes of the footprint in a map of its span. */
+static void mark(const struct call *c, const struct ukr_operand *o, unsigned char *map, int d,
+                 int64_t at) {
+  if (d == o->ndim) {
+    memset(map + at * o->elem_bytes, 1, o->elem_bytes);
+    return;
+  }
+  for (int64_t i = 0; i < factor(c, o->extent[d]); i++)
+    mark(c, o, map, d + 1, at + i * factor(c, o->stride[d]));
+}
+
+/* ---- data ---- */
+
+enum kind { K_BYTES, K_F32, K_F64, K_I64, K_I32, K_BOOL, K_INDEX };
+
+/* What an operand holds, from the kernel's name: eq_i64 takes int64, cvt_f32_i64 turns float into
+ * int64, and so on. */
+static enum kind kind_of(const struct call *c, int k) {
+  const struct ukr_operand *o = &c->sig->ptr[k];
+  const char *name = c->sig->name;
+  if (starts(name, "gather_") && k == 1) return K_INDEX;
+  if (o->elem_bytes == 1) return K_BOOL;
+  if (starts(name, "copy_") || starts(name, "transpose_") || starts(name, "fill_") ||
+      starts(name, "gather_") || starts(name, "select_"))
+    return K_BYTES;
+  if (o->elem_bytes == 8) return strstr(name, "f64") ? K_F64 : K_I64;
+  const char *of = starts(name, "cvt_") ? (k == 0 ? name + 4 : strrchr(name, '_') + 1) : name;
+  if (starts(name, "cvt_")) return starts(of, "i32") ? K_I32 : K_F32;
+  return strstr(name, "_i32") ? K_I32 : K_F32;
+}
+
+static float draw_float(void) {
+  static const float special[] = {0, -0.0f, 1, -1, 0.5f, -2.5f, INFINITY, -INFINITY, NAN, 1e30f};
+  int64_t r = below(40);
+  if (r == 0) return special[below(COUNT(special))];
+  return (float)((double)below(1 << 24) / (1 << 21) - 4);
+}
+
+/* gemm and convolutions compare sums, where special values would hide everything else. */
+static float draw_plain(void) { return (float)((double)below(1 << 20) / (1 << 19) - 1); }
+
+static int64_t draw_int(void) {
+  static const int64_t special[] = {0, -1, INT64_MIN, INT64_MAX, INT32_MIN, INT32_MAX};
+  return below(8) ? below(2000) - 1000 : special[below(COUNT(special))];
+}
+
+static void draw_data(struct call *c, int k, unsigned char *p, int64_t bytes) {
+  const struct ukr_operand *o = &c->sig->ptr[k];
+  enum kind kind = kind_of(c, k);
+  bool plain = starts(c->sig->name, "gemm") || has_arg(c, "kh") || has_arg(c, "eps") ||
+               starts(c->sig->name, "row") || (has_arg(c, "scale") && below(2));
+  for (int64_t i = 0; i < bytes; i += o->elem_bytes) {
+    int64_t x = kind == K_BOOL ? below(3) : (int64_t)draw();
+    if (kind == K_I64 || kind == K_I32) x = draw_int();
+    if (kind == K_INDEX) x = below(2 * *arg(c, "rows")) - *arg(c, "rows") + !below(50) * 20;
+    if (kind == K_F32) x = float_bits(plain ? draw_plain() : draw_float());
+    if (kind == K_F64) {
+      double f = (double)draw_float();
+      memcpy(&x, &f, 8);
+    }
+    memcpy(p + i, &x, o->elem_bytes);
+  }
+}
+
+/* ---- comparison ---- */
+
+/* What may differ from the reference: units in the last place, or an absolute error; the sums are
+ * of values below 1. Everything not named here, and all that is not a float, has to be equal. */
+static const struct limit {
+  const char *prefix;
+  double ulp, abs;
+} limits[] = {
+    {"gemm_", 0, 2e-5},      {"dwconv_", 0, 1e-6}, {"avgpool_", 0, 1e-6},  {"softmax_", 32, 1e-9},
+    {"layernorm_", 4, 1e-4}, {"rowsum", 0, 1e-5},  {"rowprod", 64, 1e-30}, {"exp_", 2, 0},
+    {"log_", 4, 0},          {"erf_", 4, 0},       {"tanh_", 4, 0},        {"sigmoid_", 4, 0},
+    {"gelu_", 4, 2e-7},      {"silu_", 4, 0},      {"sin_", 4, 0},         {"cos_", 4, 0},
+    {"softplus_", 4, 0},     {"pow_", 4, 0},
+};
+
+static bool close_enough(const char *name, float got, float want) {
+  if (!memcmp(&got, &want, 4) || got == want) return true;
+  if (isnan(got) || isnan(want)) return isnan(got) && isnan(want);
+  for (size_t i = 0; i < COUNT(limits); i++) {
+    if (!starts(name, limits[i].prefix)) continue;
+    double ulp = (double)(nextafterf(fabsf(want), INFINITY) - fabsf(want));
+    return fabs((double)got - (double)want) <= limits[i].ulp * ulp + limits[i].abs;
+  }
+  return false;
+}
+
+static char *describe(const struct call *c, enum isa isa) {
+  static char text[512];
+  int at = snprintf(text, sizeof text, "%s on %s:", c->sig->name, isa_name(isa));
+  for (int i = 0; i < c->sig->nval && at < 480; i++)
+    at += snprintf(text + at, sizeof text - (size_t)at, " %s=%lld", c->sig->val[i].name,
+                   (long long)c->v[i]);
+  for (int k = 0; k < c->sig->nptr && at < 480; k++)
+    if (c->same[k] != k)
+      at += snprintf(text + at, sizeof text - (size_t)at, " [%s in place]", c->sig->ptr[k].name);
+  return text;
+}
+
+/* A passing ck_assert costs a system call, so elements are asserted only when they are wrong. */
+#define FAIL_AT(c, isa, o, i, ...)                                                                 \
+  do {                                                                                             \
+    char what_[120];                                                                               \
+    snprintf(what_, sizeof what_, __VA_ARGS__);                                                    \
+    ck_abort_msg("%s: %s[%lld] %s", describe(c, isa), (o)->name, (long long)(i), what_);           \
+  } while (0)
+
+static void compare(const struct call *c, int k, enum isa isa, const unsigned char *got,
+                    const unsigned char *want, const unsigned char *before, int64_t bytes) {
+  static unsigned char map[AREA];
+  const struct ukr_operand *o = &c->sig->ptr[k];
+  enum kind kind = kind_of(c, k);
+  size_t each = o->elem_bytes;
+  memset(map, 0, (size_t)bytes);
+  if (o->writes && bytes) mark(c, o, map, 0, 0);
+  for (int64_t i = 0; i < bytes; i += o->elem_bytes) {
+    float g = 0, w = 0;
+    if (!map[i]) {
+      if (memcmp(got + i, before + i, each)) FAIL_AT(c, isa, o, i / each, "was not to be written");
+    } else if (kind == K_F32) {
+      memcpy(&g, got + i, 4);
+      memcpy(&w, want + i, 4);
+      if (!close_enough(c->sig->name, g, w))
+        FAIL_AT(c, isa, o, i / each, "is %a (%g), not %a (%g)", (double)g, (double)g, (double)w,
+                (double)w);
+    } else if (memcmp(got + i, want + i, each)) {
+      FAIL_AT(c, isa, o, i / each, "differs");
+    }
+  }
+}
+
+/* Lay the operands out at the ends (or starts) of areas from `first` on, with given contents. */
+static void place(const struct call *c, int first, bool at_end, unsigned char *const *content,
+                  const int64_t *bytes, void **p) {
+  for (int k = 0; k < c->sig->nptr; k++) {
+    p[k] = area[first + k] + (at_end ? AREA - bytes[k] : 0);
+    memcpy(p[k], content[k], (size_t)bytes[k]);
+  }
+  for (int k = 0; k < c->sig->nptr; k++) p[k] = p[c->same[k]];
+}
+
+static void try_call(struct call *c, int id) {
+  static unsigned char before[UKR_MAXPTR][AREA];
+  unsigned char *content[UKR_MAXPTR];
+  int64_t bytes[UKR_MAXPTR];
+  void *want[UKR_MAXPTR], *got[UKR_MAXPTR];
+  for (int k = 0; k < c->sig->nptr; k++) {
+    content[k] = before[k];
+    bytes[k] = span(c, &c->sig->ptr[k]);
+    ck_assert_int_le(bytes[k], AREA);
+    draw_data(c, k, before[k], bytes[k]);
+  }
+  bool at_end = below(4);
+  place(c, 0, at_end, content, bytes, want);
+  int status = ukr_table(ISA_REF)[id](want, c->v);
+  for (int i = 1; i < ISA_COUNT; i++) {
+    if (!cpu_has((enum isa)i)) continue;
+    place(c, UKR_MAXPTR, at_end, content, bytes, got);
+    ck_assert_int_eq(ukr_table((enum isa)i)[id](got, c->v), status);
+    for (int k = 0; k < c->sig->nptr; k++)
+      if (c->same[k] == k) compare(c, k, (enum isa)i, got[k], want[k], before[k], bytes[k]);
+  }
+}
+
+START_TEST(every_kernel_equals_its_reference) {
+  make_areas();
+  for (int id = 0; id < UKR_COUNT; id++)
+    for (int i = 0; i < 300; i++) {
+      struct call c = {.sig = ukr_sig((enum ukr_id)id)};
+      draw_call(&c);
+      try_call(&c, id);
+    }
+}
+END_TEST
+
+UNIT_MAIN("ukr", every_kernel_equals_its_reference)
