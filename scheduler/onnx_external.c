@@ -6,7 +6,7 @@
 
 /* A relative path without "..": the model comes from others, and must not name files elsewhere. */
 static bool stays_inside(const char *location) {
-  if (!*location || *location == '/') return false;
+  if (*location == '/') return false;
   for (const char *p = location; *p;) {
     size_t n = strcspn(p, "/");
     if (n == 2 && p[0] == '.' && p[1] == '.') return false;
@@ -38,6 +38,7 @@ static enum fvm_status find_file(struct external *e, const char *location,
       *f = e->file.v[i].file;
       return FVM_OK;
     }
+  if (!*location) return fvm_fail(err, FVM_EFORMAT, "external data names no file");
   if (!stays_inside(location))
     return fvm_fail(err, FVM_EFORMAT,
                     "external data at '%.100s' is outside the model's folder; move it beside the "
