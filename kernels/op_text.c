@@ -114,12 +114,32 @@ void opcall_text(const struct opcall *c, struct text *out) {
   if (c->body) put_body(out, c->body);
 }
 
+static uint64_t take_hash(struct text *t) {
+  uint64_t h = t->failed ? 0 : fvm_hash(t->v, t->n, 0);
+  text_free(t);
+  return h;
+}
+
 uint64_t opcall_hash(const struct opcall *c) {
   struct text t = {0};
   opcall_text(c, &t);
-  uint64_t h = t.failed ? 0 : fvm_hash(t.v, t.n, 0);
-  text_free(&t);
-  return h;
+  return take_hash(&t);
+}
+
+void convert_text(const struct tensor *t, enum layout from, enum layout to, struct text *out) {
+  text_printf(out, "Convert ");
+  put_dims(out, t);
+  text_printf(out, " %s->%s", layout_name(from), layout_name(to));
+}
+
+uint64_t convert_hash(const struct tensor *t, enum layout from, enum layout to) {
+  struct text text = {0};
+  convert_text(t, from, to, &text);
+  return take_hash(&text);
+}
+
+void convert_label(int threads, struct text *out) {
+  text_printf(out, "convert threads=%d", threads);
 }
 
 static void put_layouts(struct text *out, const char *what, const uint8_t *list, int n) {

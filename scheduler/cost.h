@@ -6,10 +6,13 @@
 
 #include "../kernels/op.h"
 
-enum { COST_UNKNOWN = -1 };
+enum {
+  COST_UNKNOWN = -1,
+  COST_FORBIDDEN = -2 /* known to be unusable: it gave wrong results, crashed, hung */
+};
 
 struct cost {
-  /* Of one run of an opcall by a label; COST_UNKNOWN when this source does not know. */
+  /* Of one run of an opcall by a label (views are not asked: they cost nothing). */
   int64_t (*node)(struct cost *c, const struct opcall *call, const struct label *l);
   /* Of converting a tensor between layouts with a number of threads. */
   int64_t (*convert)(struct cost *c, const struct tensor *t, enum layout from, enum layout to,
@@ -25,10 +28,13 @@ int64_t cost_convert(struct cost *c, const struct tensor *t, enum layout from, e
                      int threads);
 void cost_free(struct cost *c);
 
-/* Roofline with a call overhead; figures of the machine in GFLOP/s a core and GB/s. Knows all. */
+/* Roofline with a call overhead; figures of the machine in GFLOP/s a core and GB/s. Knows all.
+ * These constructors return NULL when memory is out (or, with an err, for what it says). */
 struct cost *cost_model_new(double gflops, double gbytes, double call_ns);
+/* 1 to 100,000 ns by hash of seed, problem and label. Knows all. */
 struct cost *cost_random_new(uint64_t seed);
-/* Text: lines "LABEL-TEXT-PREFIX ns" and "convert FROM TO ns"; first match wins. */
+/* Text: lines "LABEL-TEXT-PREFIX ns" and "convert FROM TO ns"; * stands for any layout; a line of
+ * the number alone matches every label; first match wins; # starts a comment. */
 struct cost *cost_table_new(const char *text, struct fvm_error *err);
 /* Best valid measurement of this machine and build in a database; db stays the caller's. */
 struct db;

@@ -1,0 +1,27 @@
+/* The chain of cost sources. Contract: cost.h. */
+#include "cost.h"
+
+int64_t cost_node(struct cost *c, const struct opcall *call, const struct label *l) {
+  int64_t ns = COST_UNKNOWN;
+  for (; c && ns == COST_UNKNOWN; c = c->fallback) {
+    c->asked++;
+    ns = c->node(c, call, l);
+    c->known += ns != COST_UNKNOWN;
+  }
+  return ns;
+}
+
+int64_t cost_convert(struct cost *c, const struct tensor *t, enum layout from, enum layout to,
+                     int threads) {
+  int64_t ns = COST_UNKNOWN;
+  for (; c && ns == COST_UNKNOWN; c = c->fallback) ns = c->convert(c, t, from, to, threads);
+  return ns;
+}
+
+void cost_free(struct cost *c) {
+  while (c) {
+    struct cost *next = c->fallback;
+    c->free(c);
+    c = next;
+  }
+}

@@ -1,0 +1,65 @@
+/* Costs from the database of measurements. The only file of the scheduler that knows it. */
+#include "cost.h"
+
+#include "../profiles/db.h"
+
+struct stored {
+  struct cost cost;
+  struct db *db;
+  int64_t machine, build;
+};
+
+/* A label that lost a race was right and has a time; one that failed must not be used. A lookup
+ * that fails counts as not known: the fallback answers. */
+static int64_t judge(const struct db_known *k) {
+  switch (k->outcome) {
+  case OUTCOME_OK:
+  case OUTCOME_LOST:
+    return k->ns > 0 ? k->ns : COST_UNKNOWN;
+  case OUTCOME_NOISY:
+    return COST_UNKNOWN;
+  default:
+    return COST_FORBIDDEN;
+  }
+}
+
+static int64_t lookup(struct cost *c, uint64_t problem, struct text *label) {
+  const struct stored *s = (const struct stored *)c;
+  struct db_known k;
+  bool found = false;
+  int64_t ns = COST_UNKNOWN;
+  if (!label->failed &&
+      !db_lookup(s->db, s->machine, s->build, problem, label->v, &k, &found, NULL))
+    ns = found ? judge(&k) : COST_UNKNOWN;
+  text_free(label);
+  return ns;
+}
+
+static int64_t stored_node(struct cost *c, const struct opcall *call, const struct label *l) {
+  struct text label = {0};
+  label_text(call, l, &label);
+  return lookup(c, opcall_hash(call), &label);
+}
+
+static int64_t stored_convert(struct cost *c, const struct tensor *t, enum layout from,
+                              enum layout to, int threads) {
+  struct text label = {0};
+  convert_label(threads, &label);
+  return lookup(c, convert_hash(t, from, to), &label);
+}
+
+static void stored_free(struct cost *c) { fvm_free(c, 1, sizeof(struct stored)); }
+
+struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id, struct cost *fallback,
+                         struct fvm_error *err) {
+  struct stored *s = fvm_alloc(1, sizeof *s);
+  if (!s) {
+    fvm_nomem(err);
+    return NULL;
+  }
+  *s = (struct stored){{.node = stored_node, .convert = stored_convert}, db, machine_id, build_id};
+  s->cost.free = stored_free;
+  s->cost.name = "database";
+  s->cost.fallback = fallback;
+  return &s->cost;
+}
