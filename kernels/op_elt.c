@@ -269,5 +269,3 @@ enum fvm_status fused_ref(const struct opcall *c, const void *const *in, void *c
   (void)c, (void)in, (void)out;
   return fvm_fail(err, FVM_EFORMAT, "has no body");
 }
-
-const struct cand elt_cands[] = {{0}};

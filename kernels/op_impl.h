@@ -69,20 +69,44 @@ void walk_start(struct walk *w);
 static inline bool walk_more(const struct walk *w) { return !w->done; }
 void walk_next(struct walk *w);
 
-/* ---- emission of data movement (box.c) ------------------------------------------------------ */
-/* y[i] = x[i] over a box: any strides in elements for x (negative ones too), positive ones for y.
+/* ---- loop nests (nest.c) ---------------------------------------------------------------------
+ * A box of index vectors and how operands lie in it. Axes of size 1 vanish, the others are sorted
+ * by the stride of operand 0 (the output), and neighbours that are one axis to all are merged. */
+enum { NEST_MAXAXIS = 2 * FVM_MAXRANK, NEST_MAXOP = 48 };
+struct nest {
+  int nop, n;
+  struct nest_axis {
+    int64_t dim, step; /* step: elements that a micro-kernel takes at a time; 1 at first */
+    int64_t stride[NEST_MAXOP];
+  } axis[NEST_MAXAXIS];
+  int row, col; /* the axes that micro-kernels walk; -1: none */
+};
+/* Axes come in any order; nest_merge after the last. */
+void nest_add(struct nest *t, int64_t dim, const int64_t *stride);
+void nest_merge(struct nest *t);
+/* Set the steps of row and col for calls of at most row_max x col_max elements, less where threads
+ * would have no share. */
+void nest_steps(struct nest *t, int64_t row_max, int64_t col_max, int threads);
+/* Open the loops, that with the most trips first and, for more than one thread, as a par. Adds
+ * terms to the addresses of the operands (elements of bytes[k]); m and n get the size of a tile.
+ * Returns the number of loops, for build_end. */
+int nest_open(struct builder *b, const struct nest *t, int threads, struct addr *at,
+              const int64_t *bytes, struct val *m, struct val *n);
+
+/* ---- data movement (box.c) --------------------------------------------------------------------
+ * y[i] = x[i] over a box: any strides in elements for x (negative ones too), positive ones for y.
  * Offsets in elements. fill: y is set to value instead, and x is not used. */
 struct box {
   int rank;
-  int64_t dim[2 * FVM_MAXRANK];
-  int64_t x_stride[2 * FVM_MAXRANK], y_stride[2 * FVM_MAXRANK];
+  int64_t dim[NEST_MAXAXIS];
+  int64_t x_stride[NEST_MAXAXIS], y_stride[NEST_MAXAXIS];
   int64_t x_off, y_off;
   int x_buf, y_buf;
   size_t elem_bytes;
   bool fill;
   uint64_t value; /* low bytes of an element */
 };
-/* Emit the loops, the work split by a par in about `threads` parts and more. */
+/* Emit loops and micro-kernels. */
 void box_emit(struct builder *b, const struct box *x, int threads);
 /* Whether there are micro-kernels for elements of that size. */
 bool box_fits(size_t elem_bytes);
