@@ -69,10 +69,10 @@ static const char *try_event(int set, const char *preset) {
 static const char *init(int *set) {
   static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
   pthread_mutex_lock(&lock);
-  int rc = PAPI_is_initialized() ? PAPI_OK : PAPI_library_init(PAPI_VER_CURRENT);
+  int rc = PAPI_library_init(PAPI_VER_CURRENT); /* again after a fork: it notices */
   pthread_mutex_unlock(&lock);
   if (rc < 0) return PAPI_strerror(rc);
-  if (rc != PAPI_OK && rc != (int)PAPI_VER_CURRENT) return "PAPI is another version";
+  if (rc != (int)PAPI_VER_CURRENT) return "PAPI is another version";
   *set = PAPI_NULL;
   rc = PAPI_create_eventset(set);
   return rc == PAPI_OK ? NULL : PAPI_strerror(rc);

@@ -1,0 +1,383 @@
+/* The race. The protocol, in order:
+ *
+ *   check    each candidate once in the sandbox: verified, right, compiled code equal to the
+ *            interpreter; one sample of it. What is much slower than the best leaves at once.
+ *   rounds   each survivor one sample a round, in an order that changes; a sentinel runs before and
+ *            after. A round in which the sentinel was slow is thrown away and repeated.
+ *   leaving  by the minimum so far, within wide bounds early and narrow ones later; then by the
+ *            confidence interval of the paired ratios to the best.
+ *   end      when what is left in each group is one, or within TIE of each other.
+ *   finals   the best few under the interpreter, which is what the executor runs.
+ *
+ * Candidates race in groups: only those of equal threads and equal layouts of what flows through
+ * the network compete, for the others may each be part of the best plan. */
+#include "measure_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "sandbox.h"
+#include "stats.h"
+
+enum {
+  SAMPLE_NS = 100000,
+  MAX_ROUNDS = 24,
+  SETTLE_ROUNDS = 5, /* the least for one that is alone in its group */
+  TIE_ROUNDS = 8,    /* the least for a tie */
+  FINALISTS = 3,     /* of a group */
+  FINAL_ROUNDS = 5,
+  CHUNK = 8,   /* candidates checked between two calls of on_round */
+  REDO = 2,    /* times in a row that a round is thrown away for a slow sentinel */
+  REDO_ALL = 8 /* and in all */
+};
+static const double TIMEOUT_S = 10, SENTINEL = 1.15, TIE = 1.01;
+/* Seconds of racing after which a problem of long samples ends with SETTLE_ROUNDS rounds. */
+static const double PATIENCE_S = 1.5;
+
+/* Who has not come within this factor of the best of its group after that many rounds leaves. */
+static const struct {
+  int rounds;
+  double factor;
+} leave[] = {{12, 1.03}, {6, 1.06}, {3, 1.10}, {1, 1.25}, {0, 1.5}};
+
+struct race {
+  struct entrant *e;
+  int n;
+  struct measure_options o;
+  void (*on_round)(void *arg, int round);
+  void *arg;
+  struct bench bench;
+  struct work work;
+  struct sandbox box;
+  struct exchange *x;
+  size_t shared_bytes;
+  int *group;  /* of each entrant */
+  bool *alive; /* still racing */
+  int64_t *at; /* at[i * max_rounds + r]: sample of entrant i in round r, 0: none */
+  int rounds, redone;
+  uint64_t random;
+  int64_t sentinel_min;
+};
+
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool interrupted(const struct race *r) { return r->o.interrupted && *r->o.interrupted; }
+
+/* ---- groups ---- */
+
+static bool same_group(const struct opcall *c, const struct label *a, const struct label *b) {
+  if (a->threads != b->threads) return false;
+  for (int i = 0; i < MIN(c->nin, LABEL_MAXIO); i++)
+    if (!c->in[i].data && a->in[i] != b->in[i]) return false;
+  for (int i = 0; i < MIN(c->nout, LABEL_MAXIO); i++)
+    if (a->out[i] != b->out[i]) return false;
+  return true;
+}
+
+static void make_groups(struct race *r) {
+  for (int i = 0; i < r->n; i++) {
+    r->group[i] = i;
+    for (int j = 0; j < i && r->group[i] == i; j++)
+      if (same_group(r->bench.call, &r->e[i].label, &r->e[j].label)) r->group[i] = r->group[j];
+  }
+}
+
+/* Fastest living member of a group; ties to the lower number, which is the simpler candidate. */
+static int best_of(const struct race *r, int group) {
+  int best = -1;
+  for (int i = 0; i < r->n; i++)
+    if (r->alive[i] && r->group[i] == group && r->e[i].min_ns > 0 &&
+        (best < 0 || r->e[i].min_ns < r->e[best].min_ns))
+      best = i;
+  return best;
+}
+
+/* ---- the sandbox ---- */
+
+static void pass_interrupt(void *race) {
+  struct race *r = race;
+  if (interrupted(r)) r->x->stop = 1;
+}
+
+/* Serve a request for the entrants in x->order. The one in whose turn the sandbox ends is given the
+ * outcome; those after it get their turn in a new one. */
+static enum fvm_status request(struct race *r, enum request what, struct fvm_error *err) {
+  struct exchange *x = r->x;
+  x->request = what;
+  for (int i = 0; i < x->n; i++) x->reply[x->order[i]].ns = 0;
+  while (x->n > 0) {
+    char why[120] = "";
+    const struct sandbox_work w = {work_init, work_serve, &r->work};
+    enum fvm_status st = r->box.pid ? FVM_OK : sandbox_start(&r->box, &w, err);
+    if (st) return st;
+    int turn = x->turn;
+    enum sandbox_end end =
+        sandbox_call(&r->box, r->o.timeout_s, &x->turn, pass_interrupt, r, why, sizeof why);
+    if (end == SANDBOX_DONE) break;
+    if (x->turn == turn)
+      return fvm_fail(err, FVM_EENV,
+                      "measuring process %s before it began; "
+                      "free some memory",
+                      why);
+    struct reply *culprit = &x->reply[x->order[x->at]];
+    culprit->outcome = end == SANDBOX_HUNG ? OUTCOME_TIMEOUT : OUTCOME_CRASHED;
+    culprit->ns = 0;
+    snprintf(culprit->reason, sizeof culprit->reason, "%s", why);
+    int done = x->at + 1;
+    memmove(x->order, x->order + done, (size_t)(x->n - done) * sizeof *x->order);
+    x->n -= done;
+  }
+  return interrupted(r) ? fvm_fail(err, FVM_EINTR, "interrupted; what was measured is kept")
+                        : FVM_OK;
+}
+
+/* ---- taking in what came of a request ---- */
+
+static void refuse(struct race *r, int i, enum outcome o, const char *reason) {
+  r->alive[i] = false;
+  r->e[i].outcome = o;
+  snprintf(r->e[i].reason, sizeof r->e[i].reason, "%s", reason);
+}
+
+static enum fvm_status add_sample(struct entrant *e, int64_t ns, struct fvm_error *err) {
+  if (!VEC_PUSH(&e->sample, ns)) return fvm_nomem(err);
+  struct spread s = stats_spread(e->sample.v, e->sample.n);
+  e->min_ns = s.min;
+  e->median_ns = s.median;
+  e->mad_ns = s.mad;
+  return FVM_OK;
+}
+
+/* An unclean sample counts only for those that never had a clean one: better than nothing, and
+ * marked as noisy. */
+static enum fvm_status take(struct race *r, int i, int64_t *at, struct fvm_error *err) {
+  const struct reply *a = &r->x->reply[i];
+  struct entrant *e = &r->e[i];
+  if (a->outcome != OUTCOME_OK) {
+    refuse(r, i, a->outcome, a->reason);
+    return FVM_OK;
+  }
+  if (!a->ns) return FVM_OK; /* not reached before an interrupt */
+  e->dropped += a->dropped + !a->clean;
+  if (!a->clean && e->sample.n && e->outcome == OUTCOME_OK) return FVM_OK;
+  if (a->clean && e->outcome == OUTCOME_NOISY) e->sample.n = 0;
+  e->outcome = a->clean ? OUTCOME_OK : OUTCOME_NOISY;
+  snprintf(e->reason, sizeof e->reason, "%s", a->clean ? "" : "disturbed in every sample");
+  e->counters = a->counters;
+  if (at) *at = a->ns;
+  return add_sample(e, a->ns, err);
+}
+
+/* ---- leaving ---- */
+
+static void drop(struct race *r, int i, int best) {
+  r->alive[i] = false;
+  if (r->e[i].outcome == OUTCOME_OK) r->e[i].outcome = OUTCOME_LOST;
+  snprintf(r->e[i].reason, sizeof r->e[i].reason, "%.2f times the best after %d rounds",
+           (double)r->e[i].min_ns / (double)r->e[best].min_ns, r->rounds);
+}
+
+/* Rounds in which both have a sample. */
+static bool surely_slower(const struct race *r, int i, int best) {
+  int64_t a[MAX_ROUNDS], b[MAX_ROUNDS];
+  size_t n = 0;
+  for (int k = 0; k < r->rounds; k++) {
+    a[n] = r->at[i * MAX_ROUNDS + k];
+    b[n] = r->at[best * MAX_ROUNDS + k];
+    n += a[n] && b[n];
+  }
+  return stats_slower(a, b, n, 1.0) && (double)r->e[i].min_ns > TIE * (double)r->e[best].min_ns;
+}
+
+static void eliminate(struct race *r) {
+  size_t row = 0;
+  while (leave[row].rounds > r->rounds) row++;
+  for (int i = 0; i < r->n; i++) {
+    int best = best_of(r, r->group[i]);
+    if (!r->alive[i] || best < 0 || best == i) continue;
+    if ((double)r->e[i].min_ns > leave[row].factor * (double)r->e[best].min_ns ||
+        surely_slower(r, i, best))
+      drop(r, i, best);
+  }
+}
+
+/* Nothing more to learn about a group: one is left, or all that are left tie. */
+static bool is_settled(const struct race *r, int group) {
+  int best = best_of(r, group), living = 0;
+  bool tie = true;
+  for (int i = 0; i < r->n; i++) {
+    if (!r->alive[i] || r->group[i] != group) continue;
+    living++;
+    tie = tie && (double)r->e[i].min_ns <= TIE * (double)r->e[best].min_ns;
+  }
+  if (living == 0 || r->rounds >= MIN(MAX_ROUNDS, r->o.max_rounds)) return true;
+  return living == 1 ? r->rounds >= SETTLE_ROUNDS : tie && r->rounds >= TIE_ROUNDS;
+}
+
+/* ---- phases ---- */
+
+static void tell(struct race *r) {
+  if (r->on_round) r->on_round(r->arg, r->rounds);
+}
+
+static enum fvm_status check_all(struct race *r, struct fvm_error *err) {
+  enum fvm_status st = FVM_OK;
+  for (int i = 0; i < r->n && !st;) {
+    int chunk[CHUNK], n = 0;
+    for (; i < r->n && n < CHUNK; i++)
+      if (r->alive[i]) chunk[n++] = i;
+    memcpy(r->x->order, chunk, (size_t)n * sizeof *chunk);
+    r->x->n = n;
+    st = request(r, REQUEST_CHECK, err);
+    for (int k = 0; k < n && (!st || st == FVM_EINTR); k++) {
+      enum fvm_status taken = take(r, chunk[k], NULL, err);
+      if (taken) st = taken;
+    }
+    tell(r);
+  }
+  return st;
+}
+
+/* Living members of unsettled groups in random order. */
+static void draw_order(struct race *r) {
+  struct exchange *x = r->x;
+  x->n = 0;
+  for (int i = 0; i < r->n; i++)
+    if (r->alive[i] && !is_settled(r, r->group[i])) x->order[x->n++] = i;
+  for (int i = x->n - 1; i > 0; i--) {
+    r->random = fvm_hash(&r->random, sizeof r->random, 0);
+    int j = (int)(r->random % (uint64_t)(i + 1)), swap = x->order[i];
+    x->order[i] = x->order[j];
+    x->order[j] = swap;
+  }
+}
+
+/* Whether the machine was slower than at its best while the round ran. */
+static bool was_slow(struct race *r) {
+  int64_t ns = r->x->sentinel_ns;
+  if (r->sentinel_min == 0 || ns < r->sentinel_min) r->sentinel_min = ns;
+  return (double)ns > SENTINEL * (double)r->sentinel_min;
+}
+
+static enum fvm_status one_round(struct race *r, struct fvm_error *err) {
+  enum fvm_status st;
+  for (int tries = 0;; tries++) {
+    draw_order(r);
+    st = request(r, REQUEST_SAMPLE, err);
+    if (st || !was_slow(r) || tries == REDO || r->redone == REDO_ALL) break;
+    r->redone++;
+    for (int i = 0; i < r->n; i++) r->e[i].dropped += r->alive[i] && r->x->reply[i].ns;
+  }
+  for (int i = 0; i < r->n && (!st || st == FVM_EINTR); i++) {
+    if (!r->alive[i] || is_settled(r, r->group[i])) continue;
+    enum fvm_status taken = take(r, i, &r->at[i * MAX_ROUNDS + r->rounds], err);
+    if (taken) st = taken;
+  }
+  return st;
+}
+
+static bool all_settled(const struct race *r) {
+  for (int i = 0; i < r->n; i++)
+    if (r->alive[i] && !is_settled(r, r->group[i])) return false;
+  return true;
+}
+
+static enum fvm_status run_rounds(struct race *r, struct fvm_error *err) {
+  double start = seconds();
+  enum fvm_status st = FVM_OK;
+  eliminate(r);
+  while (!st && !all_settled(r)) {
+    if (r->rounds >= SETTLE_ROUNDS && seconds() - start > PATIENCE_S) break;
+    st = one_round(r, err);
+    r->rounds++;
+    if (!st) eliminate(r);
+    tell(r);
+  }
+  return st;
+}
+
+/* Of those still racing, the best few of each group. */
+static bool is_finalist(const struct race *r, int i) {
+  int faster = 0;
+  for (int j = 0; j < r->n; j++)
+    faster += r->alive[j] && r->group[j] == r->group[i] &&
+              (r->e[j].min_ns < r->e[i].min_ns || (r->e[j].min_ns == r->e[i].min_ns && j < i));
+  return r->alive[i] && faster < FINALISTS;
+}
+
+static enum fvm_status take_final(struct race *r, int i, struct fvm_error *err) {
+  const struct reply *a = &r->x->reply[i];
+  struct entrant *e = &r->e[i];
+  if (a->outcome != OUTCOME_OK) refuse(r, i, a->outcome, a->reason);
+  if (a->outcome != OUTCOME_OK || !a->ns || (!a->clean && e->interp.n)) return FVM_OK;
+  if (!VEC_PUSH(&e->interp, a->ns)) return fvm_nomem(err);
+  e->interp_ns = stats_spread(e->interp.v, e->interp.n).min;
+  return FVM_OK;
+}
+
+static enum fvm_status run_finals(struct race *r, struct fvm_error *err) {
+  enum fvm_status st = FVM_OK;
+  for (int round = 0; round < FINAL_ROUNDS && !st; round++) {
+    r->x->n = 0;
+    for (int i = 0; i < r->n; i++) {
+      r->x->reply[i].ns = 0;
+      if (is_finalist(r, i)) r->x->order[r->x->n++] = i;
+    }
+    st = request(r, REQUEST_INTERP, err);
+    for (int i = 0; i < r->n && !st; i++)
+      if (is_finalist(r, i)) st = take_final(r, i, err);
+  }
+  return st;
+}
+
+/* ---- set-up ---- */
+
+static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
+  size_t n = (size_t)r->n;
+  r->group = fvm_alloc(n, sizeof *r->group);
+  r->alive = fvm_alloc(n, sizeof *r->alive);
+  r->at = fvm_alloc(n, MAX_ROUNDS * sizeof *r->at);
+  r->shared_bytes = sizeof *r->x + n * (sizeof(struct reply) + sizeof(int));
+  r->x = sandbox_share(r->shared_bytes);
+  if (!r->group || !r->alive || !r->at || !r->x) return fvm_nomem(err);
+  r->x->reply = (struct reply *)(r->x + 1);
+  r->x->order = (int *)(r->x->reply + n);
+  if (r->o.sample_ns <= 0) r->o.sample_ns = SAMPLE_NS;
+  if (r->o.max_rounds <= 0) r->o.max_rounds = MAX_ROUNDS;
+  if (r->o.timeout_s <= 0) r->o.timeout_s = TIMEOUT_S;
+  r->work = (struct work){&r->bench, r->e, r->n, r->o.sample_ns, r->x, NULL};
+  for (int i = 0; i < r->n; i++) r->alive[i] = r->e[i].outcome == OUTCOME_COUNT;
+  make_groups(r);
+  return FVM_OK;
+}
+
+static void race_free(struct race *r) {
+  size_t n = (size_t)r->n;
+  sandbox_stop(&r->box);
+  sandbox_unshare(r->x, r->shared_bytes);
+  fvm_free(r->group, n, sizeof *r->group);
+  fvm_free(r->alive, n, sizeof *r->alive);
+  fvm_free(r->at, n, MAX_ROUNDS * sizeof *r->at);
+}
+
+enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
+                             const struct measure_options *o,
+                             void (*on_round)(void *arg, int round), void *arg,
+                             struct fvm_error *err) {
+  struct race r = {.e = e, .n = n, .o = *o, .on_round = on_round, .arg = arg};
+  enum fvm_status st = bench_make(&r.bench, c, err);
+  if (st) return st;
+  r.random = opcall_hash(c);
+  st = n > 0 ? race_init(&r, err) : FVM_OK;
+  if (!st && n > 0) st = check_all(&r, err);
+  if (!st) st = run_rounds(&r, err);
+  if (!st) st = run_finals(&r, err);
+  race_free(&r);
+  bench_free(&r.bench);
+  return st;
+}

@@ -1,0 +1,188 @@
+/* Inputs from a seed, the reference's answer, and how closely a candidate must agree with it. */
+#include "measure_impl.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- inputs ---- */
+
+static uint64_t next(uint64_t *seed) { /* splitmix64 */
+  uint64_t z = *seed += 0x9e3779b97f4a7c15u;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return z ^ z >> 31;
+}
+
+/* Either sign, magnitude 0.1 to 2: no zeros that hide errors, no denormals that cost time. */
+static float real(uint64_t *seed) {
+  uint64_t r = next(seed);
+  float m = 0.1f + 1.9f * (float)(r >> 40) * 0x1p-24f;
+  return r & 1 ? -m : m;
+}
+
+/* Bits that are any value of the type: only what lies below `range` for the integers that may be
+ * indices. */
+static uint64_t element(enum fvm_dtype d, uint64_t *seed, uint64_t range) {
+  union {
+    float f;
+    double d;
+    uint64_t u;
+  } v = {.u = 0};
+  switch (d) {
+  case FVM_F32:
+    v.f = real(seed);
+    break;
+  case FVM_F64:
+    v.d = (double)real(seed);
+    break;
+  case FVM_F16:
+    v.u = fvm_f32_to_f16(real(seed));
+    break;
+  case FVM_BF16:
+    v.f = real(seed), v.u >>= 16;
+    break;
+  case FVM_BOOL:
+    v.u = next(seed) >> 63;
+    break;
+  default:
+    v.u = next(seed) % range;
+  }
+  return v.u;
+}
+
+static void fill(const struct tensor *t, void *data, uint64_t seed, uint64_t range) {
+  size_t size = fvm_dtype_bytes(t->dtype);
+  int64_t n = tensor_count(t);
+  for (int64_t i = 0; i < n; i++) {
+    uint64_t v = element(t->dtype, &seed, range);
+    memcpy((char *)data + (size_t)i * size, &v, size); /* little-endian: the low bytes */
+  }
+}
+
+/* How large integers may be. Operators that gather take them as indices into their first input. */
+static uint64_t index_range(const struct opcall *c) {
+  const struct tensor *t = c->nin ? &c->in[0] : NULL;
+  if (!t || strncmp(c->op->name, "Gather", 6) != 0 || t->rank == 0) return 7;
+  int64_t axis = opcall_int(c, "axis", 0), least = INT64_MAX;
+  if (axis < 0) axis += t->rank;
+  for (int i = 0; i < t->rank; i++) least = MIN(least, t->dim[i]);
+  bool one_axis = strcmp(c->op->name, "GatherND") != 0 && axis >= 0 && axis < t->rank;
+  return (uint64_t)MAX(one_axis ? t->dim[axis] : least, 1);
+}
+
+static enum fvm_status make_inputs(struct bench *b, struct fvm_error *err) {
+  const struct opcall *c = b->call;
+  b->in = ARENA_NEW(&b->arena, const void *, MAX(c->nin, 1));
+  if (!b->in) return fvm_nomem(err);
+  for (int i = 0; i < c->nin; i++) {
+    if (c->in[i].dtype == FVM_NONE) continue;
+    b->in[i] = c->in[i].data;
+    if (!b->in[i]) b->in[i] = arena_alloc(&b->arena, (size_t)MAX(tensor_bytes(&c->in[i]), 1), 1);
+    if (!b->in[i]) return fvm_nomem(err);
+  }
+  return FVM_OK;
+}
+
+static void fill_inputs(struct bench *b, uint64_t range) {
+  const struct opcall *c = b->call;
+  for (int i = 0; i < c->nin; i++)
+    if (b->in[i] && !c->in[i].data) fill(&c->in[i], (void *)b->in[i], (uint64_t)i + 1, range);
+}
+
+/* ---- reference ---- */
+
+static enum fvm_status make_want(struct bench *b, struct fvm_error *err) {
+  const struct opcall *c = b->call;
+  b->want = ARENA_NEW(&b->arena, void *, MAX(c->nout, 1));
+  if (!b->want) return fvm_nomem(err);
+  for (int i = 0; i < c->nout; i++) {
+    b->want[i] = arena_alloc(&b->arena, (size_t)MAX(tensor_bytes(&c->out[i]), 1), 1);
+    if (!b->want[i]) return fvm_nomem(err);
+  }
+  return FVM_OK;
+}
+
+enum fvm_status bench_make(struct bench *b, const struct opcall *c, struct fvm_error *err) {
+  *b = (struct bench){.call = c};
+  enum fvm_status st = make_inputs(b, err);
+  if (!st) st = make_want(b, err);
+  if (!st) {
+    fill_inputs(b, index_range(c));
+    st = opcall_ref(c, b->in, b->want, err);
+    if (st == FVM_EFAIL) { /* an index out of range: zero is in every range */
+      fill_inputs(b, 1);
+      st = opcall_ref(c, b->in, b->want, err);
+    }
+  }
+  if (st) bench_free(b);
+  return st;
+}
+
+void bench_free(struct bench *b) { arena_free(&b->arena); }
+
+/* ---- agreement ---- */
+
+/* Largest error allowed, relative to the largest finite value of the reference: a sum of k products
+ * in float is off by about sqrt(k) * 6e-8 of that, and k is some thousand at most. Types without a
+ * row must agree exactly. */
+static const struct {
+  enum fvm_dtype dtype;
+  double relative;
+} tolerance[] = {{FVM_F32, 2e-5}, {FVM_F64, 1e-11}, {FVM_F16, 2e-3}, {FVM_BF16, 1.6e-2}};
+
+static double load(enum fvm_dtype d, const void *p, int64_t i) {
+  union {
+    uint32_t u;
+    float f;
+  } v;
+  switch (d) {
+  case FVM_F32:
+    return (double)((const float *)p)[i];
+  case FVM_F64:
+    return ((const double *)p)[i];
+  case FVM_F16:
+    return (double)fvm_f16_to_f32(((const uint16_t *)p)[i]);
+  default:
+    v.u = (uint32_t)((const uint16_t *)p)[i] << 16;
+    return (double)v.f;
+  }
+}
+
+static bool reals_agree(enum fvm_dtype d, double relative, const void *got, const void *want,
+                        int64_t n, char *why, size_t size) {
+  double largest = 0;
+  for (int64_t i = 0; i < n; i++) {
+    double w = fabs(load(d, want, i));
+    if (w > largest && w < INFINITY) largest = w;
+  }
+  for (int64_t i = 0; i < n; i++) {
+    double g = load(d, got, i), w = load(d, want, i);
+    if (g == w || (isnan(g) && isnan(w)) || fabs(g - w) <= relative * largest) continue;
+    snprintf(why, size, "element %lld is %.9g, not %.9g (largest %.3g)", (long long)i, g, w,
+             largest);
+    return false;
+  }
+  return true;
+}
+
+static bool bytes_agree(size_t elem, const char *got, const char *want, int64_t n, char *why,
+                        size_t size) {
+  if (memcmp(got, want, (size_t)n * elem) == 0) return true;
+  int64_t i = 0;
+  while (memcmp(got + (size_t)i * elem, want + (size_t)i * elem, elem) == 0) i++;
+  int64_t g = 0, w = 0;
+  memcpy(&g, got + (size_t)i * elem, elem);
+  memcpy(&w, want + (size_t)i * elem, elem);
+  snprintf(why, size, "element %lld has the bits %llx, not %llx", (long long)i,
+           (unsigned long long)g, (unsigned long long)w);
+  return false;
+}
+
+bool values_agree(enum fvm_dtype dtype, const void *got, const void *want, int64_t n, char *why,
+                  size_t why_size) {
+  for (size_t i = 0; i < COUNT(tolerance); i++)
+    if (tolerance[i].dtype == dtype)
+      return reals_agree(dtype, tolerance[i].relative, got, want, n, why, why_size);
+  return bytes_agree(fvm_dtype_bytes(dtype), got, want, n, why, why_size);
+}

@@ -1,0 +1,63 @@
+/* Between the parts of measuring: data (measure_data.c), what runs in the sandbox (measure_work.c),
+ * the race (measure.c). */
+#ifndef FVM_MEASURE_IMPL_H
+#define FVM_MEASURE_IMPL_H
+
+#include "measure.h"
+
+/* ---- data of a problem: made once, then only read, also by sandboxes ---- */
+struct bench {
+  const struct opcall *call;
+  struct arena arena;
+  const void **in; /* row-major; NULL for an absent input. Constants are the model's own. */
+  void **want;     /* what the reference says, row-major */
+};
+/* Seeded inputs and the reference's answer. */
+enum fvm_status bench_make(struct bench *b, const struct opcall *c, struct fvm_error *err);
+void bench_free(struct bench *b);
+
+/* Whether n elements of got agree with want within the dtype's tolerance; else why says where not.
+ */
+bool values_agree(enum fvm_dtype dtype, const void *got, const void *want, int64_t n, char *why,
+                  size_t why_size);
+
+/* ---- requests to the sandbox ---- */
+enum request {
+  REQUEST_CHECK,  /* verify, compile, compare; then one sample */
+  REQUEST_SAMPLE, /* one sample of compiled code */
+  REQUEST_INTERP  /* one sample of the interpreter */
+};
+struct reply {
+  enum outcome outcome; /* CHECK: OUTCOME_OK or what is wrong */
+  char reason[160];
+  int64_t ns;        /* of one run; 0: no sample */
+  bool clean;        /* no context switch, no migration */
+  int dropped;       /* samples thrown away before this one */
+  int64_t repeat[2]; /* runs in a sample: compiled, interpreted; kept for the next sandbox */
+  struct counter_values counters; /* of one run */
+};
+/* In shared memory. */
+struct exchange {
+  enum request request;
+  int n;               /* entrants to serve: order[0 .. n-1] */
+  volatile int turn;   /* number of entrants begun since the start: progress */
+  volatile int at;     /* index into order being served */
+  volatile int stop;   /* set by the parent: serve no further entrant */
+  int64_t sentinel_ns; /* the slower of the sentinel's runs before and after */
+  int *order;
+  struct reply *reply; /* one an entrant */
+};
+
+/* All that the sandbox needs; set up by the race before it forks. */
+struct work {
+  const struct bench *bench;
+  const struct entrant *entrant;
+  int n;
+  int64_t sample_ns;
+  struct exchange *x;
+  struct work_state *state; /* the sandbox's own */
+};
+void work_init(void *work);
+void work_serve(void *work);
+
+#endif

@@ -1,0 +1,129 @@
+#define _GNU_SOURCE
+#include "sandbox.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+void *sandbox_share(size_t bytes) {
+  void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  return p == MAP_FAILED ? NULL : p;
+}
+
+void sandbox_unshare(void *p, size_t bytes) {
+  if (p) munmap(p, bytes);
+}
+
+/* ---- the child ---- */
+
+static void confine(pid_t parent) {
+  const struct rlimit none = {0, 0};
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(0); /* it died before the line above */
+  setrlimit(RLIMIT_CORE, &none);
+  signal(SIGINT, SIG_IGN); /* the parent decides what an interrupt ends */
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+static void child(int fd, pid_t parent, const struct sandbox_work *w) {
+  char turn;
+  confine(parent);
+  w->init(w->arg);
+  while (read(fd, &turn, 1) == 1) {
+    w->serve(w->arg);
+    if (write(fd, &turn, 1) != 1) break;
+  }
+  _exit(0);
+}
+
+/* ---- the parent ---- */
+
+enum fvm_status sandbox_start(struct sandbox *s, const struct sandbox_work *w,
+                              struct fvm_error *err) {
+  int fd[2];
+  pid_t parent = getpid();
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) != 0)
+    return fvm_fail(err, FVM_EENV, "cannot make a socket pair: %s", strerror(errno));
+  s->pid = fork();
+  if (s->pid == 0) {
+    close(fd[0]);
+    child(fd[1], parent, w);
+  }
+  close(fd[1]);
+  s->fd = fd[0];
+  if (s->pid > 0) return FVM_OK;
+  s->pid = 0;
+  close(s->fd);
+  return fvm_fail(err, FVM_EENV, "cannot start a process to measure in: %s; close some programs",
+                  strerror(errno));
+}
+
+/* Wait for the end of the child and say how it ended. */
+static void reap(struct sandbox *s, char *why, size_t size) {
+  int status = 0;
+  close(s->fd);
+  while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  s->pid = 0;
+  if (WIFSIGNALED(status))
+    snprintf(why, size, "ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  else
+    snprintf(why, size, "the process exited with status %d", WEXITSTATUS(status));
+}
+
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* True when the child has something to say (its turn's end, or its own), false when it hangs. */
+static bool await(const struct sandbox *s, double timeout_s, const volatile int *progress,
+                  void (*on_poll)(void *arg), void *arg) {
+  enum { SLICE_MS = 50 };
+  int seen = *progress;
+  for (double start = seconds(); seconds() - start < timeout_s;) {
+    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+    if (poll(&p, 1, SLICE_MS) > 0) return true;
+    on_poll(arg);
+    if (*progress == seen) continue;
+    seen = *progress;
+    start = seconds();
+  }
+  return false;
+}
+
+enum sandbox_end sandbox_call(struct sandbox *s, double timeout_s, const volatile int *progress,
+                              void (*on_poll)(void *arg), void *arg, char *why, size_t why_size) {
+  char turn = 0;
+  on_poll(arg);
+  if (send(s->fd, &turn, 1, MSG_NOSIGNAL) == 1) {
+    if (!await(s, timeout_s, progress, on_poll, arg)) {
+      kill(s->pid, SIGKILL);
+      reap(s, why, why_size);
+      snprintf(why, why_size, "took longer than %.1f s", timeout_s);
+      return SANDBOX_HUNG;
+    }
+    if (recv(s->fd, &turn, 1, 0) == 1) return SANDBOX_DONE;
+  }
+  reap(s, why, why_size);
+  return SANDBOX_DIED;
+}
+
+/* The child may be in the middle of anything, so it is not asked. */
+void sandbox_stop(struct sandbox *s) {
+  char why[80];
+  if (s->pid == 0) return;
+  kill(s->pid, SIGKILL);
+  reap(s, why, sizeof why);
+}

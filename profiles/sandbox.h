@@ -1,0 +1,39 @@
+/* A forked process that works through requests and may crash or hang without harm. What it is to do
+ * and what came of it travel in shared memory, which survives it; a socket carries the turns. */
+#ifndef FVM_SANDBOX_H
+#define FVM_SANDBOX_H
+
+#include <sys/types.h>
+
+#include "../vm/base.h"
+
+struct sandbox {
+  pid_t pid; /* 0: none running */
+  int fd;
+};
+enum sandbox_end {
+  SANDBOX_DONE,
+  SANDBOX_DIED, /* by a signal, or it exited */
+  SANDBOX_HUNG  /* killed, because it made no progress for the time given */
+};
+
+/* Memory that a sandbox started later shares with us; NULL when there is none. Zeroed. */
+void *sandbox_share(size_t bytes);
+void sandbox_unshare(void *p, size_t bytes);
+
+/* Fork. The child calls init(arg) once and serve(arg) for each call; it sees our memory as it is
+ * now. It ignores SIGINT, writes no core file and dies with us. */
+struct sandbox_work {
+  void (*init)(void *arg), (*serve)(void *arg);
+  void *arg;
+};
+enum fvm_status sandbox_start(struct sandbox *s, const struct sandbox_work *w,
+                              struct fvm_error *err);
+/* One turn. *progress is in shared memory: whenever it changes, the clock starts anew. After
+ * anything but SANDBOX_DONE the child is gone, and why says how. on_poll(arg) is
+ * called now and then while waiting, and after each signal. */
+enum sandbox_end sandbox_call(struct sandbox *s, double timeout_s, const volatile int *progress,
+                              void (*on_poll)(void *arg), void *arg, char *why, size_t why_size);
+void sandbox_stop(struct sandbox *s);
+
+#endif

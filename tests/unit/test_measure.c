@@ -1,0 +1,276 @@
+/* profiles/measure: the race tells right from wrong, survives crashes and hangs, and ends with
+ * times for the sound ones; its data and tolerances. */
+#include "unit.h"
+
+#include <math.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "profiles/machine.h"
+#include "profiles/measure_impl.h"
+#include "profiles/sandbox.h"
+
+static struct fvm_error err;
+
+/* A MatMul of 32 x 48 x 40 with a constant second factor and the first labels it has. */
+struct fixture {
+  struct arena arena;
+  struct opcall call;
+  struct tensor in[2], out[1];
+  float b[48 * 40];
+  struct entrant e[8];
+  int n;
+};
+
+static void add_entrant(struct fixture *f, const struct label *l, const char *text) {
+  struct entrant *e = &f->e[f->n++];
+  *e = (struct entrant){.label = *l, .text = text, .outcome = OUTCOME_COUNT};
+  OK(opcall_emit(&f->call, l, &f->arena, &e->program, &err));
+}
+
+static void setup(struct fixture *f, int want) {
+  static struct machine m;
+  struct target t;
+  struct label l;
+  *f = (struct fixture){
+      .call = {.op = op_find("MatMul", 6), .nin = 2, .nown = 2, .nout = 1, .opset = 17}};
+  f->call.in = f->in;
+  f->call.out = f->out;
+  for (size_t i = 0; i < COUNT(f->b); i++) f->b[i] = (float)(i % 13) - 6.5f;
+  OK(tensor_init(&f->in[0], FVM_F32, 2, (int64_t[]){32, 48}, &err));
+  OK(tensor_init(&f->in[1], FVM_F32, 2, (int64_t[]){48, 40}, &err));
+  f->in[1].data = f->b;
+  OK(opcall_shape(&f->call, &err));
+  OK(machine_read(&m, &err));
+  machine_target(&m, (int[]){1, 2}, 2, &t);
+  for (int i = 0; f->n < want && opcall_label(&f->call, &t, i, &l); i++)
+    if (!l.view) add_entrant(f, &l, "");
+  ck_assert_int_gt(f->n, 1);
+}
+
+static void teardown(struct fixture *f) {
+  for (int i = 0; i < f->n; i++) entrant_free(&f->e[i]);
+  arena_free(&f->arena);
+}
+
+static const struct measure_options quick = {.sample_ns = 2000, .max_rounds = 6, .timeout_s = 5};
+
+static int rounds_seen;
+static void count_round(void *arg, int round) {
+  (void)arg;
+  ck_assert_int_ge(round, 0);
+  rounds_seen++;
+}
+
+static bool sound(enum outcome o) {
+  return o == OUTCOME_OK || o == OUTCOME_LOST || o == OUTCOME_NOISY;
+}
+
+START_TEST(sound_candidates_are_timed) {
+  static struct fixture f;
+  setup(&f, 6);
+  rounds_seen = 0;
+  OK(measure_race(&f.call, f.e, f.n, &quick, count_round, NULL, &err));
+  int finalists = 0;
+  for (int i = 0; i < f.n; i++) {
+    struct entrant *e = &f.e[i];
+    ck_assert_msg(sound(e->outcome), "%d: %s %s", i, outcome_name(e->outcome), e->reason);
+    ck_assert_uint_gt(e->sample.n, 0);
+    ck_assert_int_gt(e->min_ns, 0);
+    ck_assert_int_le(e->min_ns, e->median_ns);
+    finalists += e->interp_ns > 0;
+  }
+  ck_assert_int_gt(finalists, 0);
+  ck_assert_int_gt(rounds_seen, 1);
+  teardown(&f);
+}
+END_TEST
+
+/* A program of one loop of n copies of one float from input 0 to the output. */
+static void copies(struct fixture *f, struct entrant *e, int64_t n, int64_t n2) {
+  struct builder b;
+  build_init(&b, &f->arena);
+  int x = build_buf(&b, BUF_IN, 32 * 48 * 4), w = build_buf(&b, BUF_IN, 48 * 40 * 4),
+      y = build_buf(&b, BUF_OUT, 32 * 40 * 4);
+  (void)w;
+  build_loop(&b, 0, val(n), 1);
+  build_loop(&b, 0, val(n2), 1);
+  build_ukr(&b, UKR_copy_4, (struct addr[]){ADDR(x, 0, {0, 0}), ADDR(y, 0, {0, 0})},
+            (struct val[]){val(1), val(1), val(1), val(1), val(1), val(1)});
+  build_end(&b);
+  build_end(&b);
+  OK(build_finish(&b, &e->program, &err));
+  e->label.in[1] = LAYOUT_ROW;
+}
+
+START_TEST(each_culprit_is_told_apart) {
+  static struct fixture f;
+  struct measure_options o = quick;
+  setup(&f, 6);
+  ck_assert_int_eq(f.n, 6);
+  o.timeout_s = 0.5;
+  copies(&f, &f.e[0], 1, 1);                             /* nearly nothing of the output */
+  copies(&f, &f.e[1], (int64_t)1 << 40, 1 << 30);        /* for hours */
+  f.e[2].program.word = (const uint64_t *)(uintptr_t)16; /* reading that is a crash */
+  f.e[3].program.nword--;                                /* no end */
+  f.e[4].outcome = OUTCOME_UNSUPPORTED;                  /* not to be tried at all */
+  OK(measure_race(&f.call, f.e, f.n, &o, NULL, NULL, &err));
+  const enum outcome expected[] = {OUTCOME_WRONG, OUTCOME_TIMEOUT, OUTCOME_CRASHED,
+                                   OUTCOME_UNSUPPORTED, OUTCOME_UNSUPPORTED};
+  for (size_t i = 0; i < COUNT(expected); i++) {
+    ck_assert_msg(f.e[i].outcome == expected[i], "%zu: %s %s", i, outcome_name(f.e[i].outcome),
+                  f.e[i].reason);
+    ck_assert_uint_eq(f.e[i].sample.n, 0);
+    ck_assert(i == 4 || f.e[i].reason[0]);
+  }
+  ck_assert_msg(sound(f.e[5].outcome), "%s", f.e[5].reason);
+  teardown(&f);
+}
+END_TEST
+
+static int stop_now;
+static void stop_after_one(void *arg, int round) {
+  (void)arg, (void)round;
+  stop_now = 1;
+}
+
+START_TEST(an_interrupt_keeps_what_was_measured) {
+  static struct fixture f;
+  struct measure_options o = quick;
+  setup(&f, 4);
+  o.interrupted = &stop_now;
+  ck_assert_int_eq(measure_race(&f.call, f.e, f.n, &o, stop_after_one, NULL, &err), FVM_EINTR);
+  for (int i = 0; i < f.n; i++) ck_assert_uint_eq(f.e[i].sample.n, 1);
+  stop_now = 0;
+  teardown(&f);
+}
+END_TEST
+
+START_TEST(conversions_race_as_identities) {
+  struct arena a = {0};
+  struct tensor in[1], out[1];
+  struct opcall c = {.op = op_find("Identity", 8),
+                     .nin = 1,
+                     .nown = 1,
+                     .nout = 1,
+                     .in = in,
+                     .out = out,
+                     .opset = 17};
+  OK(tensor_init(&in[0], FVM_F32, 2, (int64_t[]){50, 37}, &err));
+  OK(opcall_shape(&c, &err));
+  for (int l = 0; l < LAYOUT_COUNT; l++) {
+    struct entrant e = {.text = "convert", .outcome = OUTCOME_COUNT};
+    if (!layout_fits(&in[0], (enum layout)l) || l == LAYOUT_ROW) continue;
+    if (layout_convert(&in[0], LAYOUT_ROW, (enum layout)l, &a, &e.program, &err)) continue;
+    e.label.out[0] = (uint8_t)l;
+    e.label.threads = 1;
+    OK(measure_race(&c, &e, 1, &quick, NULL, NULL, &err));
+    ck_assert_msg(sound(e.outcome), "%s: %s", layout_name((enum layout)l), e.reason);
+    entrant_free(&e);
+  }
+  arena_free(&a);
+}
+END_TEST
+
+START_TEST(inputs_are_seeded_and_in_range) {
+  struct tensor in[2], out[1];
+  struct attr axis = {.name = "axis", .kind = ATTR_INT, .i = 1};
+  struct opcall c = {.op = op_find("Gather", 6),
+                     .nin = 2,
+                     .nown = 2,
+                     .nout = 1,
+                     .in = in,
+                     .out = out,
+                     .attr = &axis,
+                     .nattr = 1,
+                     .opset = 17};
+  struct bench x, y;
+  if (!c.op) return; /* built without it */
+  OK(tensor_init(&in[0], FVM_F32, 2, (int64_t[]){100, 3}, &err));
+  OK(tensor_init(&in[1], FVM_I64, 1, (int64_t[]){64}, &err));
+  OK(opcall_shape(&c, &err));
+  OK(bench_make(&x, &c, &err));
+  OK(bench_make(&y, &c, &err));
+  const int64_t *index = x.in[1];
+  bool seen[3] = {0};
+  for (int i = 0; i < 64; i++) {
+    ck_assert(index[i] >= 0 && index[i] < 3);
+    seen[index[i]] = true;
+  }
+  ck_assert(seen[0] && seen[1] && seen[2]);
+  ck_assert_mem_eq(x.in[0], y.in[0], 300 * sizeof(float));
+  ck_assert_mem_eq(x.want[0], y.want[0], 6400 * sizeof(float));
+  const float *v = x.in[0];
+  for (int i = 0; i < 300; i++) ck_assert(fabsf(v[i]) >= 0.1f && fabsf(v[i]) <= 2);
+  bench_free(&x);
+  bench_free(&y);
+}
+END_TEST
+
+START_TEST(agreement_depends_on_the_type) {
+  char why[120];
+  float want[4] = {1000, 1, NAN, INFINITY}, got[4] = {1000.01f, 1.01f, NAN, INFINITY};
+  ck_assert(values_agree(FVM_F32, got, want, 4, why, sizeof why));
+  got[1] = 1.1f;
+  ck_assert(!values_agree(FVM_F32, got, want, 4, why, sizeof why));
+  ck_assert_ptr_nonnull(strstr(why, "element 1 is 1.1"));
+  got[1] = NAN;
+  ck_assert(!values_agree(FVM_F32, got, want, 4, why, sizeof why));
+  got[1] = 1, got[3] = 3e38f;
+  ck_assert(!values_agree(FVM_F32, got, want, 4, why, sizeof why));
+  got[3] = INFINITY, got[2] = 0;
+  ck_assert(!values_agree(FVM_F32, got, want, 4, why, sizeof why));
+  int64_t a[2] = {5, 6}, b[2] = {5, 7};
+  ck_assert(values_agree(FVM_I64, a, a, 2, why, sizeof why));
+  ck_assert(!values_agree(FVM_I64, a, b, 2, why, sizeof why));
+  ck_assert_ptr_nonnull(strstr(why, "element 1"));
+}
+END_TEST
+
+/* ---- sandbox ---- */
+
+static void nothing(void *arg) { (void)arg; }
+static void obey(void *arg) {
+  volatile int *what = arg;
+  if (*what == 1) kill(getpid(), SIGSEGV);
+  if (*what == 2)
+    for (;;) pause();
+  if (*what == 3) _exit(9);
+  *what += 100;
+}
+
+START_TEST(sandboxes_contain) {
+  volatile int *what = sandbox_share(sizeof *what);
+  const struct sandbox_work w = {nothing, obey, (void *)what};
+  struct sandbox s = {0};
+  char why[80];
+  OK(sandbox_start(&s, &w, &err));
+  for (int i = 0; i < 3; i++) {
+    *what = 10 * i + 10;
+    ck_assert_int_eq(sandbox_call(&s, 5, what, nothing, NULL, why, sizeof why), SANDBOX_DONE);
+    ck_assert_int_eq(*what, 10 * i + 110);
+  }
+  static const struct {
+    int what;
+    enum sandbox_end end;
+    const char *why;
+  } cases[] = {{1, SANDBOX_DIED, "signal 11"},
+               {2, SANDBOX_HUNG, "longer than 0.1 s"},
+               {3, SANDBOX_DIED, "status 9"}};
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    if (!s.pid) OK(sandbox_start(&s, &w, &err));
+    *what = cases[i].what;
+    ck_assert_int_eq(sandbox_call(&s, 0.1, what, nothing, NULL, why, sizeof why), cases[i].end);
+    ck_assert_msg(strstr(why, cases[i].why), "%s", why);
+    ck_assert_int_eq(s.pid, 0);
+  }
+  sandbox_stop(&s);
+  sandbox_unshare((void *)what, sizeof *what);
+  ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
+}
+END_TEST
+
+UNIT_MAIN("measure", sandboxes_contain, agreement_depends_on_the_type,
+          inputs_are_seeded_and_in_range, sound_candidates_are_timed, each_culprit_is_told_apart,
+          an_interrupt_keeps_what_was_measured, conversions_race_as_identities)
