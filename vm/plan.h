@@ -138,6 +138,12 @@ enum fvm_status plan_load_memory(const void *base, size_t bytes, struct fvm_plan
                                  struct fvm_error *err);
 const char *plan_section_name(enum plan_section s);
 const char *plan_string(const struct fvm_plan *p, uint32_t ref);
+/* Whether [offset, offset + bytes) lies inside a space, and index is one that the space has. */
+bool plan_inside(const struct fvm_plan *p, uint32_t space, uint32_t index, uint64_t offset,
+                 uint64_t bytes);
+/* What the reader does last: the rules of struct plan_bind and verify_program for every step, and
+ * scratch_bytes. */
+enum fvm_status plan_verify_steps(struct fvm_plan *p, struct fvm_error *err);
 /* Verify the checksum of the weights section: reads all of it. */
 enum fvm_status plan_check_weights(const struct fvm_plan *p, struct fvm_error *err);
 
