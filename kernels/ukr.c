@@ -156,22 +156,15 @@ static ukr_fn *const table_ref[UKR_COUNT] = {
 #undef UKR
 };
 #ifdef __x86_64__
-#pragma GCC diagnostic ignored "-Woverride-init"
 static ukr_fn *const table_avx2[UKR_COUNT] = {
-#define UKR(name, ptrs, ints, flops, meaning) ukr_##name##_ref,
+#define UKR(name, ptrs, ints, flops, meaning) ukr_##name##_avx2,
 #include "ukr.def"
 #undef UKR
-#define GEMM(MR, NR) [UKR_gemm_##MR##x##NR] = ukr_gemm_##MR##x##NR##_avx2,
-#include "ukr_gemm.def"
-#undef GEMM
 };
 static ukr_fn *const table_avx512[UKR_COUNT] = {
-#define UKR(name, ptrs, ints, flops, meaning) ukr_##name##_ref,
+#define UKR(name, ptrs, ints, flops, meaning) ukr_##name##_avx512,
 #include "ukr.def"
 #undef UKR
-#define GEMM(MR, NR) [UKR_gemm_##MR##x##NR] = ukr_gemm_##MR##x##NR##_avx512,
-#include "ukr_gemm.def"
-#undef GEMM
 };
 #else
 #define table_avx2 table_ref

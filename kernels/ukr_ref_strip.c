@@ -28,10 +28,12 @@ UNARY(erf_f32, erf(a))
 UNARY(tanh_f32, tanh(a))
 UNARY(sigmoid_f32, 1 / (1 + exp(-a)))
 UNARY(relu_f32, a < 0 ? 0 : a)
-/* 1 + erf(t) = erfc(-t) and 1 + tanh(t) = 2 / (1 + exp(-2t)), without cancellation. */
-UNARY(gelu_f32, a / 2 * erfc(-a * M_SQRT1_2))
-UNARY(gelu_tanh_f32, a / (1 + exp(-2 * M_2_SQRTPI * M_SQRT1_2 * (a + 0.044715 * cube(a)))))
-UNARY(silu_f32, a / (1 + exp(-a)))
+/* These three go to 0 at -inf, where the formula would be -inf * 0.
+ * 1 + erf(t) = erfc(-t) and 1 + tanh(t) = 2 / (1 + exp(-2t)), without cancellation. */
+UNARY(gelu_f32, a < -1e30 ? 0 : a / 2 * erfc(-a * M_SQRT1_2))
+UNARY(gelu_tanh_f32,
+      a < -1e30 ? 0 : a / (1 + exp(-2 * M_2_SQRTPI * M_SQRT1_2 * (a + 0.044715 * cube(a)))))
+UNARY(silu_f32, a < -1e30 ? 0 : a / (1 + exp(-a)))
 UNARY(floor_f32, floor(a))
 UNARY(ceil_f32, ceil(a))
 UNARY(round_f32, rint(a))
