@@ -45,7 +45,7 @@ struct race {
   struct entrant *e;
   int n;
   struct measure_options o;
-  void (*on_round)(void *arg, int round);
+  bool (*on_round)(void *arg, int round);
   void *arg;
   struct bench bench;
   struct work work;
@@ -221,8 +221,10 @@ static bool is_settled(const struct race *r, int group) {
 
 /* ---- phases ---- */
 
-static void tell(struct race *r) {
-  if (r->on_round) r->on_round(r->arg, r->rounds);
+/* FVM_EINTR when the caller has enough; st otherwise. */
+static enum fvm_status tell(struct race *r, enum fvm_status st, struct fvm_error *err) {
+  if (!r->on_round || r->on_round(r->arg, r->rounds) || st) return st;
+  return fvm_fail(err, FVM_EINTR, "stopped; what was measured is kept");
 }
 
 static enum fvm_status check_all(struct race *r, struct fvm_error *err) {
@@ -238,7 +240,7 @@ static enum fvm_status check_all(struct race *r, struct fvm_error *err) {
       enum fvm_status taken = take(r, chunk[k], NULL, err);
       if (taken) st = taken;
     }
-    tell(r);
+    st = tell(r, st, err);
   }
   return st;
 }
@@ -296,7 +298,7 @@ static enum fvm_status run_rounds(struct race *r, struct fvm_error *err) {
     st = one_round(r, err);
     r->rounds++;
     if (!st) eliminate(r);
-    tell(r);
+    st = tell(r, st, err);
   }
   return st;
 }
@@ -367,7 +369,7 @@ static void race_free(struct race *r) {
 
 enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
                              const struct measure_options *o,
-                             void (*on_round)(void *arg, int round), void *arg,
+                             bool (*on_round)(void *arg, int round), void *arg,
                              struct fvm_error *err) {
   struct race r = {.e = e, .n = n, .o = *o, .on_round = on_round, .arg = arg};
   enum fvm_status st = bench_make(&r.bench, c, err);

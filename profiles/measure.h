@@ -38,11 +38,13 @@ struct measure_options {
 /* Race all entrants of one problem: build inputs from a seed, compute the reference, then in a
  * forked worker check each candidate (interpreter against the reference within the tolerance of
  * its dtype, JIT against the interpreter bit for bit) and time the sound ones in interleaved
- * rounds. A crash or a hang costs one entrant. on_round (may be NULL) is called after each round
- * with the entrants as they stand, so that the caller can store them. FVM_EINTR after a signal. */
+ * rounds. A crash or a hang costs one entrant. Entrants whose outcome is already known on entry do not
+ * take part. on_round (may be NULL) is called after each round with the entrants as they stand, so
+ * that the caller can store them; it returns false to end the race. FVM_EINTR after that or a
+ * signal. */
 enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
                              const struct measure_options *o,
-                             void (*on_round)(void *arg, int round), void *arg,
+                             bool (*on_round)(void *arg, int round), void *arg,
                              struct fvm_error *err);
 void entrant_free(struct entrant *e);
 

@@ -89,6 +89,12 @@ static enum layout layout_out(const struct entrant *e, int i) {
   return i < LABEL_MAXIO ? (enum layout)e->label.out[i] : LAYOUT_ROW;
 }
 
+/* Bytes of an output in the candidate's layout; 0 for one that nobody asked for. */
+static int64_t out_size(const struct work *w, const struct entrant *e, int k) {
+  const struct tensor *t = &w->bench->call->out[k];
+  return t->dtype == FVM_NONE ? 0 : layout_bytes(t, layout_out(e, k));
+}
+
 /* Where the scratch buffers of a program lie in the common memory; returns the bytes needed. */
 static int64_t place_scratch(const struct work *w, const struct entrant *e, char *base,
                              void **buf) {
@@ -108,9 +114,7 @@ static bool make_memory(struct work *w, struct work_state *s) {
     const struct entrant *e = &w->entrant[i];
     if (e->outcome != OUTCOME_COUNT && e->outcome != OUTCOME_OK) continue;
     scratch = MAX(scratch, place_scratch(w, e, NULL, NULL));
-    for (int k = 0; k < nout(w); k++)
-      s->out_bytes[k] =
-          MAX(s->out_bytes[k], layout_bytes(&w->bench->call->out[k], layout_out(e, k)));
+    for (int k = 0; k < nout(w); k++) s->out_bytes[k] = MAX(s->out_bytes[k], out_size(w, e, k));
   }
   s->scratch = grab(s, scratch);
   bool ok = s->scratch != NULL;
@@ -219,7 +223,7 @@ static enum fvm_status place_buffers(const struct work *w, const struct entrant 
   }
   for (int k = 0; k < nout(w); k++) {
     r->buf[nin(w) + k] = s->out[k];
-    if (p->buf[nin(w) + k].bytes > layout_bytes(&w->bench->call->out[k], layout_out(e, k)))
+    if (p->buf[nin(w) + k].bytes > out_size(w, e, k))
       return fvm_fail(err, FVM_EUNSUPPORTED, "program asks for too large an output %d", k);
   }
   place_scratch(w, e, s->scratch, r->buf);
@@ -264,16 +268,13 @@ static bool is_poison(const char *p, int64_t n) {
   return true;
 }
 
-static int64_t out_size(const struct work *w, const struct entrant *e, int k) {
-  return layout_bytes(&w->bench->call->out[k], layout_out(e, k));
-}
-
 /* Outputs, given where they are, against the reference in the candidate's layouts. */
 static bool outputs_right(const struct work *w, const struct entrant *e, char *const *out,
                           char *why, size_t size) {
   struct fvm_error err = {0};
   for (int k = 0; k < nout(w); k++) {
     const struct tensor *t = &w->bench->call->out[k];
+    if (t->dtype == FVM_NONE) continue;
     int want = image_of(w, true, k, layout_out(e, k), &err);
     int64_t bytes = out_size(w, e, k), n = bytes / (int64_t)fvm_dtype_bytes(t->dtype);
     if (want < 0) {

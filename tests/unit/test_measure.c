@@ -57,10 +57,11 @@ static void teardown(struct fixture *f) {
 static const struct measure_options quick = {.sample_ns = 2000, .max_rounds = 6, .timeout_s = 5};
 
 static int rounds_seen;
-static void count_round(void *arg, int round) {
+static bool count_round(void *arg, int round) {
   (void)arg;
   ck_assert_int_ge(round, 0);
   rounds_seen++;
+  return true;
 }
 
 static bool sound(enum outcome o) {
@@ -130,9 +131,10 @@ START_TEST(each_culprit_is_told_apart) {
 END_TEST
 
 static int stop_now;
-static void stop_after_one(void *arg, int round) {
-  (void)arg, (void)round;
-  stop_now = 1;
+static bool stop_after_one(void *arg, int round) {
+  (void)round;
+  stop_now = arg == NULL;
+  return arg == NULL;
 }
 
 START_TEST(an_interrupt_keeps_what_was_measured) {
@@ -141,6 +143,11 @@ START_TEST(an_interrupt_keeps_what_was_measured) {
   setup(&f, 4);
   o.interrupted = &stop_now;
   ck_assert_int_eq(measure_race(&f.call, f.e, f.n, &o, stop_after_one, NULL, &err), FVM_EINTR);
+  for (int i = 0; i < f.n; i++) ck_assert_uint_eq(f.e[i].sample.n, 1);
+  teardown(&f);
+  setup(&f, 4);
+  o.interrupted = NULL;
+  ck_assert_int_eq(measure_race(&f.call, f.e, f.n, &o, stop_after_one, &f, &err), FVM_EINTR);
   for (int i = 0; i < f.n; i++) ck_assert_uint_eq(f.e[i].sample.n, 1);
   stop_now = 0;
   teardown(&f);

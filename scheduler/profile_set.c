@@ -1,0 +1,222 @@
+#include "profile_set.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Sets of layouts as bit masks, of each tensor. */
+struct flow {
+  uint32_t *made;   /* layouts that a producer's labels leave it in */
+  uint32_t *wanted; /* layouts that its consumers' labels take it in */
+};
+_Static_assert(LAYOUT_COUNT <= 32, "layouts fit a mask");
+
+/* ---- problems ---- */
+
+static const char *keep(struct profile_set *s, struct text *t) {
+  const char *kept = t->failed ? NULL : arena_strdup(&s->arena, t->v);
+  text_free(t);
+  return kept;
+}
+
+/* Roughly, from what the first candidate says of itself; only an order follows from it. */
+static double estimate(const struct opcall *c, const struct target *t) {
+  struct label l;
+  struct opcost cost;
+  if (!opcall_label(c, t, 0, &l) || l.view) return 0;
+  opcall_cost(c, &l, &cost);
+  double arithmetic = (double)cost.flops / 50;
+  double memory = (double)(cost.bytes_read + cost.bytes_written) / 10;
+  return MAX(arithmetic, memory);
+}
+
+/* Index of the problem, made when it is new; -1 when memory is out. text is taken over. */
+static int add_problem(struct profile_set *s, const struct profile_problem *p, struct text *text) {
+  for (size_t i = 0; i < s->problem.n; i++) {
+    if (s->problem.v[i].hash != p->hash) continue;
+    s->problem.v[i].weight += p->weight;
+    text_free(text);
+    return (int)i;
+  }
+  struct profile_problem q = *p;
+  q.text = keep(s, text);
+  if (!q.text || !VEC_PUSH(&s->problem, q)) return -1;
+  return (int)s->problem.n - 1;
+}
+
+static int count_labels(const struct opcall *c, const struct target *t) {
+  struct label l;
+  int n = 0;
+  for (int i = 0; opcall_label(c, t, i, &l); i++) n += !l.view;
+  return n;
+}
+
+static enum fvm_status add_node(struct profile_set *s, const struct graph *g, int node,
+                                const struct target *t, struct fvm_error *err) {
+  struct text text = {0};
+  struct profile_problem p = {0};
+  enum fvm_status st = graph_opcall(g, node, &s->arena, &p.call, err);
+  if (st) return st;
+  p.hash = opcall_hash(&p.call);
+  p.op = p.call.op->name;
+  p.weight = estimate(&p.call, t);
+  p.nlabel = count_labels(&p.call, t);
+  opcall_text(&p.call, &text);
+  int i = add_problem(s, &p, &text);
+  return i >= 0 && VEC_PUSH(&s->of_node, i) && VEC_PUSH(&s->node_name, g->node.v[node].name)
+             ? FVM_OK
+             : fvm_nomem(err);
+}
+
+/* ---- conversions ---- */
+
+static void mark(const struct graph *g, int node, const struct label *l, struct flow *f) {
+  const struct node *n = &g->node.v[node];
+  for (size_t i = 0; i < n->in.n && i < LABEL_MAXIO; i++)
+    if (n->in.v[i] >= 0) f->wanted[n->in.v[i]] |= 1u << l->in[i];
+  for (size_t i = 0; i < n->out.n && i < LABEL_MAXIO; i++)
+    if (n->out.v[i] >= 0) f->made[n->out.v[i]] |= 1u << l->out[i];
+}
+
+static enum fvm_status find_flow(struct profile_set *s, const struct graph *g,
+                                 const struct target *t, struct flow *f, struct fvm_error *err) {
+  f->made = ARENA_NEW(&s->arena, uint32_t, MAX(g->tensor.n, 1));
+  f->wanted = ARENA_NEW(&s->arena, uint32_t, MAX(g->tensor.n, 1));
+  if (!f->made || !f->wanted) return fvm_nomem(err);
+  int k = 0;
+  for (size_t i = 0; i < g->node.n; i++) {
+    struct label l;
+    if (g->node.v[i].dead) continue;
+    const struct opcall *c = &s->problem.v[s->of_node.v[k++]].call;
+    for (int j = 0; opcall_label(c, t, j, &l); j++) mark(g, (int)i, &l, f);
+  }
+  for (size_t i = 0; i < g->tensor.n; i++) {
+    if (g->tensor.v[i].is_input) f->made[i] |= 1u << LAYOUT_ROW;
+    if (g->tensor.v[i].is_output) f->wanted[i] |= 1u << LAYOUT_ROW;
+  }
+  return FVM_OK;
+}
+
+static bool has_program(const struct tensor *t, enum layout from, enum layout to) {
+  struct arena a = {0};
+  struct program p;
+  bool ok = layout_convert(t, from, to, &a, &p, NULL) == FVM_OK;
+  arena_free(&a);
+  return ok;
+}
+
+static enum fvm_status add_convert(struct profile_set *s, const struct tensor *x, enum layout from,
+                                   enum layout to, const struct target *t, struct fvm_error *err) {
+  struct text text = {0};
+  struct tensor *io = ARENA_NEW(&s->arena, struct tensor, 2);
+  if (!io) return fvm_nomem(err);
+  io[0] = io[1] = *x;
+  io[0].data = io[1].data = NULL;
+  struct profile_problem p = {
+      .hash = convert_hash(x, from, to),
+      .op = "Convert",
+      .is_convert = true,
+      .from = from,
+      .to = to,
+      .nlabel = t->nthreads,
+      .call = {
+          .op = op_find("Identity", 8), .nin = 1, .nown = 1, .nout = 1, .in = io, .out = io + 1}};
+  convert_text(x, from, to, &text);
+  return add_problem(s, &p, &text) >= 0 ? FVM_OK : fvm_nomem(err);
+}
+
+static enum fvm_status add_converts(struct profile_set *s, const struct graph *g,
+                                    const struct target *t, struct fvm_error *err) {
+  struct flow f;
+  enum fvm_status st = find_flow(s, g, t, &f, err);
+  for (size_t i = 0; i < g->tensor.n && !st; i++) {
+    const struct tensor *x = &g->tensor.v[i].t;
+    if (x->data) continue; /* constants are converted when the plan is written */
+    for (int from = 0; from < LAYOUT_COUNT; from++)
+      for (int to = 0; to < LAYOUT_COUNT && !st; to++)
+        if (from != to && (f.made[i] >> from & 1) && (f.wanted[i] >> to & 1) &&
+            has_program(x, (enum layout)from, (enum layout)to))
+          st = add_convert(s, x, (enum layout)from, (enum layout)to, t, err);
+  }
+  return st;
+}
+
+/* ---- the set ---- */
+
+/* Heaviest first, so that a budget is spent where the time goes; equal ones in order of use. */
+static enum fvm_status sort_by_weight(struct profile_set *s, struct fvm_error *err) {
+  for (size_t i = 0; i < s->problem.n; i++) {
+    if (!VEC_PUSH(&s->heavy, (int)i)) return fvm_nomem(err);
+    size_t k = i;
+    for (; k > 0 && s->problem.v[s->heavy.v[k - 1]].weight < s->problem.v[i].weight; k--)
+      s->heavy.v[k] = s->heavy.v[k - 1];
+    s->heavy.v[k] = (int)i;
+  }
+  return FVM_OK;
+}
+
+enum fvm_status profile_set_make(struct profile_set *s, const struct graph *g,
+                                 const struct target *t, struct fvm_error *err) {
+  *s = (struct profile_set){0};
+  enum fvm_status st = FVM_OK;
+  for (size_t i = 0; i < g->node.n && !st; i++)
+    if (!g->node.v[i].dead) st = add_node(s, g, (int)i, t, err);
+  if (!st) st = add_converts(s, g, t, err);
+  if (!st) st = sort_by_weight(s, err);
+  if (st) profile_set_free(s);
+  return st;
+}
+
+void profile_set_free(struct profile_set *s) {
+  VEC_FREE(&s->problem);
+  VEC_FREE(&s->heavy);
+  VEC_FREE(&s->of_node);
+  VEC_FREE(&s->node_name);
+  arena_free(&s->arena);
+}
+
+/* ---- entrants ---- */
+
+static bool next_label(const struct profile_problem *p, const struct target *t, int i,
+                       struct label *l, struct text *text) {
+  if (!p->is_convert) {
+    if (!opcall_label(&p->call, t, i, l)) return false;
+    label_text(&p->call, l, text);
+    return true;
+  }
+  if (i >= t->nthreads) return false;
+  *l = (struct label){.threads = t->threads[i]};
+  l->in[0] = (uint8_t)p->from;
+  l->out[0] = (uint8_t)p->to;
+  convert_label(t->threads[i], text);
+  return true;
+}
+
+enum fvm_status profile_entrants(const struct profile_problem *p, const struct target *t,
+                                 struct arena *a, struct entrant **e, struct fvm_error *err) {
+  struct label l;
+  *e = ARENA_NEW(a, struct entrant, MAX(p->nlabel, 1));
+  if (!*e) return fvm_nomem(err);
+  for (int i = 0, n = 0; n < p->nlabel; i++) {
+    struct text text = {0};
+    CHECK(next_label(p, t, i, &l, &text));
+    const char *kept = text.failed ? NULL : arena_strdup(a, text.v);
+    text_free(&text);
+    if (!kept) return fvm_nomem(err);
+    if (!l.view) (*e)[n++] = (struct entrant){.label = l, .text = kept, .outcome = OUTCOME_COUNT};
+  }
+  return FVM_OK;
+}
+
+enum fvm_status profile_program(const struct profile_problem *p, struct entrant *e, struct arena *a,
+                                struct fvm_error *err) {
+  struct fvm_error why = {0};
+  enum fvm_status st = p->is_convert
+                           ? layout_convert(&p->call.in[0], p->from, p->to, a, &e->program, &why)
+                           : opcall_emit(&p->call, &e->label, a, &e->program, &why);
+  if (st == FVM_ENOMEM) return fvm_nomem(err);
+  if (st) {
+    e->outcome = OUTCOME_UNSUPPORTED;
+    snprintf(e->reason, sizeof e->reason, "%.150s", why.text);
+  }
+  return FVM_OK;
+}

@@ -1,0 +1,218 @@
+/* scheduler/profile: all problems of a graph are measured once, whatever interrupts. */
+#include "unit.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "profiles/db_impl.h"
+#include "scheduler/profile.h"
+
+/* Two equal products, so one problem less than nodes. */
+static const char text[] = "graph net opset=17 hash=00000000000000aa\n"
+                           "input x:f32[8,24]\n"
+                           "const w:f32[24,24] = #0000000000000000\n"
+                           "a:f32[8,24] = MatMul(x, w) @first\n"
+                           "b:f32[8,24] = MatMul(a, w) @second\n"
+                           "c:f32[8,24] = Add(a, b) @sum\n"
+                           "output c\n";
+static char path[] = "/tmp/fvm-test-profile-XXXXXX";
+static struct fvm_error err;
+
+static struct fixture {
+  struct graph *g;
+  struct db *db;
+  struct machine m;
+  struct profile_options o;
+  struct profile_totals totals;
+} f;
+
+static void open_db(void) { OK(db_open(path, DB_WRITE, &f.db, &err)); }
+
+static void setup(void) {
+  char wal[64];
+  unlink(path);
+  snprintf(wal, sizeof wal, "%s-wal", path);
+  unlink(wal);
+  f = (struct fixture){0};
+  OK(graph_parse(text, strlen(text), &f.g, &err));
+  OK(machine_read(&f.m, &err));
+  open_db();
+  machine_target(&f.m, (int[]){1}, 1, &f.o.target);
+  f.o.measure = (struct measure_options){.sample_ns = 500, .max_rounds = 2, .timeout_s = 5};
+}
+
+static void teardown(void) {
+  db_close(f.db);
+  graph_free(f.g);
+}
+
+static enum fvm_status go(void) { return profile_graph(f.g, f.db, &f.m, &f.o, &f.totals, &err); }
+
+static int64_t count(const char *sql) {
+  sqlite3_stmt *s;
+  ck_assert_int_eq(sqlite3_prepare_v2(f.db->sql, sql, -1, &s, NULL), SQLITE_OK);
+  ck_assert_int_eq(sqlite3_step(s), SQLITE_ROW);
+  int64_t v = sqlite3_column_int64(s, 0);
+  sqlite3_finalize(s);
+  return v;
+}
+
+static void check_complete(void) {
+  ck_assert_int_eq(f.totals.problems_done, f.totals.problems);
+  ck_assert_int_eq(f.totals.labels_known + f.totals.labels_measured, f.totals.labels_total);
+  ck_assert_int_eq(f.totals.failed, 0);
+  ck_assert_int_eq(count("SELECT COUNT(*) FROM v_nodes WHERE ns > 0"), 3);
+  ck_assert_int_eq(count("SELECT COUNT(*) FROM run WHERE NOT finished"), 0);
+  ck_assert_int_eq(count("SELECT COUNT(*) FROM run WHERE engine='jit'"), f.totals.labels_total);
+}
+
+static int events[PROFILE_BEST + 1];
+static void count_event(void *arg, const struct profile_event *e) {
+  (void)arg;
+  events[e->kind]++;
+  ck_assert((e->text == NULL) == (e->kind == PROFILE_BEGIN));
+  if (e->kind == PROFILE_SAMPLE) ck_assert(e->ns > 0 && e->label);
+}
+
+START_TEST(measured_once) {
+  setup();
+  memset(events, 0, sizeof events);
+  f.o.on_event = count_event;
+  OK(go());
+  check_complete();
+  ck_assert_int_eq(f.totals.labels_known, 0);
+  ck_assert_int_eq(events[PROFILE_BEGIN], 1);
+  ck_assert_int_eq(events[PROFILE_BEST], f.totals.problems);
+  ck_assert_int_eq(events[PROFILE_SAMPLE], f.totals.samples);
+  ck_assert_int_eq(count("SELECT COUNT(DISTINCT problem) FROM node"), 2);
+  OK(go());
+  check_complete();
+  ck_assert_int_eq(f.totals.labels_measured, 0);
+  ck_assert_int_eq(f.totals.samples, 0);
+  teardown();
+}
+END_TEST
+
+START_TEST(more_threads_are_added) {
+  setup();
+  OK(go());
+  int before = f.totals.labels_total;
+  machine_target(&f.m, (int[]){1, 2}, 2, &f.o.target);
+  OK(go());
+  ck_assert_int_eq(f.totals.labels_known, before);
+  ck_assert_int_gt(f.totals.labels_measured, 0);
+  check_complete();
+  teardown();
+}
+END_TEST
+
+static volatile int stop;
+static int stop_at;
+static void stop_later(void *arg, const struct profile_event *e) {
+  (void)arg;
+  if (e->kind == PROFILE_SAMPLE && --stop_at == 0) stop = 1;
+}
+
+START_TEST(interrupts_resume) {
+  for (int at = 1; at < 40; at += 9) {
+    setup();
+    stop = 0;
+    stop_at = at;
+    f.o.on_event = stop_later;
+    f.o.interrupted = &stop;
+    enum fvm_status st = go();
+    ck_assert(st == FVM_EINTR || (!st && stop_at > 0));
+    ck_assert_int_ge(count("SELECT SUM(n) FROM run WHERE engine='jit'"), f.totals.samples);
+    stop = 0;
+    OK(go());
+    check_complete();
+    teardown();
+  }
+}
+END_TEST
+
+static void die_later(void *arg, const struct profile_event *e) {
+  (void)arg;
+  if (e->kind == PROFILE_BEST) kill(getpid(), SIGKILL);
+}
+
+START_TEST(a_kill_resumes) {
+  setup();
+  db_close(f.db);
+  pid_t pid = fork();
+  if (pid == 0) {
+    open_db();
+    f.o.on_event = die_later;
+    go();
+    _exit(0);
+  }
+  int status;
+  ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+  ck_assert(WIFSIGNALED(status));
+  open_db();
+  OK(go());
+  check_complete();
+  ck_assert_int_gt(f.totals.labels_known, 0);
+  ck_assert_int_gt(f.totals.labels_measured, 0);
+  teardown();
+}
+END_TEST
+
+START_TEST(a_budget_ends_early) {
+  setup();
+  f.o.budget_s = 1e-9;
+  OK(go());
+  ck_assert_int_lt(f.totals.problems_done, f.totals.problems);
+  ck_assert_int_gt(f.totals.labels_measured, 0);
+  f.o.budget_s = 0;
+  OK(go());
+  check_complete();
+  teardown();
+}
+END_TEST
+
+/* Fill the pages of the runs, so that storing fails in the midst of a race. */
+START_TEST(a_full_disk_ends_with_its_error) {
+  setup();
+  OK(go());
+  OK(db_exec(f.db, "PRAGMA max_page_count=1", &err));
+  enum fvm_status st = FVM_OK;
+  while (!st)
+    st = db_exec(f.db,
+                 "INSERT INTO run SELECT NULL, machine, build, (SELECT MAX(protocol)+1 FROM run), "
+                 "candidate, engine, status, reason, min_ns, median_ns, mad_ns, n, dropped, "
+                 "samples, counters, environment, started_at, finished FROM run LIMIT 1",
+                 &err);
+  ck_assert_int_eq(st, FVM_EIO);
+  machine_target(&f.m, (int[]){1, 2}, 2, &f.o.target);
+  ck_assert_int_eq(go(), FVM_EIO);
+  ck_assert_ptr_nonnull(strstr(err.text, "disk is full"));
+  machine_target(&f.m, (int[]){1}, 1, &f.o.target);
+  OK(go());
+  ck_assert_int_eq(f.totals.labels_measured, 0);
+  teardown();
+}
+END_TEST
+
+static void remove_files(void) {
+  static const char *const tail[] = {"", "-wal", "-shm"};
+  char name[64];
+  for (size_t i = 0; i < COUNT(tail); i++) {
+    snprintf(name, sizeof name, "%s%s", path, tail[i]);
+    unlink(name);
+  }
+}
+
+int main(void) {
+  int fd = mkstemp(path);
+  if (fd < 0) return EXIT_FAILURE;
+  close(fd);
+  const TTest *const tests[] = {measured_once,       more_threads_are_added,
+                                interrupts_resume,   a_kill_resumes,
+                                a_budget_ends_early, a_full_disk_ends_with_its_error};
+  int status = unit_main("profile", tests, COUNT(tests));
+  remove_files();
+  return status;
+}
