@@ -105,9 +105,10 @@ static void convert_panels(const struct tensor *t, enum layout from, enum layout
 
 enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum layout to,
                                struct arena *a, struct program *p, struct fvm_error *err) {
-  bool panels = rows[to].block != 0;
+  bool panels = rows[to].block != 0; /* they take matrices that lie whole one after the other */
   size_t size = fvm_dtype_bytes(t->dtype);
-  if (!layout_fits(t, from) || !layout_fits(t, to) || rows[from].block || (panels && size != 4))
+  if (!layout_fits(t, from) || !layout_fits(t, to) || rows[from].block ||
+      (panels && (size != 4 || rows[from].kind == LAST)))
     return fvm_fail(err, FVM_EUNSUPPORTED,
                     "no conversion of a %s tensor with %d axes from %s to %s",
                     fvm_dtype_name(t->dtype), t->rank, rows[from].name, rows[to].name);
