@@ -143,9 +143,14 @@ const struct cand softmax_cands[] = {
 
 /* ---- LayerNormalization -------------------------------------------------------------------------
  */
+/* An optional input of the operator's own: inputs of the body come after those. */
+static const struct tensor *param(const struct opcall *c, int i) {
+  return i < c->nown ? opcall_in(c, i) : NULL;
+}
+
 /* Scale or bias as a row of n floats: the input itself, or a copy that is as long. */
 static struct addr param_row(const struct opcall *c, int i, int64_t n, struct builder *b) {
-  const struct tensor *t = opcall_in(c, i);
+  const struct tensor *t = param(c, i);
   if (t && tensor_count(t) == n) return ADDR(i, 0);
   struct addr row = ADDR(build_buf(b, BUF_SHARED, n * 4), 0);
   if (t)
@@ -176,7 +181,7 @@ static void emit_layernorm(const struct opcall *c, const struct label *l, struct
 
 /* One value for all columns, or one for each and the same in all rows. */
 static bool is_row_param(const struct opcall *c, int i, int64_t n) {
-  const struct tensor *t = opcall_in(c, i);
+  const struct tensor *t = param(c, i);
   int64_t rs, cs;
   return !t || tensor_count(t) == 1 ||
          (tensor_count(t) == n && matrix_strides(t, &c->in[0], n, &rs, &cs) && rs == 0);

@@ -95,8 +95,8 @@ bool matrix_strides(const struct tensor *x, const struct tensor *out, int64_t co
  */
 bool epilogue_fits(const struct opcall *c, int64_t count, int64_t cols) {
   if (tensor_count(&c->out[0]) != count) return false;
-  (void)cols;
-  return !c->body && c->out[0].dtype == FVM_F32;
+  if (!c->body) return c->out[0].dtype == FVM_F32;
+  return body_supported(c) && body_fits(c, cols);
 }
 
 static bool reads(const struct body_item *it, int value) {
@@ -151,6 +151,7 @@ void epilogue_init(struct epilogue *e, const struct opcall *c, int64_t cols, int
   e->local = c->out[0].dtype != FVM_F32;
   if (e->local)
     e->anchor = (struct matrix){build_buf(b, BUF_SCRATCH, m_max * n_max * 4), 0, n_max * 4, 4};
+  if (e->call.body) body_scratch(&e->call, m_max, n_max, b, &e->scratch);
 }
 
 struct addr epilogue_anchor(const struct epilogue *e, const struct place *p) {
@@ -159,5 +160,13 @@ struct addr epilogue_anchor(const struct epilogue *e, const struct place *p) {
 
 void epilogue_emit(const struct epilogue *e, const struct place *p, struct val m, int64_t m_max,
                    struct val n, int64_t n_max, struct builder *b) {
-  (void)e, (void)p, (void)m, (void)m_max, (void)n, (void)n_max, (void)b;
+  if (!e->call.body) return;
+  struct tile t = {.m = m, .n = n, .m_max = m_max, .n_max = n_max, .cols = e->cols};
+  memcpy(t.row, p->row, sizeof t.row);
+  memcpy(t.col, p->col, sizeof t.col);
+  t.anchor = epilogue_anchor(e, p);
+  t.anchor_row = e->anchor.rs;
+  t.dst = matrix_at(&e->out, p);
+  t.dst_row = e->out.rs;
+  body_emit(&e->call, &t, &e->scratch, b);
 }

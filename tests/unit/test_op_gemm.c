@@ -127,4 +127,87 @@ START_TEST(gemm_random) {
 }
 END_TEST
 
-UNIT_MAIN("op_gemm", matmul_known, matmul_vectors, gemm_known, refusals, matmul_random, gemm_random)
+/* Bodies of a MatMul: its own inputs are values 0 and 1, then come those of the body, then the
+ * product. */
+static void add_body(int kind, int64_t m, int64_t n) {
+  opcase_own(&o);
+  switch (kind) {
+  case 0: /* relu */
+    opcase_item(&o, "Relu", FVM_F32, 1, (int[]){2});
+    break;
+  case 1: /* bias, gelu */
+    opcase_in(&o, FVM_F32, 1, &n);
+    opcase_item(&o, "Add", FVM_F32, 2, (int[]){2, 3});
+    opcase_item(&o, "Gelu", FVM_F32, 1, (int[]){4});
+    break;
+  case 2: /* bias, residual */
+    opcase_in(&o, FVM_F32, 1, &n);
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){m, n});
+    opcase_item(&o, "Add", FVM_F32, 2, (int[]){4, 2});
+    opcase_item(&o, "Add", FVM_F32, 2, (int[]){5, 3});
+    break;
+  case 3: /* residual alone */
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){m, n});
+    opcase_item(&o, "Add", FVM_F32, 2, (int[]){2, 3});
+    break;
+  case 4: /* a column, and the product once more */
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){m, 1});
+    opcase_item(&o, "Add", FVM_F32, 2, (int[]){3, 2});
+    opcase_item(&o, "Sigmoid", FVM_F32, 1, (int[]){4});
+    opcase_item(&o, "Mul", FVM_F32, 2, (int[]){3, 5});
+    break;
+  default: /* another type */
+    opcase_in(&o, FVM_F32, 1, &n);
+    opcase_item(&o, "Add", FVM_F32, 2, (int[]){3, 2});
+    opcase_item(&o, "Greater", FVM_BOOL, 2, (int[]){4, 2});
+  }
+}
+
+START_TEST(matmul_bodies) {
+  for (uint64_t seed = 0; seed < 36; seed++) {
+    begin("MatMul", seed);
+    int64_t m = extent(), n = extent(), k = seed % 12 == 3 ? 800 : extent();
+    if (seed % 2) small_caches();
+    if (seed % 6 == 5) o.lo = 0.5; /* all sums are far from the threshold */
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){m, k});
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){k, n});
+    if (seed % 4 < 3) make_constant();
+    add_body((int)(seed % 6), m, n);
+    ck_assert_int_ge(opcase_run(&o), 2);
+  }
+}
+END_TEST
+
+START_TEST(gemm_bodies) {
+  for (uint64_t seed = 0; seed < 8; seed++) {
+    begin("Gemm", seed);
+    int64_t m = extent(), n = extent(), k = extent();
+    opcase_attr_int(&o, "transB", 1);
+    if (seed % 3 == 0) opcase_attr_float(&o, "alpha", 0.5f);
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){m, k});
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){n, k});
+    make_constant();
+    opcase_in(&o, FVM_F32, 1, &n);
+    opcase_own(&o);
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){m, n});
+    opcase_item(&o, "Add", FVM_F32, 2, (int[]){4, 3});
+    opcase_item(&o, "Tanh", FVM_F32, 1, (int[]){5});
+    ck_assert_int_ge(opcase_run(&o), 2);
+  }
+}
+END_TEST
+
+START_TEST(batch_body) {
+  begin("MatMul", 1);
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){2, 3, 17, 9});
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){1, 3, 9, 33});
+  opcase_own(&o);
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){2, 3, 17, 1});
+  opcase_item(&o, "Relu", FVM_F32, 1, (int[]){3});
+  opcase_item(&o, "Mul", FVM_F32, 2, (int[]){4, 2});
+  ck_assert_int_ge(opcase_run(&o), 2);
+}
+END_TEST
+
+UNIT_MAIN("op_gemm", matmul_known, matmul_vectors, gemm_known, refusals, matmul_random, gemm_random,
+          matmul_bodies, gemm_bodies, batch_body)

@@ -74,6 +74,27 @@ START_TEST(layernorm_random) {
 }
 END_TEST
 
+/* A body on rows: y * column + residual. */
+START_TEST(norm_bodies) {
+  static const char *const op[] = {"Softmax", "LogSoftmax", "LayerNormalization"};
+  for (uint64_t seed = 0; seed < 9; seed++) {
+    int k = (int)(seed % 3);
+    begin(op[k], 17, seed);
+    int64_t m = extent(), n = 1 + extent();
+    if (k < 2) opcase_attr_int(&o, "axis", seed < 6 ? 1 : 0);
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){m, n});
+    if (k == 2) opcase_in(&o, FVM_F32, 1, &n);
+    int in = o.c.nin;
+    opcase_own(&o);
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){m, 1});
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){m, n});
+    opcase_item(&o, "Mul", FVM_F32, 2, (int[]){in + 2, in});
+    opcase_item(&o, "Add", FVM_F32, 2, (int[]){in + 3, in + 1});
+    ck_assert_int_ge(opcase_run(&o), 1);
+  }
+}
+END_TEST
+
 START_TEST(channel_norms) {
   static const char *const op[] = {"BatchNormalization", "InstanceNormalization",
                                    "GroupNormalization"};
@@ -193,5 +214,5 @@ START_TEST(reduce_other) {
 }
 END_TEST
 
-UNIT_MAIN("op_norm", softmax_known, softmax_random, layernorm_known, layernorm_random,
+UNIT_MAIN("op_norm", softmax_known, softmax_random, layernorm_known, layernorm_random, norm_bodies,
           channel_norms, groupnorm_known, lrn_known, reduce_known, reduce_random, reduce_other)
