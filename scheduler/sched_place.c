@@ -77,33 +77,33 @@ static void extend(struct sched_value *v, int step) {
   v->last = MAX(v->last, step);
 }
 
+/* A view begins with its base; where it stands outside of the arena it lasts like its base. */
+static void find_view_life(struct sched_value *v, const struct sched_value *base) {
+  v->first = base->first;
+  v->last = MAX(v->last, base->space == SPACE_ARENA ? base->first : base->last);
+}
+
 /* first and last step of every value: from where it is written to where it is read last. Inputs
  * and weights are there all the time, outputs until the end. */
-static void find_lives(struct sched *w) {
+static bool find_lives(struct sched *w) {
   struct schedule *s = w->s;
   int end = MAX((int)s->step.n - 1, 0);
+  w->end = ARENA_NEW(&w->a, int, s->value.n);
+  if (!w->end) return false;
   for (size_t i = 0; i < s->value.n; i++) s->value.v[i].first = end, s->value.v[i].last = 0;
   for (int k = 0; k < (int)s->step.n; k++)
     for (int i = 0; i < step_buffers(w, &s->step.v[k]); i++)
       if (s->step.v[k].bind[i] >= 0) extend(&s->value.v[s->step.v[k].bind[i]], k);
-  for (size_t i = 0; i < s->value.n; i++) {
+  for (int i = 0; i < (int)s->value.n; i++) { /* bases come before their views */
     struct sched_value *v = &s->value.v[i];
+    int root = sched_root(s, i, NULL);
     if (v->space == SPACE_INPUT || v->space == SPACE_WEIGHTS) v->first = 0, v->last = end;
     if (v->space == SPACE_OUTPUT) v->last = end;
+    if (root != i) find_view_life(v, &s->value.v[root]);
+    v->last = MAX(v->first, v->last);
+    w->end[root] = MAX(w->end[root], v->last);
   }
-  /* Bases come before what stands on them: a view begins with its base, a base lasts as long as
-   * its views. */
-  for (size_t i = 0; i < s->value.n; i++) {
-    struct sched_value *v = &s->value.v[i];
-    if (v->base < 0) continue;
-    struct sched_value *root = &s->value.v[sched_root(s, (int)i, NULL)];
-    v->first = root->first;
-    v->last = MAX(v->last, v->first);
-    if (root->space != SPACE_ARENA) v->last = MAX(v->last, root->last);
-    root->last = MAX(root->last, v->last);
-  }
-  for (size_t i = 0; i < s->value.n; i++)
-    s->value.v[i].last = MAX(s->value.v[i].last, s->value.v[i].first);
+  return true;
 }
 
 /* ---- in place ---- */
@@ -129,9 +129,9 @@ static void share_places(struct sched *w) {
   struct schedule *s = w->s;
   for (int k = 0; k < (int)s->step.n; k++) {
     int in, out;
-    if (!may_share(w, &s->step.v[k], &in, &out) || s->value.v[in].last != k) continue;
+    if (!may_share(w, &s->step.v[k], &in, &out) || w->end[in] != k) continue;
     s->value.v[out].base = in;
-    s->value.v[in].last = MAX(k, s->value.v[out].last);
+    w->end[in] = w->end[out];
   }
 }
 
@@ -161,7 +161,7 @@ static enum fvm_status pack(struct sched *w) {
   for (size_t i = 0; i < s->value.n; i++) {
     const struct sched_value *v = &s->value.v[i];
     if (arena_bytes(v))
-      block[n++] = (struct mem_block){v->first, v->last, arena_bytes(v), FVM_ALIGN, 0};
+      block[n++] = (struct mem_block){v->first, w->end[i], arena_bytes(v), FVM_ALIGN, 0};
   }
   enum fvm_status st = mem_pack(block, n, &r, w->err);
   if (st) return st;
@@ -260,7 +260,7 @@ enum fvm_status sched_place(struct sched *w) {
   struct schedule *s = w->s;
   enum fvm_status st = reorder(w);
   if (st) return st;
-  find_lives(w);
+  if (!find_lives(w)) return fvm_nomem(w->err);
   for (size_t k = 0; k < s->step.n; k++) {
     s->cost_ns += s->step.v[k].cost_ns;
     s->order_bound = MAX(s->order_bound, step_bytes(w, &s->step.v[k]));
