@@ -8,14 +8,16 @@
 
 /* What an element's value may depend on besides the elements. */
 struct elt_arg {
-  bool is_unsigned;                /* 64-bit values are u64 */
-  bool has[3];                     /* inputs that are there */
-  bool fmod, tanh, no_neg, no_pos; /* attributes */
-  double alpha, beta, min, max;    /* NAN: absent */
+  bool is_unsigned;                    /* 64-bit values are u64 */
+  bool has[3];                         /* inputs that are there */
+  bool fmod, tanh, no_neg, no_pos;     /* attributes */
+  double alpha, beta, gamma, min, max; /* NAN: absent */
 };
 
 /* Two's complement, wrapping. */
 #define WRAP(x, op, y) ((int64_t)((uint64_t)(x)op(uint64_t)(y)))
+#define SELU_ALPHA 1.67326319217681884765625
+#define SELU_GAMMA 1.05070102214813232421875
 #define OR(v, otherwise) (isnan(v) ? (double)(otherwise) : (v))
 
 static bool int_less(const struct elt_arg *e, int64_t x, int64_t y) {
@@ -173,6 +175,7 @@ static struct elt_arg read_args(const struct opcall *c) {
                       .no_pos = opcall_int(c, "detect_positive", 1) == 0,
                       .alpha = attr_or_nan(c, "alpha"),
                       .beta = attr_or_nan(c, "beta"),
+                      .gamma = attr_or_nan(c, "gamma"),
                       .min = attr_or_nan(c, "min"),
                       .max = attr_or_nan(c, "max")};
   for (int i = 0; i < 3; i++) e.has[i] = opcall_in(c, i) != NULL;

@@ -78,20 +78,20 @@ static int inplace_input(const struct opcall *c, const struct label *l) {
   return 0;
 }
 
-/* Whether a strip size makes a program of its own, and threads have something to share. */
-static bool worth(const struct opcall *c, size_t strip, int threads) {
+/* Whether a strip size makes a program of its own. */
+static bool worth(const struct opcall *c, size_t strip) {
   int64_t bytes = 4 * tensor_count(&c->out[0]);
-  return (strip == 0 || bytes > strips[1]) && (strip != 2 || bytes > strips[0]) &&
-         (threads == 1 || bytes >= strips[0]);
+  return strip == 0 || bytes > strips[strip == 2 ? 0 : 1];
 }
 
 static bool label_strips(const struct opcall *c, const struct target *t, int i, struct label *l) {
-  if (1 + c->nin > NEST_MAXOP || !body_supported(c)) return false;
+  /* Label 0 is always asked for first; its answer holds for the others. */
+  if (i == 0 && (1 + c->nin > NEST_MAXOP || !body_supported(c))) return false;
   for (size_t k = 0; k < COUNT(layouts); k++) {
     if (!set_layouts(c, layouts[k], l)) continue;
     for (size_t s = 0; s < COUNT(strips); s++)
       for (int n = 0; n < t->nthreads; n++) {
-        if (!worth(c, s, t->threads[n]) || i-- > 0) continue;
+        if (!worth(c, s) || !threads_worth(c, t->threads[n]) || i-- > 0) continue;
         l->knob[0] = strips[s];
         l->threads = t->threads[n];
         l->inplace = inplace_input(c, l);

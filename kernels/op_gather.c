@@ -93,9 +93,7 @@ static int index_buffer(const struct opcall *c, struct builder *b) {
 }
 
 static bool label_gather(const struct opcall *c, const struct target *t, int i, struct label *l) {
-  if (i >= t->nthreads || !box_fits(fvm_dtype_bytes(c->in[0].dtype))) return false;
-  l->threads = t->threads[i];
-  return true;
+  return box_fits(fvm_dtype_bytes(c->in[0].dtype)) && label_threads(c, t, i, l);
 }
 
 /* A nest over [outer][indices]; a micro-kernel takes a block of indices and whole rows. */

@@ -112,6 +112,10 @@ void box_emit(struct builder *b, const struct box *x, int threads);
 bool box_fits(size_t elem_bytes);
 
 /* ---- labels --------------------------------------------------------------------------------- */
+/* Whether the first output is large enough that threads may pay for meeting. */
+bool threads_worth(const struct opcall *c, int threads);
+/* The i-th thread count that is worth it; for candidates without other choices. */
+bool label_threads(const struct opcall *c, const struct target *t, int i, struct label *l);
 /* The cost of an operator that reads its inputs and writes its outputs once. */
 void cost_stream(const struct opcall *c, const struct label *l, struct opcost *cost);
 

@@ -431,14 +431,17 @@ static void block_box(const struct tensor *wide, const struct tensor *deep, int6
   memcpy(deep_stride, (int64_t[6]){d[0], channel, d[2], block * b, 1, block}, 6 * sizeof *dim);
 }
 
-static bool depth_to_space_box(const struct opcall *c, int i, struct box *x) {
+static bool mode_is_crd(const struct opcall *c) {
   const struct attr *mode = opcall_attr(c, "mode");
-  bool crd = mode && mode->kind == ATTR_STRING && !strcmp(mode->s, "CRD");
+  return mode && mode->kind == ATTR_STRING && !strcmp(mode->s, "CRD");
+}
+
+static bool depth_to_space_box(const struct opcall *c, int i, struct box *x) {
   if (i > 0) return false;
   *x = new_box(c, 0, 0);
   x->rank = 6;
-  block_box(&c->out[0], &c->in[0], opcall_int(c, "blocksize", 0), crd, x->dim, x->y_stride,
-            x->x_stride);
+  block_box(&c->out[0], &c->in[0], opcall_int(c, "blocksize", 0), mode_is_crd(c), x->dim,
+            x->y_stride, x->x_stride);
   return true;
 }
 
@@ -446,8 +449,8 @@ static bool space_to_depth_box(const struct opcall *c, int i, struct box *x) {
   if (i > 0) return false;
   *x = new_box(c, 0, 0);
   x->rank = 6;
-  block_box(&c->in[0], &c->out[0], opcall_int(c, "blocksize", 0), false, x->dim, x->x_stride,
-            x->y_stride);
+  block_box(&c->in[0], &c->out[0], opcall_int(c, "blocksize", 0), mode_is_crd(c), x->dim,
+            x->x_stride, x->y_stride);
   return true;
 }
 
@@ -563,8 +566,7 @@ static bool builds(const struct opcall *c, struct label *l) {
 
 static bool label_boxes(const struct opcall *c, const struct target *t, int i, struct label *l) {
   struct box x;
-  if (i >= t->nthreads || !box_fits(fvm_dtype_bytes(c->in[0].dtype))) return false;
-  l->threads = t->threads[i];
+  if (!box_fits(fvm_dtype_bytes(c->in[0].dtype)) || !label_threads(c, t, i, l)) return false;
   return !next_box(c, 6, &x) || builds(c, l);
 }
 

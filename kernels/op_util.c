@@ -256,6 +256,22 @@ void broadcast_strides(const struct tensor *in, const struct tensor *out, int64_
     stride[i] = i < shift || (in->dim[i - shift] == 1 && out->dim[i] != 1) ? 0 : own[i - shift];
 }
 
+/* ---- labels ---- */
+
+/* Moving 4 KiB takes about as long as a barrier. */
+bool threads_worth(const struct opcall *c, int threads) {
+  return threads == 1 || tensor_bytes(&c->out[0]) >= 4096;
+}
+
+bool label_threads(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  for (int n = 0; n < t->nthreads; n++) {
+    if (!threads_worth(c, t->threads[n]) || i-- > 0) continue;
+    l->threads = t->threads[n];
+    return true;
+  }
+  return false;
+}
+
 /* ---- walks ---- */
 
 void walk_start(struct walk *w) {

@@ -129,9 +129,7 @@ static bool label_view(const struct opcall *c, const struct target *t, int i, st
 
 /* For graph inputs that become outputs, which cannot share memory. */
 static bool label_copy(const struct opcall *c, const struct target *t, int i, struct label *l) {
-  if (c->nout > 1 || i >= t->nthreads || !box_fits(fvm_dtype_bytes(c->in[0].dtype))) return false;
-  l->threads = t->threads[i];
-  return true;
+  return c->nout == 1 && box_fits(fvm_dtype_bytes(c->in[0].dtype)) && label_threads(c, t, i, l);
 }
 
 static void emit_copy(const struct opcall *c, const struct label *l, struct builder *b) {

@@ -29,6 +29,10 @@ START_TEST(unary_values) {
   unary("Relu", -1, 0);
   unary("LeakyRelu", -1, -0.01);
   unary("Elu", -1, -0.6321205588);
+  unary("Celu", -1, -0.6321205588);
+  unary("Selu", -1, -1.1113307378);
+  unary("ThresholdedRelu", 0.5, 0);
+  unary("Mish", 1, 0.8650983883);
   unary("HardSigmoid", 1, 0.7);
   unary("HardSwish", 1, 2. / 3);
   unary("Floor", -1.5, -2);
@@ -137,28 +141,54 @@ static int random_case(const char *op, enum fvm_dtype d, int nin, uint64_t seed)
 static const struct {
   const char *op;
   int nin;
-} floats[] = {{"Add", 2},         {"Sub", 2},
-              {"Mul", 2},         {"Div", 2},
-              {"Pow", 2},         {"Max", 3},
-              {"Min", 2},         {"Sum", 5},
-              {"Mean", 3},        {"Equal", 2},
-              {"Less", 2},        {"Greater", 2},
-              {"LessOrEqual", 2}, {"GreaterOrEqual", 2},
-              {"Where", 3},       {"Neg", 1},
-              {"Abs", 1},         {"Sqrt", 1},
-              {"Reciprocal", 1},  {"Exp", 1},
-              {"Log", 1},         {"Erf", 1},
-              {"Tanh", 1},        {"Sigmoid", 1},
-              {"Relu", 1},        {"LeakyRelu", 1},
-              {"PRelu", 2},       {"Elu", 1},
-              {"HardSigmoid", 1}, {"HardSwish", 1},
-              {"Clip", 1},        {"Clip", 3},
-              {"Floor", 1},       {"Ceil", 1},
-              {"Round", 1},       {"Sign", 1},
-              {"Sin", 1},         {"Cos", 1},
-              {"Softplus", 1},    {"Softsign", 1},
-              {"Gelu", 1},        {"Silu", 1},
-              {"IsNaN", 1},       {"IsInf", 1}};
+} floats[] = {{"Add", 2},
+              {"Sub", 2},
+              {"Mul", 2},
+              {"Div", 2},
+              {"Pow", 2},
+              {"Max", 3},
+              {"Min", 2},
+              {"Sum", 5},
+              {"Mean", 3},
+              {"Equal", 2},
+              {"Less", 2},
+              {"Greater", 2},
+              {"LessOrEqual", 2},
+              {"GreaterOrEqual", 2},
+              {"Where", 3},
+              {"Neg", 1},
+              {"Abs", 1},
+              {"Sqrt", 1},
+              {"Reciprocal", 1},
+              {"Exp", 1},
+              {"Log", 1},
+              {"Erf", 1},
+              {"Tanh", 1},
+              {"Sigmoid", 1},
+              {"Relu", 1},
+              {"LeakyRelu", 1},
+              {"PRelu", 2},
+              {"Elu", 1},
+              {"HardSigmoid", 1},
+              {"HardSwish", 1},
+              {"Clip", 1},
+              {"Clip", 3},
+              {"Floor", 1},
+              {"Ceil", 1},
+              {"Round", 1},
+              {"Sign", 1},
+              {"Sin", 1},
+              {"Cos", 1},
+              {"Softplus", 1},
+              {"Softsign", 1},
+              {"Gelu", 1},
+              {"Silu", 1},
+              {"IsNaN", 1},
+              {"IsInf", 1},
+              {"Celu", 1},
+              {"Selu", 1},
+              {"ThresholdedRelu", 1},
+              {"Mish", 1}};
 
 START_TEST(random_floats) {
   for (size_t k = 0; k < COUNT(floats); k++)
@@ -300,6 +330,72 @@ START_TEST(fused_sizes) {
 }
 END_TEST
 
+static void small_fused(struct opcase *o) {
+  opcase_init(o, "FusedElementwise", 17);
+  opcase_own(o);
+  opcase_in(o, FVM_F32, 2, (int64_t[]){3, 4});
+  opcase_item(o, "HardSwish", FVM_F32, 1, (int[]){0});
+  opcase_item(o, "Add", FVM_F32, 2, (int[]){2, 0});
+  o->c.nown = 0;
+}
+
+START_TEST(fused_text) {
+  struct opcase o;
+  struct text t = {0};
+  small_fused(&o);
+  opcase_reference(&o);
+  opcall_text(&o.c, &t);
+  ck_assert_str_eq(t.v, "FusedElementwise in=f32[3x4] out=f32[3x4] "
+                        "body={HardSwish:f32(0) Add:f32(2,0)}");
+  text_free(&t);
+  opcase_free(&o);
+}
+END_TEST
+
+START_TEST(bad_bodies) {
+  struct opcase o;
+  small_fused(&o);
+  opcase_item(&o, "Equal", FVM_F32, 2, (int[]){2, 0});
+  opcase_refused(&o, FVM_EFORMAT, "fused Equal gives bool, its item says f32");
+  small_fused(&o);
+  opcase_item(&o, "Add", FVM_F32, 2, (int[]){5, 0});
+  opcase_refused(&o, FVM_EFORMAT, "fused Add uses a value before it is made");
+  small_fused(&o);
+  opcase_item(&o, "Add", FVM_F32, 2, (int[]){1, 0});
+  opcase_refused(&o, FVM_EFORMAT, "fused Add uses a value before it is made");
+  small_fused(&o);
+  opcase_item(&o, "Reshape", FVM_F32, 2, (int[]){0, 0});
+  opcase_refused(&o, FVM_EFORMAT, "fused Reshape cannot be in a body");
+}
+END_TEST
+
+/* Let each allocation fail in turn: an error, no leak (unit_main looks). */
+START_TEST(memory_runs_out) {
+  struct opcase o;
+  struct label l;
+  struct fvm_error err = {0};
+  int failed = 0;
+  small_fused(&o);
+  opcase_reference(&o);
+  ck_assert(opcall_label(&o.c, &o.target, 0, &l));
+  for (long n = 1; n < 20; n++) {
+    struct arena a = {0};
+    struct program p;
+    fvm_fail_alloc(n);
+    enum fvm_status shape = opcall_shape(&o.c, &err);
+    enum fvm_status ref = opcall_ref(&o.c, (const void *const *)o.x, o.y, &err);
+    enum fvm_status emit = opcall_emit(&o.c, &l, &a, &p, &err);
+    fvm_fail_alloc(0);
+    enum fvm_status st = shape ? shape : ref ? ref : emit;
+    ck_assert(st == FVM_OK || st == FVM_ENOMEM);
+    failed += st != FVM_OK;
+    arena_free(&a);
+  }
+  ck_assert_int_ge(failed, 4);
+  opcase_free(&o);
+}
+END_TEST
+
 /* ---- the contract of body.h, for anchors ---- */
 
 START_TEST(bodies_of_anchors) {
@@ -322,4 +418,5 @@ START_TEST(bodies_of_anchors) {
 END_TEST
 
 UNIT_MAIN("elt", unary_values, binary_values, clip_in_both_forms, random_floats, random_integers,
-          casts, attributes_choose_strips, fused_bodies, fused_sizes, bodies_of_anchors)
+          casts, attributes_choose_strips, fused_bodies, fused_sizes, fused_text, bad_bodies,
+          memory_runs_out, bodies_of_anchors)
