@@ -1,0 +1,168 @@
+/* Pools: shapes, references, candidates. A plane at a time; global pools are rows. */
+#include "op_impl.h"
+#include "window.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Knob of the global pools: planes in a block. */
+enum { ROWS };
+
+static bool is_max(const struct op *op) { return strstr(op->name, "Max") != NULL; }
+static bool is_global(const struct op *op) { return strncmp(op->name, "Global", 6) == 0; }
+
+/* A global pool's window is the whole input. */
+static enum fvm_status pool_window(struct window *w, const struct opcall *c,
+                                   struct fvm_error *err) {
+  if (!is_global(c->op) && !opcall_attr(c, "kernel_shape"))
+    return fvm_fail(err, FVM_EFORMAT, "attribute 'kernel_shape' is missing");
+  return window_init(w, c, is_global(c->op) ? c->in[0].dim + 2 : NULL, err);
+}
+
+enum fvm_status pool_shape(struct opcall *c, struct fvm_error *err) {
+  struct window w;
+  enum fvm_dtype t = c->in[0].dtype;
+  if (t != FVM_F32 && t != FVM_F64)
+    return fvm_fail(err, FVM_EUNSUPPORTED, "%s of %s", c->op->name, fvm_dtype_name(t));
+  enum fvm_status st = pool_window(&w, c, err);
+  return st == FVM_OK ? window_shape(&w, c, c->in[0].dim[1], err) : st;
+}
+
+/* ---- reference
+ * ----------------------------------------------------------------------------------- */
+/* Taps of a window that lie in the input or its padding, not in what rounding up added. */
+static bool is_padded(const struct window *w, const int64_t *out, const int64_t *tap) {
+  for (int i = 0; i < WINDOW_AXES; i++)
+    if (out[i] * w->stride[i] - w->lo[i] + tap[i] * w->dilation[i] >= w->in[i] + w->hi[i])
+      return false;
+  return true;
+}
+
+static double pool_pixel(const struct opcall *c, const struct window *w, const void *x,
+                         int64_t plane, const int64_t *out) {
+  bool count_pad = opcall_int(c, "count_include_pad", 0) != 0;
+  int64_t tap[WINDOW_AXES] = {0}, place, n = 0;
+  double sum = 0, max = (double)-INFINITY;
+  do {
+    bool inside = window_tap(w, out, tap, &place);
+    n += inside || (count_pad && is_padded(w, out, tap));
+    if (!inside) continue;
+    double v = elem_f64(x, c->in[0].dtype, plane + place);
+    sum += v;
+    max = fmax(max, v);
+  } while (window_next(w->kernel, tap));
+  return is_max(c->op) ? max : n ? sum / (double)n : 0;
+}
+
+enum fvm_status pool_ref(const struct opcall *c, const void *const *in, void *const *out,
+                         struct fvm_error *err) {
+  struct window w;
+  enum fvm_status st = pool_window(&w, c, err);
+  if (st != FVM_OK || tensor_count(&c->out[0]) == 0) return st;
+  int64_t planes = c->in[0].dim[0] * c->in[0].dim[1], at = 0;
+  for (int64_t p = 0; p < planes; p++) {
+    int64_t idx[WINDOW_AXES] = {0};
+    do {
+      double v = pool_pixel(c, &w, in[0], p * window_inputs(&w), idx);
+      elem_set_f64(out[0], c->in[0].dtype, at++, v);
+    } while (window_next(w.out, idx));
+  }
+  return FVM_OK;
+}
+
+/* ---- planes
+ * -------------------------------------------------------------------------------------- */
+static int64_t pool_planes(const struct opcall *c) { return c->in[0].dim[0] * c->in[0].dim[1]; }
+
+static void emit_planes(const struct opcall *c, const struct label *l, struct builder *b) {
+  struct window w;
+  struct epilogue e;
+  struct place at = {0};
+  CHECK(pool_window(&w, c, NULL) == FVM_OK);
+  int64_t pixels = window_outputs(&w);
+  emit_buffers(c, l, b);
+  epilogue_init(&e, c, pixels, 1, pixels, false, b);
+  struct span p = span_open(b, true, val(pool_planes(c)), pool_planes(c), 1);
+  place_row(&at, &p, 1);
+  struct addr x = matrix_at(&(struct matrix){0, 0, window_inputs(&w) * 4, 4}, &at);
+  struct val v[UKR_MAXVAL] = {val(w.in[1]), val(w.in[2]), val(w.out[1]), val(w.out[2])};
+  window_vals(&w, v + 4);
+  v[12] = val(opcall_int(c, "count_include_pad", 0) != 0);
+  build_ukr(b, is_max(c->op) ? UKR_maxpool_f32 : UKR_avgpool_f32,
+            (struct addr[]){x, epilogue_anchor(&e, &at)}, v);
+  epilogue_emit(&e, &at, val(1), 1, val(pixels), pixels, b);
+  span_close(b, &p);
+}
+
+/* The micro-kernel counts all taps as padding that lie outside: not those of rounding up. */
+static bool overhangs(const struct window *w) {
+  for (int i = 0; i < WINDOW_AXES; i++)
+    if ((w->out[i] - 1) * w->stride[i] + (w->kernel[i] - 1) * w->dilation[i] >=
+        w->in[i] + w->lo[i] + w->hi[i])
+      return true;
+  return false;
+}
+
+static bool label_planes(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  struct window w;
+  if (c->in[0].dtype != FVM_F32 || pool_window(&w, c, NULL) != FVM_OK) return false;
+  int64_t count = tensor_count(&c->out[0]);
+  if (count == 0 || !window_is_plane(&w) || i >= MAX(t->nthreads, 1)) return false;
+  if (opcall_int(c, "count_include_pad", 0) && overhangs(&w)) return false;
+  l->threads = t->nthreads ? t->threads[i] : 1;
+  return epilogue_fits(c, count, window_outputs(&w));
+}
+
+static void cost_planes(const struct opcall *c, const struct label *l, struct opcost *cost) {
+  struct window w;
+  CHECK(pool_window(&w, c, NULL) == FVM_OK);
+  cost_stream(c, l, cost);
+  cost->flops = tensor_count(&c->out[0]) * w.kernel[1] * w.kernel[2];
+  cost->calls = pool_planes(c);
+}
+
+const struct cand pool_cands[] = {
+    {"pool_planes", {NULL}, label_planes, emit_planes, cost_planes},
+    {0},
+};
+
+/* ---- global pools: rows
+ * -------------------------------------------------------------------------- */
+static void emit_rows(const struct opcall *c, const struct label *l, struct builder *b) {
+  struct epilogue e;
+  struct place at = {0};
+  int64_t planes = pool_planes(c), n = tensor_count(&c->in[0]) / planes, rows = l->knob[ROWS];
+  emit_buffers(c, l, b);
+  epilogue_init(&e, c, 1, rows, 1, false, b);
+  int scale = -1;
+  if (!is_max(c->op)) {
+    scale = build_buf(b, BUF_SHARED, 4);
+    build_ukr(b, UKR_fill_4, (struct addr[]){ADDR(scale, 0)},
+              (struct val[]){val(1), val(1), val(1), val_float(1 / (float)n)});
+  }
+  struct span p = span_open(b, true, val(planes), planes, rows);
+  place_row(&at, &p, 1);
+  struct addr x = matrix_at(&(struct matrix){0, 0, n * 4, 4}, &at), y = epilogue_anchor(&e, &at);
+  struct val one = val(1), zero = val(0);
+  build_ukr(b, is_max(c->op) ? UKR_rowmax_f32 : UKR_rowsum_f32, (struct addr[]){x, y},
+            (struct val[]){p.len, val(n), val(n), one});
+  if (scale >= 0)
+    build_ukr(b, UKR_mul_f32, (struct addr[]){y, ADDR(scale, 0), y},
+              (struct val[]){p.len, one, one, one, zero, zero, one});
+  epilogue_emit(&e, &at, p.len, p.max, one, 1, b);
+  span_close(b, &p);
+}
+
+static bool label_rows(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  int64_t planes = pool_planes(c);
+  if (c->in[0].dtype != FVM_F32 || tensor_count(&c->in[0]) == 0) return false;
+  if (i >= MAX(t->nthreads, 1) || planes > INT32_MAX) return false;
+  l->threads = t->nthreads ? t->threads[i] : 1;
+  l->knob[ROWS] = (int32_t)MIN(CEIL_DIV(planes, l->threads), 64);
+  return epilogue_fits(c, planes, 1);
+}
+
+const struct cand global_pool_cands[] = {
+    {"pool_rows", {"rows"}, label_rows, emit_rows, NULL},
+    {0},
+};

@@ -1,0 +1,32 @@
+/* Windows that slide over the spatial axes of a tensor: what convolutions and pools share. */
+#ifndef FVM_WINDOW_H
+#define FVM_WINDOW_H
+
+#include "emit.h"
+
+/* Always 3 spatial axes: those that a tensor lacks are leading ones of extent 1. */
+enum { WINDOW_AXES = 3 };
+struct window {
+  int nd; /* axes that the tensor has */
+  int64_t in[WINDOW_AXES], out[WINDOW_AXES], kernel[WINDOW_AXES], stride[WINDOW_AXES];
+  int64_t dilation[WINDOW_AXES], lo[WINDOW_AXES], hi[WINDOW_AXES]; /* padding before, after */
+};
+/* Read the attributes of an opcall whose input 0 is [N, C, spatial ...]. kernel: extents of the
+ * weights, or NULL for the attribute kernel_shape. */
+enum fvm_status window_init(struct window *w, const struct opcall *c, const int64_t *kernel,
+                            struct fvm_error *err);
+/* [N, channels, out ...] */
+enum fvm_status window_shape(const struct window *w, struct opcall *c, int64_t channels,
+                             struct fvm_error *err);
+int64_t window_inputs(const struct window *w); /* spatial elements */
+int64_t window_outputs(const struct window *w);
+/* Visit the taps of an output: false for one outside the input, else its place in a plane. */
+bool window_tap(const struct window *w, const int64_t *out, const int64_t *tap, int64_t *place);
+/* The next index vector of a box of WINDOW_AXES axes; false after the last, which starts anew. */
+bool window_next(const int64_t *extent, int64_t *idx);
+/* Whether the window moves over a plane: then the micro-kernels can do it. */
+bool window_is_plane(const struct window *w);
+/* The integers kh kw sh sw ph pw dh dw of the micro-kernels. */
+void window_vals(const struct window *w, struct val v[8]);
+
+#endif

@@ -1,0 +1,169 @@
+/* Convolutions and pools: known values, and all labels of random ones against the reference. */
+#include "opcheck.h"
+
+static struct opcase o;
+
+static int64_t upto(int64_t n) { return 1 + opcase_random(&o, n); }
+
+static void begin(const char *op, int opset, uint64_t seed) {
+  opcase_init(&o, op, opset);
+  o.seed += seed * 0x9e3779b97f4a7c15u;
+  for (int i = 0; i < 8; i++) opcase_random(&o, 2);
+  o.tolerance = 1e-4;
+  if (seed % 2) o.target.l2_bytes = 4 << 10;
+}
+
+static void attr_ints(const char *name, int n, int64_t most, int64_t least) {
+  int64_t v[6];
+  for (int i = 0; i < n; i++) v[i] = least + opcase_random(&o, most - least + 1);
+  opcase_attr_ints(&o, name, n, v);
+}
+
+/* Strides, dilations and padding (or auto_pad) of a window over nd axes. */
+static void random_window(int nd, int64_t pad) {
+  static const char *const automatic[] = {"SAME_UPPER", "SAME_LOWER", "VALID"};
+  attr_ints("strides", nd, 2, 1);
+  attr_ints("dilations", nd, 2, 1);
+  int64_t k = opcase_random(&o, 6);
+  if (k < 3)
+    opcase_attr_string(&o, "auto_pad", automatic[k]);
+  else
+    attr_ints("pads", 2 * nd, pad, 0);
+}
+
+START_TEST(conv_known) {
+  opcase_init(&o, "Conv", 11);
+  opcase_attr_ints(&o, "pads", 4, (int64_t[]){0, 1, 0, 0});
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){1, 1, 2, 3});
+  opcase_set(&o, (double[]){1, 2, 3, 4, 5, 6});
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){2, 1, 2, 2});
+  opcase_set(&o, (double[]){1, 0, 0, 1, 0, 1, 1, 0});
+  opcase_in(&o, FVM_F32, 1, (int64_t[]){2});
+  opcase_set(&o, (double[]){10, 0});
+  opcase_reference(&o);
+  opcase_expect(&o, 0, 4, (int64_t[]){1, 2, 1, 3}, (double[]){14, 16, 18, 1, 6, 8});
+  ck_assert_int_ge(opcase_run(&o), 2);
+}
+END_TEST
+
+/* kind 0: relu; 1: residual and relu; 2: another type. Own inputs are 0 to 2. */
+static void add_body(int kind, struct tensor out) {
+  opcase_own(&o);
+  if (kind == 0) {
+    opcase_item(&o, "Relu", FVM_F32, 1, (int[]){3});
+    return;
+  }
+  opcase_in(&o, FVM_F32, out.rank, out.dim);
+  opcase_item(&o, "Add", FVM_F32, 2, (int[]){4, 3});
+  if (kind == 1)
+    opcase_item(&o, "Relu", FVM_F32, 1, (int[]){5});
+  else
+    opcase_item(&o, "IsNaN", FVM_BOOL, 1, (int[]){5});
+}
+
+START_TEST(conv_random) {
+  for (uint64_t seed = 0; seed < 60; seed++) {
+    begin("Conv", 11, seed);
+    int nd = seed % 5 == 4 ? 1 : 2, groups = seed % 3 == 1 ? 3 : 1;
+    int64_t in = seed % 6 == 1 ? 1 : upto(9), out = upto(20);
+    int64_t k = upto(3), h = nd == 1 ? 17 : 5 + upto(9), w = 6 + upto(8), n = upto(2);
+    opcase_attr_int(&o, "group", groups);
+    if (seed % 4)
+      random_window(nd, 2);
+    else
+      k = 1;
+    opcase_in(&o, FVM_F32, 2 + nd, (int64_t[]){n, groups * in, h, w});
+    opcase_in(&o, FVM_F32, 2 + nd, (int64_t[]){groups * out, in, k, k});
+    if (seed % 7) {
+      opcase_in(&o, FVM_F32, 1, (int64_t[]){groups * out});
+      struct fvm_error err;
+      OK(opcall_shape(&o.c, &err));
+      if (seed % 2) add_body((int)(seed / 2 % 3), o.out[0]);
+    }
+    ck_assert_int_ge(opcase_run(&o), 2);
+  }
+}
+END_TEST
+
+/* Without micro-kernels, but with a meaning. */
+START_TEST(conv_3d) {
+  opcase_init(&o, "Conv", 11);
+  opcase_in(&o, FVM_F32, 5, (int64_t[]){1, 1, 2, 1, 2});
+  opcase_set(&o, (double[]){1, 2, 3, 4});
+  opcase_in(&o, FVM_F32, 5, (int64_t[]){1, 1, 2, 1, 1});
+  opcase_set(&o, (double[]){10, 1});
+  opcase_reference(&o);
+  opcase_expect(&o, 0, 5, (int64_t[]){1, 1, 1, 1, 2}, (double[]){13, 24});
+  ck_assert_int_eq(opcase_run(&o), 0);
+}
+END_TEST
+
+START_TEST(conv_refusals) {
+  opcase_init(&o, "Conv", 11);
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){1, 3, 5, 5});
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){2, 2, 3, 3});
+  opcase_refused(&o, FVM_EFORMAT, "3 input channels do not fit");
+  opcase_init(&o, "Conv", 11);
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){1, 2, 2, 5});
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){2, 2, 3, 3});
+  opcase_refused(&o, FVM_EFORMAT, "larger than its axis");
+  opcase_init(&o, "Conv", 11);
+  opcase_attr_ints(&o, "pads", 4, (int64_t[]){0, -1, 0, 0});
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){1, 2, 5, 5});
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){2, 2, 3, 3});
+  opcase_refused(&o, FVM_EUNSUPPORTED, "'pads' has a value of -1");
+}
+END_TEST
+
+START_TEST(pool_known) {
+  const double x[] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  opcase_init(&o, "MaxPool", 12);
+  opcase_attr_ints(&o, "kernel_shape", 2, (int64_t[]){2, 2});
+  opcase_attr_ints(&o, "strides", 2, (int64_t[]){2, 2});
+  opcase_attr_int(&o, "ceil_mode", 1);
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){1, 1, 3, 3});
+  opcase_set(&o, x);
+  opcase_reference(&o);
+  opcase_expect(&o, 0, 4, (int64_t[]){1, 1, 2, 2}, (double[]){5, 6, 8, 9});
+  ck_assert_int_ge(opcase_run(&o), 1);
+  for (int count_pad = 0; count_pad < 2; count_pad++) {
+    opcase_init(&o, "AveragePool", 11);
+    opcase_attr_ints(&o, "kernel_shape", 2, (int64_t[]){2, 2});
+    opcase_attr_ints(&o, "strides", 2, (int64_t[]){2, 2});
+    opcase_attr_ints(&o, "pads", 4, (int64_t[]){1, 1, 0, 0});
+    opcase_attr_int(&o, "count_include_pad", count_pad);
+    opcase_in(&o, FVM_F32, 4, (int64_t[]){1, 1, 3, 3});
+    opcase_set(&o, x);
+    opcase_reference(&o);
+    double n = count_pad ? 4 : 1;
+    opcase_expect(&o, 0, 4, (int64_t[]){1, 1, 2, 2},
+                  (double[]){1 / n, 5 / (count_pad ? 4.0 : 2), 11 / (count_pad ? 4.0 : 2), 7});
+    ck_assert_int_ge(opcase_run(&o), 1);
+  }
+}
+END_TEST
+
+START_TEST(pool_random) {
+  static const char *const op[] = {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"};
+  for (uint64_t seed = 0; seed < 48; seed++) {
+    begin(op[seed % 4], 19, seed);
+    int nd = seed % 5 == 4 ? 1 : 2;
+    bool count_pad = seed % 8 == 1;
+    int64_t dim[] = {upto(2), upto(5), 4 + upto(9), 4 + upto(9)};
+    if (seed % 4 < 2) {
+      attr_ints("kernel_shape", nd, 3, 2);
+      random_window(nd, 1);
+      opcase_attr_int(&o, "count_include_pad", count_pad);
+      opcase_attr_int(&o, "ceil_mode", !count_pad && seed % 3);
+    }
+    opcase_in(&o, FVM_F32, 2 + nd, dim);
+    if (seed % 3 == 0) {
+      opcase_own(&o);
+      opcase_item(&o, "Relu", FVM_F32, 1, (int[]){1});
+    }
+    ck_assert_int_ge(opcase_run(&o), 1);
+  }
+}
+END_TEST
+
+UNIT_MAIN("op_conv", conv_known, conv_random, conv_3d, conv_refusals, pool_known, pool_random)
