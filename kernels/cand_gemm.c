@@ -110,7 +110,6 @@ static void init(struct gen *x, const struct opcall *c, const struct label *l, s
   gemm_strides(&g->b, (enum layout)l->in[1], &x->sk, &x->sn);
   x->a_matrix = g->m * g->k * 4;
   x->b_matrix = (x->pack_b ? g->n : ROUND_UP(g->n, k[NR])) * g->k * 4;
-  emit_buffers(c, l, b);
   bool tiles = x->nest == NEST_TILES;
   int64_t m_max = MIN(tiles ? k[MR] : x->mc, g->m), n_max = MIN(tiles ? x->nc : k[NR], g->n);
   epilogue_init(&x->e, c, g->n, m_max, n_max, g->alpha == 1 && g->beta == 0, b);

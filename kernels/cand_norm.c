@@ -75,7 +75,6 @@ static void emit_softmax(const struct opcall *c, const struct label *l, struct b
   struct epilogue e;
   struct place at = {0};
   int64_t rows = l->knob[ROWS];
-  emit_buffers(c, l, b);
   softmax_init(&k, c, rows, b);
   int64_t n = k.s.n;
   epilogue_init(&e, c, n, rows, n, false, b);
@@ -101,7 +100,6 @@ static void emit_softmax_cols(const struct opcall *c, const struct label *l, str
   struct epilogue e;
   struct place at = {0};
   int64_t cols = l->knob[ROWS];
-  emit_buffers(c, l, b);
   softmax_init(&k, c, cols, b);
   int64_t n = k.s.n, inner = k.s.inner;
   epilogue_init(&e, c, inner, n, cols, false, b);
@@ -166,7 +164,6 @@ static void emit_layernorm(const struct opcall *c, const struct label *l, struct
   struct epilogue e;
   struct place at = {0};
   int64_t rows = l->knob[ROWS];
-  emit_buffers(c, l, b);
   epilogue_init(&e, c, s.n, rows, s.n, false, b);
   struct addr scale = param_row(c, 1, s.n, b), bias = param_row(c, 2, s.n, b);
   struct span r = span_open(b, true, val(s.outer), s.outer, rows);
@@ -224,7 +221,6 @@ static void emit_batchnorm(const struct opcall *c, const struct label *l, struct
   struct epilogue e;
   struct place at = {0}, channel = {0};
   int64_t rows = l->knob[ROWS];
-  emit_buffers(c, l, b);
   epilogue_init(&e, c, s.inner, rows, s.inner, false, b);
   int buf = build_buf(b, BUF_SHARED, (2 * s.n + 1) * 4);
   batchnorm_factors(c, s.n, buf, b);

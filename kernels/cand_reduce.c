@@ -162,7 +162,6 @@ static void gen_init(struct gen *g, const struct opcall *c, int64_t block, struc
 static void emit(const struct opcall *c, const struct label *l, struct builder *b) {
   struct gen g;
   struct span kept[FVM_MAXRANK];
-  emit_buffers(c, l, b);
   gen_init(&g, c, l->knob[BLOCK], b);
   int i = block_axis(&g.r);
   struct reduce_axis one = {1, 0, 1, false};

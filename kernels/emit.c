@@ -20,17 +20,6 @@ void span_term(struct addr *a, const struct span *s, int64_t stride) {
   if (s->reg >= 0) addr_add(a, s->reg, stride);
 }
 
-void emit_buffers(const struct opcall *c, const struct label *l, struct builder *b) {
-  for (int i = 0; i < c->nin; i++) {
-    enum layout lay = i < LABEL_MAXIO ? (enum layout)l->in[i] : LAYOUT_ROW;
-    build_buf(b, BUF_IN, c->in[i].dtype == FVM_NONE ? 0 : layout_bytes(&c->in[i], lay));
-  }
-  for (int i = 0; i < c->nout; i++) {
-    enum layout lay = i < LABEL_MAXIO ? (enum layout)l->out[i] : LAYOUT_ROW;
-    build_buf(b, BUF_OUT, layout_bytes(&c->out[i], lay));
-  }
-}
-
 struct val val_float(float f) {
   uint32_t bits;
   memcpy(&bits, &f, sizeof bits);

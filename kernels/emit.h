@@ -19,8 +19,6 @@ struct span span_open(struct builder *b, bool par, struct val limit, int64_t lim
 void span_close(struct builder *b, const struct span *s);
 void span_term(struct addr *a, const struct span *s, int64_t stride);
 
-/* Declare the buffers of an opcall in a label's layouts: 0 .. nin-1 inputs, then outputs. */
-void emit_buffers(const struct opcall *c, const struct label *l, struct builder *b);
 /* A float as the integer operand that carries its bits. */
 struct val val_float(float f);
 
@@ -62,7 +60,7 @@ bool epilogue_fits(const struct opcall *c, int64_t count, int64_t cols);
 /* The input that a body adds first to the anchor and that fits operand d of a gemm (row stride in
  * elements to *rs), or -1. */
 int epilogue_addend(const struct opcall *c, int64_t cols, int64_t *rs);
-/* Prepare: to be called after emit_buffers and before any loop. Pieces are at most m_max x n_max;
+/* Prepare: to be called before any loop. Pieces are at most m_max x n_max;
  * fuse: take a first Add out of the body, into operand d. */
 void epilogue_init(struct epilogue *e, const struct opcall *c, int64_t cols, int64_t m_max,
                    int64_t n_max, bool fuse, struct builder *b);

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../vm/slots.h"
+
 enum kind { FLAG, TEXT, INT, SIZE, REAL, MULTI, INTS };
 
 #define C(name) (1u << CMD_##name)
@@ -48,27 +50,11 @@ enum opt option_find(const char *name, size_t len) {
   return OPT_COUNT;
 }
 
-/* Levenshtein distance, names being short: one row of the table. */
-static int distance(const char *a, const char *b) {
-  int row[64], n = (int)MIN(strlen(b), COUNT(row) - 1);
-  for (int j = 0; j <= n; j++) row[j] = j;
-  for (int i = 1; a[i - 1]; i++) {
-    int diagonal = row[0];
-    row[0] = i;
-    for (int j = 1; j <= n; j++) {
-      int change = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = MIN(change, MIN(row[j], row[j - 1]) + 1);
-    }
-  }
-  return row[n];
-}
-
 const char *option_nearest(const char *name, enum command c) {
   const char *best = "help";
   int least = 1 << 20;
   for (int i = 0; i < OPT_COUNT; i++) {
-    int d = distance(name, rows[i].name);
+    int d = (int)name_distance(name, rows[i].name);
     if ((rows[i].commands >> c & 1) && d < least) least = d, best = rows[i].name;
   }
   return best;
@@ -77,7 +63,7 @@ const char *option_nearest(const char *name, enum command c) {
 static const char *command_nearest(const char *name) {
   const char *best = commands[0].name;
   for (int i = 1; i < CMD_COUNT; i++)
-    if (distance(name, commands[i].name) < distance(name, best)) best = commands[i].name;
+    if (name_distance(name, commands[i].name) < name_distance(name, best)) best = commands[i].name;
   return best;
 }
 
@@ -388,4 +374,11 @@ void progress_show(struct progress *p, double done, double total, const char *te
 
 void progress_end(struct progress *p) {
   if (!p->silent && p->terminal) fputs("\r\033[K", stderr);
+}
+
+enum fvm_status cli_print(struct text *t, struct fvm_error *err) {
+  enum fvm_status st = t->failed ? fvm_nomem(err) : FVM_OK;
+  if (st == FVM_OK && t->n) fwrite(t->v, 1, t->n, stdout);
+  text_free(t);
+  return st;
 }

@@ -74,6 +74,9 @@ void progress_show(struct progress *p, double done, double total, const char *te
 void progress_end(struct progress *p);
 double cli_seconds(void); /* monotonic */
 
+/* Print a text to stdout and free it; FVM_ENOMEM when it is incomplete. */
+enum fvm_status cli_print(struct text *t, struct fvm_error *err);
+
 /* Each command: returns a status; the error goes out through main(). */
 #define COMMAND(name, lo, hi, args, help)                                                          \
   enum fvm_status cmd_##name(struct cli *cli, struct fvm_error *err);

@@ -19,6 +19,7 @@ struct cost {
                      int threads);
   void (*free)(struct cost *c);
   const char *name;
+  bool measured;         /* its numbers were measured */
   struct cost *fallback; /* asked when this one does not know; owned */
   int64_t known, asked;  /* statistics of node: how often this source itself knew */
 };

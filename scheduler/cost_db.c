@@ -60,6 +60,7 @@ struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id, st
   *s = (struct stored){{.node = stored_node, .convert = stored_convert}, db, machine_id, build_id};
   s->cost.free = stored_free;
   s->cost.name = "database";
+  s->cost.measured = true;
   s->cost.fallback = fallback;
   return &s->cost;
 }

@@ -111,7 +111,7 @@ static void put_data(struct text *out, const struct tensor *t) {
   text_printf(out, "}");
 }
 
-static void put_attr(struct text *out, const struct attr *a) {
+void graph_dump_attr(struct text *out, const struct attr *a) {
   text_printf(out, " ");
   put_name(out, a->name);
   text_printf(out, "=");
@@ -182,7 +182,7 @@ static void put_body(struct text *out, const struct node *n) {
         text_printf(out, "%d", item->arg[j]);
     }
     text_printf(out, ")");
-    for (int j = 0; j < item->nattr; j++) put_attr(out, &item->attr[j]);
+    for (int j = 0; j < item->nattr; j++) graph_dump_attr(out, &item->attr[j]);
   }
   text_printf(out, "}");
 }
@@ -199,7 +199,7 @@ static void put_node(struct text *out, const struct graph *g, const struct node 
     text_printf(out, " @");
     put_name(out, n->name);
   }
-  for (int k = 0; k < n->nattr; k++) put_attr(out, &n->attr[k]);
+  for (int k = 0; k < n->nattr; k++) graph_dump_attr(out, &n->attr[k]);
   if (n->body) put_body(out, n);
   text_printf(out, "\n");
 }

@@ -2,6 +2,11 @@
 #ifndef FVM_GRAPH_TEXT_H
 #define FVM_GRAPH_TEXT_H
 
+#include "graph.h"
+
+/* One attribute, with a blank in front. */
+void graph_dump_attr(struct text *out, const struct attr *a);
+
 /* Constants up to here are written in full. */
 enum { GRAPH_TEXT_MAXDATA = 16 };
 

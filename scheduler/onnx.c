@@ -502,8 +502,8 @@ static enum fvm_status read_outputs(struct import *m, const Onnx__GraphProto *p)
 
 /* ---- what isn't supported, all at once ---- */
 
-/* Kinds of operators and names of nodes that an error text has room for. */
-enum { SHOWN_NODES = 3, SHOWN_TEXT = 300, MAX_KINDS = 64 };
+/* An error text has room for so many characters; nodes are named as far as that allows. */
+enum { SHOWN_NODES = 3, SHOWN_TEXT = 330, MAX_KINDS = 64 };
 
 struct unsupported {
   const Onnx__NodeProto *first[SHOWN_NODES];
@@ -533,33 +533,48 @@ static int collect(const struct import *m, const Onnx__GraphProto *p, struct uns
   return n;
 }
 
-static void put_kind(struct text *t, const struct import *m, const struct unsupported *u) {
+static void put_kind(struct text *t, const struct import *m, const struct unsupported *u,
+                     int names) {
   const Onnx__NodeProto *p = u->first[0];
   const struct op *op = op_find(str(p->op_type), strlen(str(p->op_type)));
   text_printf(t, "%.40s%s%.40s", str(p->domain), *str(p->domain) ? "." : "", str(p->op_type));
   if (op && is_onnx_domain(p->domain) && op->since > m->g->opset)
     text_printf(t, " before opset %d", op->since);
+  if (names == 0) {
+    if (u->n > 1) text_printf(t, " (%d)", u->n);
+    return;
+  }
   text_printf(t, u->n == 1 ? " (node " : " (nodes ");
-  for (int i = 0; i < MIN(u->n, (int)SHOWN_NODES); i++)
-    text_printf(t, "%s'%.40s'", i ? ", " : "", node_name(u->first[i]));
-  if (u->n > SHOWN_NODES) text_printf(t, " and %d more", u->n - SHOWN_NODES);
+  for (int i = 0; i < MIN(u->n, names); i++)
+    text_printf(t, "%s'%.60s'", i ? ", " : "", node_name(u->first[i]));
+  if (u->n > names) text_printf(t, " and %d more", u->n - names);
   text_printf(t, ")");
 }
 
-static enum fvm_status check_supported(struct import *m, const Onnx__GraphProto *p) {
-  struct unsupported kind[MAX_KINDS];
-  struct text t = {0};
-  int rest = 0, n = collect(m, p, kind, &rest), shown = 0;
-  if (n == 0) return FVM_OK;
-  for (; shown < n && t.n < SHOWN_TEXT; shown++) {
-    if (shown) text_printf(&t, ", ");
-    put_kind(&t, m, &kind[shown]);
+/* All kinds with at most that many nodes each; what has no room is counted. */
+static void put_kinds(struct text *t, const struct import *m, const struct unsupported *kind, int n,
+                      int rest, int names) {
+  int shown = 0;
+  text_printf(t, "%d%s unsupported: ", n, n == MAX_KINDS ? " or more" : "");
+  for (; shown < n && t->n < SHOWN_TEXT; shown++) {
+    if (shown) text_printf(t, ", ");
+    put_kind(t, m, &kind[shown], names);
   }
   for (int k = shown; k < n; k++) rest += kind[k].n;
-  if (rest) text_printf(&t, ", and %d other nodes", rest);
-  enum fvm_status st = t.failed ? fvm_nomem(m->err)
-                                : fvm_fail(m->err, FVM_EUNSUPPORTED, "%d%s unsupported: %s", n,
-                                           n == MAX_KINDS ? " or more" : "", t.v);
+  if (rest) text_printf(t, ", and %d other nodes", rest);
+}
+
+static enum fvm_status check_supported(struct import *m, const Onnx__GraphProto *p) {
+  static const int names[] = {SHOWN_NODES, 1, 0};
+  struct unsupported kind[MAX_KINDS];
+  struct text t = {0};
+  int rest = 0, n = collect(m, p, kind, &rest);
+  if (n == 0) return FVM_OK;
+  for (size_t i = 0; i < COUNT(names) && (i == 0 || t.n > SHOWN_TEXT); i++) {
+    text_free(&t);
+    put_kinds(&t, m, kind, n, rest, names[i]);
+  }
+  enum fvm_status st = t.failed ? fvm_nomem(m->err) : fvm_fail(m->err, FVM_EUNSUPPORTED, "%s", t.v);
   text_free(&t);
   return st;
 }

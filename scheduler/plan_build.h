@@ -12,19 +12,20 @@ struct sched_step {
   int node; /* -1: a conversion */
   struct label label;
   int in_value, out_value; /* conversion: struct sched_value indices */
-  struct program program;  /* verified; nword 0 for a view */
+  struct program program;  /* verified */
+  int *bind;               /* value of each buffer of the program; -1: scratch, or never touched */
   int64_t cost_ns;
   int threads;
 };
-/* A tensor in one layout. */
+/* A tensor in one layout. Views have no step: they are values with a base. */
 struct sched_value {
-  int tensor;
+  int tensor; /* -1: an output that nobody asked for */
   enum layout layout;
   enum plan_space space;
   int index;       /* of the input or output */
   int64_t bytes, offset;
   int first, last; /* steps, inclusive */
-  int base;        /* value whose place it shares (view, in-place), or -1 */
+  int base;        /* value whose place it shares (view, in-place, equal constants), or -1 */
   int64_t base_offset;
 };
 struct schedule {

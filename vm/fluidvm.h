@@ -52,6 +52,12 @@ enum fvm_dtype {
 
 #define FVM_MAXRANK 8
 
+#if defined(__GNUC__)
+#define FVM_API __attribute__((visibility("default")))
+#else
+#define FVM_API
+#endif
+
 /* An input or output of the plan, dense and row-major. */
 struct fvm_io {
   const char *name; /* lives as long as the plan */
@@ -61,17 +67,17 @@ struct fvm_io {
   size_t bytes;
 };
 
-struct fvm_plan; /* a plan file, mapped and verified */
+struct fvm_plan;     /* a plan file, mapped and verified */
 struct fvm_instance; /* arena, bindings and threads of one run at a time */
 
 /* Map and verify a plan file. The plan is the caller's, to free with fvm_unload. */
-enum fvm_status fvm_load(const char *path, struct fvm_plan **plan, struct fvm_error *err);
-void fvm_unload(struct fvm_plan *plan);
+FVM_API enum fvm_status fvm_load(const char *path, struct fvm_plan **plan, struct fvm_error *err);
+FVM_API void fvm_unload(struct fvm_plan *plan);
 
-int fvm_ninputs(const struct fvm_plan *plan);
-int fvm_noutputs(const struct fvm_plan *plan);
-const struct fvm_io *fvm_input(const struct fvm_plan *plan, int i);
-const struct fvm_io *fvm_output(const struct fvm_plan *plan, int i);
+FVM_API int fvm_ninputs(const struct fvm_plan *plan);
+FVM_API int fvm_noutputs(const struct fvm_plan *plan);
+FVM_API const struct fvm_io *fvm_input(const struct fvm_plan *plan, int i);
+FVM_API const struct fvm_io *fvm_output(const struct fvm_plan *plan, int i);
 
 /* Facts of a plan, for people. Text lives as long as the plan. */
 struct fvm_info {
@@ -80,29 +86,29 @@ struct fvm_info {
   size_t arena_bytes, weight_bytes, scratch_bytes;
   int64_t predicted_ns;
 };
-void fvm_info(const struct fvm_plan *plan, struct fvm_info *info);
+FVM_API void fvm_info(const struct fvm_plan *plan, struct fvm_info *info);
 
 /* Bytes of memory an instance with that many threads needs (0: the plan's own number). */
-size_t fvm_arena_bytes(const struct fvm_plan *plan, int threads);
+FVM_API size_t fvm_arena_bytes(const struct fvm_plan *plan, int threads);
 
 /* Make an instance. arena: 64-byte aligned, at least fvm_arena_bytes long, the caller's until
  * fvm_close; NULL: the library allocates it. Starts the threads; fvm_close ends them. */
-enum fvm_status fvm_open(const struct fvm_plan *plan, int threads, void *arena,
-                         struct fvm_instance **inst, struct fvm_error *err);
-void fvm_close(struct fvm_instance *inst);
+FVM_API enum fvm_status fvm_open(const struct fvm_plan *plan, int threads, void *arena,
+                                 struct fvm_instance **inst, struct fvm_error *err);
+FVM_API void fvm_close(struct fvm_instance *inst);
 
 /* Bind memory of the caller (64-byte aligned is fastest) to an input or output. It is read or
  * written by fvm_run, never freed, and stays bound until bound anew. */
-enum fvm_status fvm_bind_input(struct fvm_instance *inst, int i, const void *data, size_t bytes,
-                               struct fvm_error *err);
-enum fvm_status fvm_bind_output(struct fvm_instance *inst, int i, void *data, size_t bytes,
-                                struct fvm_error *err);
+FVM_API enum fvm_status fvm_bind_input(struct fvm_instance *inst, int i, const void *data,
+                                       size_t bytes, struct fvm_error *err);
+FVM_API enum fvm_status fvm_bind_output(struct fvm_instance *inst, int i, void *data, size_t bytes,
+                                        struct fvm_error *err);
 
 /* Run all steps. FVM_EUSAGE when something is not bound; FVM_EFAIL when the data asks for what a
  * step cannot do (an index out of range). */
-enum fvm_status fvm_run(struct fvm_instance *inst, struct fvm_error *err);
+FVM_API enum fvm_status fvm_run(struct fvm_instance *inst, struct fvm_error *err);
 
-const char *fvm_version(void);
+FVM_API const char *fvm_version(void);
 
 #ifdef __cplusplus
 }

@@ -11,6 +11,7 @@
 
 #include "npy.h"
 #include "plan.h"
+#include "slots.h"
 
 /* enumerator, name, argument or "", help */
 #define OPTIONS(O)                                                                                 \
@@ -36,7 +37,7 @@ static const struct row {
 #undef O
 };
 
-enum { MAXBENCH = 10 * 1000 * 1000, SHOWN = 8 };
+enum { MAXBENCH = 10 * 1000 * 1000 };
 
 struct args {
   const char *plan, *output;
@@ -47,26 +48,10 @@ struct args {
 
 /* ---- arguments ---- */
 
-/* Edit distance with insertions, deletions and changes, one row at a time. */
-static size_t distance(const char *a, const char *b) {
-  size_t d[32], n = MIN(strlen(b), COUNT(d) - 1);
-  for (size_t j = 0; j <= n; j++) d[j] = j;
-  for (size_t i = 1; *a; i++, a++) {
-    size_t diagonal = d[0];
-    d[0] = i;
-    for (size_t j = 1; j <= n; j++) {
-      size_t change = diagonal + (*a != b[j - 1]);
-      diagonal = d[j];
-      d[j] = MIN(change, MIN(d[j], d[j - 1]) + 1);
-    }
-  }
-  return d[n];
-}
-
 static const char *nearest(const char *name) {
   const char *best = rows[0].name;
   for (int i = 1; i < OPT_COUNT; i++)
-    if (distance(name, rows[i].name) < distance(name, best)) best = rows[i].name;
+    if (name_distance(name, rows[i].name) < name_distance(name, best)) best = rows[i].name;
   return best;
 }
 
@@ -161,164 +146,29 @@ static void print_help(void) {
 
 /* ---- the run ---- */
 
-/* Inputs and outputs of a plan in memory: first all inputs, then all outputs. */
-struct session {
-  const struct args *args;
-  struct fvm_plan *plan;
-  struct fvm_instance *inst;
-  int nin, n;
-  struct slot {
-    const struct fvm_io *io;
-    const char *file; /* given for this input */
-    void *mem, *data; /* data: the aligned part of mem */
-  } * slot;
-};
-
-static size_t slot_bytes(const struct slot *s) { return s->io->bytes + FVM_ALIGN; }
-
-static enum fvm_status make_slots(struct session *s, struct fvm_error *err) {
-  s->nin = fvm_ninputs(s->plan);
-  s->n = s->nin + fvm_noutputs(s->plan);
-  s->slot = fvm_alloc((size_t)s->n, sizeof *s->slot);
-  if (!s->slot) return fvm_nomem(err);
-  for (int i = 0; i < s->n; i++)
-    s->slot[i].io = i < s->nin ? fvm_input(s->plan, i) : fvm_output(s->plan, i - s->nin);
-  return FVM_OK;
-}
-
-static enum fvm_status no_such_input(const struct session *s, const char *name, int len,
-                                     struct fvm_error *err) {
-  const char *best = NULL;
-  for (int i = 0; i < s->nin; i++)
-    if (!best || distance(name, s->slot[i].io->name) < distance(name, best))
-      best = s->slot[i].io->name;
-  return fvm_fail(err, FVM_EUSAGE, "the plan has no input %.*s%s%.100s", MIN(len, 100), name,
-                  best ? "; the nearest is " : "", best ? best : "");
-}
-
-/* Match --input NAME=FILE with the plan's inputs. Names may hold '=' themselves. */
-static enum fvm_status assign_files(struct session *s, struct fvm_error *err) {
-  for (size_t k = 0; k < s->args->input.n; k++) {
-    const char *text = s->args->input.v[k];
-    int i = 0;
-    for (; i < s->nin; i++) {
-      size_t n = strlen(s->slot[i].io->name);
-      if (!strncmp(text, s->slot[i].io->name, n) && text[n] == '=') {
-        s->slot[i].file = text + n + 1;
-        break;
-      }
-    }
-    if (i == s->nin) return no_such_input(s, text, (int)(strchr(text, '=') - text), err);
-  }
-  return FVM_OK;
-}
-
-static enum fvm_status fill(struct session *s, int i, struct fvm_error *err) {
-  struct slot *t = &s->slot[i];
-  t->mem = fvm_alloc(slot_bytes(t), 1);
-  if (!t->mem) return fvm_nomem(err);
-  t->data = (void *)ROUND_UP((uintptr_t)t->mem, (uintptr_t)FVM_ALIGN);
-  if (i >= s->nin) return fvm_bind_output(s->inst, i - s->nin, t->data, t->io->bytes, err);
-  if (t->file) {
-    enum fvm_status st = npy_read_io(t->file, t->io, t->data, err);
-    if (st != FVM_OK) return st;
-  } else {
-    npy_make(i, t->io->dtype, t->io->bytes, t->data);
-  }
-  return fvm_bind_input(s->inst, i, t->data, t->io->bytes, err);
-}
-
-static int64_t now_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* Printed at the end, so that printing does not disturb what it measures. */
-static enum fvm_status bench(struct session *s, struct fvm_error *err) {
-  int n = s->args->bench;
+static enum fvm_status bench(struct slots *s, int n, struct fvm_error *err) {
   int64_t *ns = fvm_alloc((size_t)n, sizeof *ns);
   if (!ns) return fvm_nomem(err);
-  enum fvm_status st = FVM_OK;
-  for (int i = -2; i < n && st == FVM_OK; i++) {
-    int64_t start = now_ns();
-    st = fvm_run(s->inst, err);
-    if (i >= 0) ns[i] = now_ns() - start;
-  }
+  enum fvm_status st = slots_time(s, ns, n, err);
   for (int i = 0; i < n && st == FVM_OK; i++) printf("%" PRId64 "\n", ns[i]);
   fvm_free(ns, (size_t)n, sizeof *ns);
   return st;
 }
 
-/* ---- results ---- */
-
-static double bf16(uint16_t h) {
-  uint32_t bits = (uint32_t)h << 16;
-  float f;
-  memcpy(&f, &bits, sizeof f);
-  return f;
-}
-
-static double element(enum fvm_dtype d, const void *data, size_t i) {
-  if (d == FVM_F16) return fvm_f16_to_f32(((const uint16_t *)data)[i]);
-  if (d == FVM_BF16) return bf16(((const uint16_t *)data)[i]);
-  switch (d) {
-  case FVM_F32:
-    return (double)((const float *)data)[i];
-  case FVM_F64:
-    return (double)((const double *)data)[i];
-  case FVM_I64:
-    return (double)((const int64_t *)data)[i];
-  case FVM_I32:
-    return (double)((const int32_t *)data)[i];
-  case FVM_I16:
-    return (double)((const int16_t *)data)[i];
-  case FVM_I8:
-    return (double)((const int8_t *)data)[i];
-  case FVM_U64:
-    return (double)((const uint64_t *)data)[i];
-  case FVM_U32:
-    return (double)((const uint32_t *)data)[i];
-  case FVM_U16:
-    return (double)((const uint16_t *)data)[i];
-  default:
-    return 0;
-  }
+static enum fvm_status show(const struct slots *s, struct fvm_error *err) {
+  struct text t = {0};
+  slots_show(s, &t);
+  enum fvm_status st = t.failed ? fvm_nomem(err) : FVM_OK;
+  if (st == FVM_OK && t.n) fputs(t.v, stdout);
+  text_free(&t);
+  return st;
 }
 
 static void print_io(const char *what, const struct fvm_io *io) {
   char type[NPY_TYPE_TEXT];
   npy_type_text(io->dtype, io->rank, io->dim, type);
   printf("%s%s %s", what, io->name, type);
-}
-
-/* The first values of an output, to see at a glance. */
-static void show(const struct slot *t) {
-  size_t n = t->io->bytes / fvm_dtype_bytes(t->io->dtype);
-  print_io("", t->io);
-  for (size_t i = 0; i < MIN(n, (size_t)SHOWN); i++)
-    printf(" %.6g", element(t->io->dtype, t->data, i));
-  printf(n > SHOWN ? " ...\n" : "\n");
-}
-
-static enum fvm_status write_outputs(const struct session *s, struct fvm_error *err) {
-  char path[NPY_PATH], other[NPY_PATH];
-  const char *dir = s->args->output;
-  if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-    return fvm_fail(err, FVM_EIO, "%.300s: cannot be made (%s)", dir, strerror(errno));
-  for (int i = s->nin; i < s->n; i++) {
-    const struct fvm_io *io = s->slot[i].io;
-    enum fvm_status st = npy_path(dir, io->name, path, err);
-    for (int j = s->nin; j < i && st == FVM_OK; j++) {
-      npy_path(dir, s->slot[j].io->name, other, NULL);
-      if (!strcmp(path, other))
-        st = fvm_fail(err, FVM_EFAIL, "outputs %.100s and %.100s would be one file", io->name,
-                      s->slot[j].io->name);
-    }
-    if (st == FVM_OK) st = npy_write(path, io->dtype, io->rank, io->dim, s->slot[i].data, err);
-    if (st != FVM_OK) return st;
-  }
-  return FVM_OK;
 }
 
 static void print_info(const struct fvm_plan *p) {
@@ -332,29 +182,28 @@ static void print_info(const struct fvm_plan *p) {
   for (int k = 0; k < fvm_noutputs(p); k++, putchar('\n')) print_io("output ", fvm_output(p, k));
 }
 
-static enum fvm_status run(struct session *s, struct fvm_error *err) {
-  enum fvm_status st = make_slots(s, err);
-  if (st == FVM_OK) st = assign_files(s, err);
-  if (st == FVM_OK) st = fvm_open(s->plan, s->args->threads, NULL, &s->inst, err);
-  for (int i = 0; i < s->n && st == FVM_OK; i++) st = fill(s, i, err);
+static enum fvm_status run(const struct args *a, const struct fvm_plan *plan, struct slots *s,
+                           struct fvm_error *err) {
+  enum fvm_status st = slots_open(s, plan, a->threads, err);
+  for (size_t i = 0; i < a->input.n && st == FVM_OK; i++) st = slots_give(s, a->input.v[i], err);
+  if (st == FVM_OK) st = slots_fill(s, npy_read_io, err);
   if (st != FVM_OK) return st;
-  st = s->args->bench ? bench(s, err) : fvm_run(s->inst, err);
-  if (st == FVM_OK && s->args->output) return write_outputs(s, err);
-  for (int i = s->nin; i < s->n && st == FVM_OK && !s->args->bench; i++) show(&s->slot[i]);
-  return st;
+  if (a->bench) return bench(s, a->bench, err);
+  st = fvm_run(s->inst, err);
+  if (st != FVM_OK) return st;
+  return a->output ? slots_write(s, a->output, err) : show(s, err);
 }
 
 static enum fvm_status execute(const struct args *a, struct fvm_error *err) {
-  struct session s = {.args = a};
-  enum fvm_status st = fvm_load(a->plan, &s.plan, err);
+  struct fvm_plan *plan = NULL;
+  struct slots s = {0};
+  enum fvm_status st = fvm_load(a->plan, &plan, err);
   if (st == FVM_OK && a->info)
-    print_info(s.plan);
+    print_info(plan);
   else if (st == FVM_OK)
-    st = run(&s, err);
-  for (int i = 0; s.slot && i < s.n; i++) fvm_free(s.slot[i].mem, slot_bytes(&s.slot[i]), 1);
-  fvm_free(s.slot, (size_t)s.n, sizeof *s.slot);
-  fvm_close(s.inst);
-  fvm_unload(s.plan);
+    st = run(a, plan, &s, err);
+  slots_close(&s);
+  fvm_unload(plan);
   return st;
 }
 

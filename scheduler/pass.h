@@ -1,0 +1,66 @@
+/* Passes over the graph, and what they share: looking up producers, and changing nodes while the
+ * numbers of uses stay right. */
+#ifndef FVM_PASS_H
+#define FVM_PASS_H
+
+#include "graph.h"
+#include "names.h"
+
+/* Properties that passes need and give (passes.def). */
+enum { HAS_SHAPES = 1 };
+typedef enum fvm_status pass_fn(struct graph *g, struct fvm_error *err);
+#define PASS(name, letter, function, needs, gives, what) pass_fn function;
+#include "passes.def"
+#undef PASS
+
+/* A pass at work. Nodes are changed in place, so the order stays topological; what a change leaves
+ * without use is removed after the pass. */
+struct rewrite {
+  struct graph *g;
+  struct arena arena; /* of the pass */
+  int *uses;          /* of each tensor, as in graph_uses */
+  int *user;          /* a node that reads or read it: see only_user */
+  int *alias;         /* the tensor that took its place; itself when none did */
+  size_t room;        /* length of these three: room for tensors that the pass adds */
+  struct names names;
+  struct fvm_error *err;
+};
+enum fvm_status rewrite_begin(struct rewrite *w, struct graph *g, struct fvm_error *err);
+void rewrite_end(struct rewrite *w);
+
+/* Bring a node's inputs up to date with what took their places. */
+void rewrite_refresh(struct rewrite *w, int node);
+/* Let x take the place of y, a constant or an output of a node, which loses it. False when that
+ * can't be: both are needed as outputs of the graph, or an input or constant would have to be one.
+ */
+bool rewrite_replace(struct rewrite *w, int y, int x);
+/* Remove a node and its uses. */
+void rewrite_kill(struct rewrite *w, int node);
+/* Make a node another operator, on n inputs; attributes and body go. Its outputs stay. */
+bool rewrite_node(struct rewrite *w, int node, const char *op, int n, const int *in);
+/* Give a node room for n attributes, to be filled in; NULL when memory is out. */
+struct attr *rewrite_attrs(struct rewrite *w, int node, int n);
+/* A new constant; data is copied. The name is made from base. -1 when memory is out. */
+int rewrite_constant(struct rewrite *w, const char *base, const struct tensor *t);
+/* The same, for a list of integers. */
+int rewrite_ints(struct rewrite *w, const char *base, int n, const int64_t *v);
+/* The node that alone reads t, once; -1 when there is none or the graph gives t out. */
+int only_user(const struct rewrite *w, int t);
+
+/* The node that makes t if it is this operator, without a body; -1 else. */
+int made_by(const struct graph *g, int t, const char *op);
+bool is_op(const struct node *n, const char *op);
+/* Whether t is a constant of one element, of a float type; *v is its value. */
+bool scalar_of(const struct graph *g, int t, double *v);
+/* Whether all elements of constant t are this value (numbers and booleans). */
+bool is_uniform(const struct graph *g, int t, double v);
+bool same_dims(const struct tensor *a, const struct tensor *b);
+const struct attr *node_attr(const struct node *n, const char *name);
+int64_t node_int(const struct node *n, const char *name, int64_t otherwise);
+float node_float(const struct node *n, const char *name, float otherwise);
+/* Within 1e-5 of each other: the constants that exporters write for roots of 2 and pi differ. */
+bool close_to(double a, double b);
+static inline struct tensor *tensor_of(const struct graph *g, int t) { return &g->tensor.v[t].t; }
+static inline struct node *node_at(const struct graph *g, int i) { return &g->node.v[i]; }
+
+#endif

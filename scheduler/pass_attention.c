@@ -1,0 +1,251 @@
+/* Softmax attention becomes FusedAttention:
+ *
+ *   q [B,Sq,H*D] -> Reshape -> Transpose -> [* c] -> MatMul ------ [* c] [+ mask] -> Softmax ->
+ * guard k [B,Sk,H*D] -> Reshape -> Transpose -> [* c] ----^ | v [B,Sk,H*Dv] -> Reshape -> Transpose
+ * ------------------------------------------ MatMul <----+
+ *                                                                                      |
+ *                                                    [B,Sq,H*Dv] <- Reshape <- Transpose
+ *
+ * q, k, v that do not come from a Reshape (a cache of keys, say) stay [B,H,S,D]. A mask that
+ * selects with Where becomes one that is added. guard is Where(IsNaN(p), 0, p) for rows without any
+ * key.
+ *
+ * needs: shapes. keeps: shapes, topological order. breaks: nothing. */
+#include "pass.h"
+
+#include <math.h>
+#include <string.h>
+
+struct attention {
+  int q, k, v, mask; /* tensors; mask may be -1 */
+  int select;        /* node Where that applies a mask, to become the mask to add; or -1 */
+  double scale;
+  bool guard, causal;
+  int64_t heads;
+  int at; /* the Transpose after all, which becomes the composite */
+};
+
+static int input(const struct graph *g, int node, int k) { return node_at(g, node)->in.v[k]; }
+
+/* ---- steps of the pattern ---- */
+
+/* Go up through products with and divisions by constants. */
+static int unscale(const struct graph *g, int t, double *scale) {
+  for (;;) {
+    double v;
+    int p = made_by(g, t, "Mul"), d = made_by(g, t, "Div");
+    if (p >= 0 && scalar_of(g, input(g, p, 1), &v)) {
+      t = input(g, p, 0);
+      *scale *= v;
+    } else if (p >= 0 && scalar_of(g, input(g, p, 0), &v)) {
+      t = input(g, p, 1);
+      *scale *= v;
+    } else if (d >= 0 && scalar_of(g, input(g, d, 1), &v) && v != 0) {
+      t = input(g, d, 0);
+      *scale /= v;
+    } else {
+      return t;
+    }
+  }
+}
+
+static bool has_perm(const struct node *n, int a, int b, int c, int d) {
+  const struct attr *p = node_attr(n, "perm");
+  return p && p->kind == ATTR_INTS && p->n == 4 && p->ints[0] == a && p->ints[1] == b &&
+         p->ints[2] == c && p->ints[3] == d;
+}
+
+/* t is Transpose(x) with that order of axes: x, else -1. */
+static int transposed(const struct graph *g, int t, int a, int b, int c, int d) {
+  int p = made_by(g, t, "Transpose");
+  return p >= 0 && has_perm(node_at(g, p), a, b, c, d) ? input(g, p, 0) : -1;
+}
+
+/* x is [B,S,H,D] made by a Reshape of [B,S,H*D]: that, else -1. */
+static int merged_heads(const struct graph *g, int x) {
+  int p = made_by(g, x, "Reshape");
+  if (p < 0) return -1;
+  const struct tensor *split = tensor_of(g, x), *flat = tensor_of(g, input(g, p, 0));
+  bool ok = split->rank == 4 && flat->rank == 3 && flat->dim[0] == split->dim[0] &&
+            flat->dim[1] == split->dim[1];
+  return ok ? input(g, p, 0) : -1;
+}
+
+/* t is [B,H,S,D]: where it comes from as [B,S,H*D], or t itself. */
+static int before_split(const struct graph *g, int t) {
+  int x = transposed(g, t, 0, 2, 1, 3);
+  int flat = x < 0 ? -1 : merged_heads(g, x);
+  return flat < 0 ? t : flat;
+}
+
+/* The second factor of the scores, [B,H,D,S]: the keys, or -1. Constants may stand before and
+ * after the transpose. */
+static int keys_of(const struct graph *g, int t, double *scale) {
+  t = unscale(g, t, scale);
+  int x = transposed(g, t, 0, 1, 3, 2);
+  if (x >= 0) return before_split(g, unscale(g, x, scale));
+  x = transposed(g, t, 0, 2, 3, 1); /* both transposes in one */
+  return x < 0 ? -1 : merged_heads(g, unscale(g, x, scale));
+}
+
+/* p or Where(IsNaN(p), 0, p): the Softmax that makes p, or -1. */
+static int unguard(const struct graph *g, int t, bool *guard) {
+  int where = made_by(g, t, "Where");
+  *guard = false;
+  if (where >= 0) {
+    int p = input(g, where, 2), nan = made_by(g, input(g, where, 0), "IsNaN");
+    if (nan < 0 || input(g, nan, 0) != p || !is_uniform(g, input(g, where, 1), 0)) return -1;
+    *guard = true;
+    t = p;
+  }
+  int softmax = made_by(g, t, "Softmax");
+  if (softmax < 0) return -1;
+  int64_t axis = node_int(node_at(g, softmax), "axis", g->opset < 13 ? 1 : -1);
+  return axis == -1 || axis == tensor_of(g, t)->rank - 1 ? softmax : -1;
+}
+
+/* So low that the score makes no difference when added. */
+static bool is_minus_infinity(const struct graph *g, int t) {
+  double v;
+  return scalar_of(g, t, &v) && v <= -1e30;
+}
+
+/* scores + mask, or Where(select, scores, -inf): the scores; sets mask or select. */
+static int unmask(const struct graph *g, int t, struct attention *m) {
+  int add = made_by(g, t, "Add"), where = made_by(g, t, "Where");
+  double scale = 1;
+  m->mask = m->select = -1;
+  for (int k = 0; add >= 0 && k < 2; k++)
+    if (made_by(g, unscale(g, input(g, add, k), &scale), "MatMul") >= 0) {
+      m->mask = input(g, add, 1 - k);
+      return input(g, add, k);
+    }
+  for (int k = 1; where >= 0 && k < 3; k++)
+    if (is_minus_infinity(g, input(g, where, 3 - k))) {
+      m->select = where;
+      return input(g, where, k);
+    }
+  return t;
+}
+
+/* Transpose [B,H,S,D] to [B,S,H,D] by the only user of t, and a Reshape alone behind it. */
+static int transpose_back(const struct rewrite *w, int t) {
+  int p = only_user(w, t);
+  if (p < 0 || !is_op(node_at(w->g, p), "Transpose") || !has_perm(node_at(w->g, p), 0, 2, 1, 3))
+    return -1;
+  int user = only_user(w, node_at(w->g, p)->out.v[0]);
+  return user >= 0 && is_op(node_at(w->g, user), "Reshape") ? p : -1;
+}
+
+/* ---- the pattern ---- */
+
+static bool is_float4(const struct graph *g, int t) {
+  return tensor_of(g, t)->rank == 4 && tensor_of(g, t)->dtype == FVM_F32;
+}
+
+/* Batch and heads must be the same everywhere: MatMul would broadcast them. */
+static bool same_heads(const struct graph *g, int a, int b) {
+  return is_float4(g, a) && is_float4(g, b) &&
+         !memcmp(tensor_of(g, a)->dim, tensor_of(g, b)->dim, 2 * sizeof(int64_t));
+}
+
+/* The mask may be broadcast to the scores, not the scores to the mask. */
+static bool mask_fits(const struct graph *g, const struct attention *m, int scores, int masked) {
+  if (!same_dims(tensor_of(g, scores), tensor_of(g, masked))) return false;
+  return m->mask < 0 || tensor_of(g, m->mask)->dtype == FVM_F32;
+}
+
+/* At the second MatMul. */
+static bool match(const struct rewrite *w, int i, struct attention *m) {
+  const struct graph *g = w->g;
+  if (!is_op(node_at(g, i), "MatMul")) return false;
+  int softmax = unguard(g, input(g, i, 0), &m->guard), values = input(g, i, 1);
+  m->at = transpose_back(w, node_at(g, i)->out.v[0]);
+  if (softmax < 0 || m->at < 0) return false;
+  m->scale = 1;
+  int masked = input(g, softmax, 0), scores = unmask(g, masked, m);
+  if (m->select >= 0 && only_user(w, masked) != softmax) return false;
+  int product = made_by(g, unscale(g, scores, &m->scale), "MatMul");
+  if (product < 0 || !mask_fits(g, m, scores, masked)) return false;
+  int q = unscale(g, input(g, product, 0), &m->scale), k = input(g, product, 1);
+  if (!same_heads(g, q, k) || !same_heads(g, q, values)) return false;
+  m->heads = tensor_of(g, q)->dim[1];
+  m->q = before_split(g, q);
+  m->k = keys_of(g, k, &m->scale);
+  m->v = before_split(g, values);
+  return m->k >= 0;
+}
+
+/* ---- masks ---- */
+
+/* Whether a constant mask [.., Sq, Sk] hides exactly what comes after each query, the last query
+ * seeing all keys. */
+static bool is_causal(const struct tensor *mask, int64_t sq, int64_t sk) {
+  if (!mask->data || mask->dtype != FVM_F32 || mask->rank < 2 || tensor_count(mask) != sq * sk)
+    return false;
+  if (mask->dim[mask->rank - 2] != sq || mask->dim[mask->rank - 1] != sk || sq < 2) return false;
+  const float *p = mask->data;
+  for (int64_t i = 0; i < sq; i++)
+    for (int64_t j = 0; j < sk; j++)
+      if (j <= i + sk - sq ? p[i * sk + j] != 0 : p[i * sk + j] > -1e30f) return false;
+  return true;
+}
+
+/* Where(c, scores, -inf) becomes Where(c, 0, -inf), the mask to be added. */
+static bool make_mask(struct rewrite *w, struct attention *m) {
+  struct graph *g = w->g;
+  const struct node *n = node_at(g, m->select);
+  static const float zero = 0;
+  struct tensor t = {.dtype = FVM_F32, .data = &zero};
+  int in[3] = {n->in.v[0], n->in.v[1], n->in.v[2]}, none = rewrite_constant(w, "mask.zero", &t);
+  if (none < 0) return false;
+  in[is_minus_infinity(g, in[2]) ? 1 : 2] = none;
+  m->mask = n->out.v[0];
+  /* Its dims are the condition's now. */
+  struct tensor dims = *tensor_of(g, in[0]);
+  dims.dtype = FVM_F32;
+  dims.data = NULL;
+  *tensor_of(g, m->mask) = dims;
+  return rewrite_node(w, m->select, "Where", 3, in);
+}
+
+/* ---- replacement ---- */
+
+static bool set_attrs(struct rewrite *w, const struct attention *m) {
+  struct attr *a = rewrite_attrs(w, m->at, 5);
+  if (!a) return false;
+  a[0] = (struct attr){.name = "heads", .kind = ATTR_INT, .i = m->heads};
+  a[1] = (struct attr){.name = "kv_heads", .kind = ATTR_INT, .i = m->heads};
+  a[2] = (struct attr){.name = "scale", .kind = ATTR_FLOAT, .f = (float)m->scale};
+  a[3] = (struct attr){.name = "causal", .kind = ATTR_INT, .i = m->causal};
+  a[4] = (struct attr){.name = "guard", .kind = ATTR_INT, .i = m->guard};
+  return true;
+}
+
+/* The Transpose at the end becomes the composite; the Reshape behind it then changes nothing, or
+ * goes on to another shape. */
+static bool replace(struct rewrite *w, struct attention *m) {
+  struct graph *g = w->g;
+  if (m->select >= 0 && !make_mask(w, m)) return false;
+  const struct tensor *q = tensor_of(g, m->q), *k = tensor_of(g, m->k);
+  m->causal =
+      m->mask >= 0 && is_causal(tensor_of(g, m->mask), q->dim[q->rank - 2], k->dim[k->rank - 2]);
+  if (m->causal) m->mask = -1;
+  struct tensor *y = tensor_of(g, node_at(g, m->at)->out.v[0]);
+  y->rank = 3;
+  y->dim[2] *= y->dim[3];
+  int in[] = {m->q, m->k, m->v, m->mask};
+  return rewrite_node(w, m->at, "FusedAttention", m->mask < 0 ? 3 : 4, in) && set_attrs(w, m);
+}
+
+enum fvm_status pass_attention(struct graph *g, struct fvm_error *err) {
+  struct rewrite w;
+  struct attention m;
+  enum fvm_status st = rewrite_begin(&w, g, err);
+  if (st != FVM_OK) return st;
+  bool ok = true;
+  for (int i = 0; ok && i < (int)g->node.n; i++)
+    if (match(&w, i, &m)) ok = replace(&w, &m);
+  rewrite_end(&w);
+  return ok ? FVM_OK : fvm_nomem(err);
+}

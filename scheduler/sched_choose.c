@@ -1,0 +1,267 @@
+/* One label for each node, so that the times of nodes and conversions add up to the least.
+ *
+ * A variable for each node, over its choices. A tensor with one reader costs its conversion on the
+ * edge from producer to reader. A tensor with several readers gets a variable of its own: in which
+ * layout it is made and in which others it is to be had besides. So a copy that several readers
+ * share is paid for once:
+ *
+ *   producer --(makes `from`)-- copies{from, set} --(set has what it wants)-- reader
+ *                                               \---------------------------- reader */
+#include "sched.h"
+
+#include <string.h>
+
+/* With more layouts than this the copies of a tensor besides the one it is made in are limited to
+ * MAX_COPIES, so that the variable stays small. */
+enum { FREE_LAYOUTS = 5, MAX_COPIES = 2 };
+
+struct reader {
+  int node;
+  int *input, n; /* positions at which it reads the tensor */
+};
+struct traffic {
+  int tensor, producer, output; /* producer -1: a graph input, in row */
+  struct reader *reader;
+  int nreader;
+  bool is_output;
+};
+struct state {
+  enum layout from;
+  unsigned set;
+};
+struct chooser {
+  struct sched *w;
+  struct solve_net net; /* variable i is the i-th live node, then those of tensors */
+  int *var;             /* by node */
+  bool limited;         /* copies were: the bound is not one */
+};
+
+static int64_t convert_ns(struct chooser *c, int tensor, enum layout from, enum layout to) {
+  const struct conversion *x = sched_conversion(c->w, tensor, from, to);
+  return x ? x->ns : SOLVE_INF;
+}
+
+static const struct menu *menu_of(const struct chooser *c, int node) {
+  return c->w->node[node].menu;
+}
+
+/* Layouts in which a reader wants the tensor. */
+static unsigned wants(const struct reader *r, const struct label *l) {
+  unsigned set = 0;
+  for (int i = 0; i < r->n; i++) set |= 1u << label_in(l, r->input[i]);
+  return set;
+}
+
+static int64_t copies_ns(struct chooser *c, int tensor, enum layout from, unsigned set) {
+  int64_t sum = 0;
+  for (int l = 0; l < LAYOUT_COUNT; l++)
+    if (set >> l & 1) sum = MIN(SOLVE_INF, sum + convert_ns(c, tensor, from, (enum layout)l));
+  return sum;
+}
+
+/* Layouts that the producer may make. */
+static unsigned makes(const struct chooser *c, const struct traffic *t) {
+  unsigned set = 0;
+  if (t->producer < 0) return 1u << LAYOUT_ROW;
+  const struct menu *m = menu_of(c, t->producer);
+  for (int i = 0; i < m->n; i++) set |= 1u << label_out(&m->choice[i].label, t->output);
+  return set;
+}
+
+static unsigned wanted(const struct chooser *c, const struct traffic *t) {
+  unsigned set = t->is_output ? 1u << LAYOUT_ROW : 0;
+  for (int i = 0; i < t->nreader; i++) {
+    const struct menu *m = menu_of(c, t->reader[i].node);
+    for (int k = 0; k < m->n; k++) set |= wants(&t->reader[i], &m->choice[k].label);
+  }
+  return set;
+}
+
+/* ---- one reader ---- */
+
+/* Cost of each choice of the only reader (or of the graph's output, reader NULL). */
+static int64_t direct_ns(struct chooser *c, const struct traffic *t, enum layout from,
+                         const struct reader *r, int choice) {
+  if (!r) return convert_ns(c, t->tensor, from, LAYOUT_ROW);
+  return copies_ns(c, t->tensor, from, wants(r, &menu_of(c, r->node)->choice[choice].label));
+}
+
+static bool add_direct(struct chooser *c, const struct traffic *t) {
+  const struct reader *r = t->nreader ? &t->reader[0] : NULL;
+  const struct menu *in = t->producer < 0 ? NULL : menu_of(c, t->producer);
+  int nin = in ? in->n : 1, nout = r ? menu_of(c, r->node)->n : 1;
+  if (!in && !r) return true;
+  int64_t *cost;
+  if (in && r) {
+    int e = solve_add_edge(&c->net, c->var[t->producer], c->var[r->node]);
+    if (e < 0) return false;
+    cost = c->net.edge.v[e].cost;
+  } else {
+    cost = c->net.var.v[c->var[in ? t->producer : r->node]].cost;
+  }
+  for (int i = 0; i < nin; i++) {
+    enum layout from = in ? label_out(&in->choice[i].label, t->output) : LAYOUT_ROW;
+    for (int k = 0; k < nout; k++) {
+      int64_t *x = &cost[i * nout + k];
+      *x = MIN(SOLVE_INF, *x + direct_ns(c, t, from, r, k));
+    }
+  }
+  return true;
+}
+
+/* ---- several readers ---- */
+
+/* All states in which every copy can be made; NULL when memory is out. */
+static struct state *states_of(struct chooser *c, const struct traffic *t, int *n) {
+  unsigned from_set = makes(c, t), to_set = wanted(c, t), all = from_set | to_set;
+  int most = __builtin_popcount(all) <= FREE_LAYOUTS ? LAYOUT_COUNT : MAX_COPIES;
+  int most_useful = t->nreader + t->is_output;
+  struct state *s = NULL;
+  if (most < most_useful) c->limited = true;
+  for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
+    *n = 0;
+    for (int from = 0; from < LAYOUT_COUNT; from++)
+      for (unsigned set = 0; from_set >> from & 1 && set <= to_set; set++) {
+        if ((set & ~to_set) || set >> from & 1 || __builtin_popcount(set) > MIN(most, most_useful))
+          continue;
+        if (copies_ns(c, t->tensor, (enum layout)from, set) >= SOLVE_INF) continue;
+        if (s) s[*n] = (struct state){(enum layout)from, set | 1u << from};
+        ++*n;
+      }
+    if (!s && !(s = ARENA_NEW(&c->w->a, struct state, *n))) return NULL;
+  }
+  return s;
+}
+
+static bool link_producer(struct chooser *c, const struct traffic *t, int var,
+                          const struct state *s, int n) {
+  if (t->producer < 0) return true; /* all states have `from` row */
+  const struct menu *m = menu_of(c, t->producer);
+  int e = solve_add_edge(&c->net, c->var[t->producer], var);
+  if (e < 0) return false;
+  for (int i = 0; i < m->n; i++)
+    for (int k = 0; k < n; k++)
+      if (label_out(&m->choice[i].label, t->output) != s[k].from)
+        c->net.edge.v[e].cost[i * n + k] = SOLVE_INF;
+  return true;
+}
+
+static bool link_reader(struct chooser *c, const struct reader *r, int var, const struct state *s,
+                        int n) {
+  const struct menu *m = menu_of(c, r->node);
+  int e = solve_add_edge(&c->net, c->var[r->node], var);
+  if (e < 0) return false;
+  for (int i = 0; i < m->n; i++)
+    for (int k = 0; k < n; k++)
+      if (wants(r, &m->choice[i].label) & ~s[k].set) c->net.edge.v[e].cost[i * n + k] = SOLVE_INF;
+  return true;
+}
+
+static bool add_shared(struct chooser *c, const struct traffic *t) {
+  int n;
+  const struct state *s = states_of(c, t, &n);
+  int var = s ? solve_add_var(&c->net, n) : -1;
+  if (var < 0) return false;
+  for (int k = 0; k < n; k++) {
+    bool lacks_row = t->is_output && !(s[k].set >> LAYOUT_ROW & 1);
+    c->net.var.v[var].cost[k] =
+        lacks_row ? SOLVE_INF : copies_ns(c, t->tensor, s[k].from, s[k].set & ~(1u << s[k].from));
+  }
+  bool ok = link_producer(c, t, var, s, n);
+  for (int i = 0; i < t->nreader && ok; i++) ok = link_reader(c, &t->reader[i], var, s, n);
+  return ok;
+}
+
+static bool add_traffic(struct chooser *c, const struct traffic *t) {
+  unsigned layouts = makes(c, t) | wanted(c, t);
+  int ends = t->nreader + t->is_output;
+  if (ends == 0 || (layouts & (layouts - 1)) == 0) return true; /* nothing to convert */
+  return ends == 1 ? add_direct(c, t) : add_shared(c, t);
+}
+
+/* ---- all tensors ---- */
+
+static int output_of(const struct node *n, int tensor) {
+  for (size_t i = 0; i < n->out.n; i++)
+    if (n->out.v[i] == tensor) return (int)i;
+  return -1;
+}
+
+/* Who reads what: one pass counts for each tensor, a second one fills in. */
+static bool gather(struct chooser *c, struct traffic *t) {
+  const struct graph *g = c->w->g;
+  struct arena *a = &c->w->a;
+  for (int pass = 0; pass < 2; pass++) {
+    for (int i = 0; i < (int)g->node.n; i++) {
+      const struct node *n = &g->node.v[i];
+      for (size_t k = 0; k < n->in.n && !n->dead; k++) {
+        int x = n->in.v[k];
+        if (!sched_is_run_time(c->w, x)) continue;
+        if (!pass) {
+          t[x].nreader++;
+          continue;
+        }
+        struct reader *last = t[x].nreader ? &t[x].reader[t[x].nreader - 1] : NULL;
+        if (!last || last->node != i) {
+          last = &t[x].reader[t[x].nreader++];
+          *last = (struct reader){.node = i, .input = ARENA_NEW(a, int, n->in.n)};
+          if (!last->input) return false;
+        }
+        last->input[last->n++] = (int)k;
+      }
+    }
+    for (size_t x = 0; x < g->tensor.n && !pass; x++) {
+      t[x].reader = ARENA_NEW(a, struct reader, t[x].nreader);
+      if (!t[x].reader) return false;
+      t[x].nreader = 0;
+    }
+  }
+  return true;
+}
+
+static bool add_tensors(struct chooser *c) {
+  const struct graph *g = c->w->g;
+  struct traffic *t = ARENA_NEW(&c->w->a, struct traffic, g->tensor.n);
+  if (!t || !gather(c, t)) return false;
+  for (int x = 0; x < (int)g->tensor.n; x++) {
+    const struct gtensor *gt = &g->tensor.v[x];
+    t[x].tensor = x;
+    t[x].producer = gt->producer;
+    t[x].output = gt->producer < 0 ? 0 : output_of(&g->node.v[gt->producer], x);
+    t[x].is_output = gt->is_output;
+    if (!gt->t.data && !add_traffic(c, &t[x])) return false;
+  }
+  return true;
+}
+
+static bool add_nodes(struct chooser *c) {
+  const struct graph *g = c->w->g;
+  c->var = ARENA_NEW(&c->w->a, int, g->node.n);
+  if (!c->var) return false;
+  for (int i = 0; i < (int)g->node.n; i++) {
+    c->var[i] = -1;
+    if (g->node.v[i].dead) continue;
+    const struct menu *m = menu_of(c, i);
+    int v = c->var[i] = solve_add_var(&c->net, m->n);
+    if (v < 0) return false;
+    for (int k = 0; k < m->n; k++) c->net.var.v[v].cost[k] = m->choice[k].ns;
+  }
+  return true;
+}
+
+enum fvm_status sched_choose(struct sched *w) {
+  struct chooser c = {.w = w};
+  struct solve_result r;
+  enum fvm_status st = add_nodes(&c) && add_tensors(&c) ? FVM_OK : fvm_nomem(w->err);
+  if (!st) st = solve_layout(&c.net, w->o->max_ticks, &w->a, &r, w->err);
+  if (st == FVM_EFAIL) fvm_prefix(w->err, "layouts");
+  if (!st) {
+    for (size_t i = 0; i < w->g->node.n; i++)
+      if (c.var[i] >= 0) w->node[i].choice = r.label[c.var[i]];
+    w->s->layout_cost_ns = r.cost;
+    w->s->layout_bound_ns = c.limited ? 0 : r.bound;
+    w->s->optimal = r.optimal && !c.limited;
+  }
+  solve_net_free(&c.net);
+  return st;
+}

@@ -1,0 +1,196 @@
+/* What each node can be run by. Labels that agree in the layouts of their run-time inputs and
+ * outputs look alike to the rest of the graph, so only the cheapest of them can be in an optimum.
+ * Layouts of constants do not count: weights are converted at plan time for nothing. */
+#include "sched.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- conversions ---- */
+
+static bool same_shape(const struct tensor *x, const struct tensor *y) {
+  return x->dtype == y->dtype && x->rank == y->rank &&
+         !memcmp(x->dim, y->dim, (size_t)x->rank * sizeof *x->dim);
+}
+
+static struct shape_costs *shape_of(struct sched *w, int tensor) {
+  if (w->shape[tensor]) return w->shape[tensor];
+  const struct tensor *t = sched_tensor(w, tensor);
+  for (size_t i = 0; i < w->shapes.n; i++)
+    if (same_shape(w->shapes.v[i]->t, t)) return w->shape[tensor] = w->shapes.v[i];
+  struct shape_costs *s = ARENA_NEW(&w->a, struct shape_costs, 1);
+  if (!s || !VEC_PUSH(&w->shapes, s)) return NULL;
+  s->t = t;
+  return w->shape[tensor] = s;
+}
+
+/* Two layouts that put every element at the same place: their strides differ at most on axes of
+ * size 1. */
+static bool same_bytes(const struct tensor *t, enum layout from, enum layout to) {
+  int64_t x[FVM_MAXRANK], y[FVM_MAXRANK];
+  if (from == to) return true;
+  if (layout_block(from) || layout_block(to) || !layout_fits(t, from) || !layout_fits(t, to))
+    return false;
+  layout_strides(t, from, x);
+  layout_strides(t, to, y);
+  for (int i = 0; i < t->rank; i++)
+    if (t->dim[i] != 1 && x[i] != y[i]) return false;
+  return true;
+}
+
+static bool has_program(const struct tensor *t, enum layout from, enum layout to) {
+  struct arena a = {0};
+  struct program p;
+  bool ok = layout_convert(t, from, to, &a, &p, NULL) == FVM_OK;
+  arena_free(&a);
+  return ok;
+}
+
+static void find_conversion(struct sched *w, const struct tensor *t, enum layout from,
+                            enum layout to, struct conversion *c) {
+  const struct target *target = &w->o->target;
+  *c = (struct conversion){.known = true, .ns = SOLVE_INF};
+  if (same_bytes(t, from, to)) {
+    c->ns = 0;
+    return;
+  }
+  if (!has_program(t, from, to)) return;
+  for (int i = 0; i < MAX(target->nthreads, 1); i++) {
+    int threads = target->nthreads ? target->threads[i] : 1;
+    int64_t ns = cost_convert(w->cost, t, from, to, threads);
+    if (ns >= 0 && ns < c->ns) c->ns = ns, c->threads = threads;
+  }
+}
+
+const struct conversion *sched_conversion(struct sched *w, int tensor, enum layout from,
+                                          enum layout to) {
+  struct shape_costs *s = shape_of(w, tensor);
+  if (!s) return NULL;
+  struct conversion *c = &s->by[from][to];
+  if (!c->known) find_conversion(w, s->t, from, to, c);
+  return c;
+}
+
+/* ---- labels of a problem ---- */
+
+typedef VEC(struct choice) choices;
+
+/* Whether the constants can be had in the layouts that a label wants. */
+static bool constants_fit(struct sched *w, int node, const struct label *l) {
+  const struct node *n = &w->g->node.v[node];
+  for (size_t i = 0; i < n->in.n; i++) {
+    int t = n->in.v[i];
+    if (t < 0 || sched_is_run_time(w, t)) continue;
+    enum layout want = label_in(l, (int)i);
+    if (!same_bytes(sched_tensor(w, t), LAYOUT_ROW, want) &&
+        !has_program(sched_tensor(w, t), LAYOUT_ROW, want))
+      return false;
+  }
+  return true;
+}
+
+static bool collect(struct sched *w, int node, choices *all) {
+  struct opcall *call = &w->node[node].call;
+  struct choice c;
+  for (int i = 0; opcall_label(call, &w->o->target, i, &c.label); i++) {
+    int64_t known = w->cost->known;
+    w->s->labels_total++;
+    c.ns = c.label.view ? 0 : cost_node(w->cost, call, &c.label);
+    c.measured = !c.label.view && w->cost->measured && w->cost->known > known && c.ns >= 0;
+    w->s->labels_measured += c.measured;
+    if (c.ns >= 0 && constants_fit(w, node, &c.label) && !VEC_PUSH(all, c)) return false;
+  }
+  return true;
+}
+
+/* A model's guess must not win against numbers that were measured: its errors are larger than the
+ * differences between good labels. */
+static void prefer_measured(choices *all) {
+  bool any = false;
+  size_t n = 0;
+  for (size_t i = 0; i < all->n; i++) any |= all->v[i].measured;
+  for (size_t i = 0; i < all->n; i++)
+    if (!any || all->v[i].measured || all->v[i].label.view) all->v[n++] = all->v[i];
+  all->n = n;
+}
+
+static bool look_alike(const struct sched *w, int node, const struct label *x,
+                       const struct label *y) {
+  const struct node *n = &w->g->node.v[node];
+  for (size_t i = 0; i < n->in.n; i++)
+    if (sched_is_run_time(w, n->in.v[i]) && label_in(x, (int)i) != label_in(y, (int)i))
+      return false;
+  for (size_t i = 0; i < n->out.n; i++)
+    if (n->out.v[i] >= 0 && label_out(x, (int)i) != label_out(y, (int)i)) return false;
+  return true;
+}
+
+/* Earlier labels win ties, and labels that may run in place win against those that may not. */
+static bool is_better(const struct choice *x, const struct choice *y) {
+  if (x->ns != y->ns) return x->ns < y->ns;
+  if (x->label.view != y->label.view) return x->label.view;
+  return x->label.inplace && !y->label.inplace;
+}
+
+static void keep_best(const struct sched *w, int node, choices *all) {
+  size_t n = 0;
+  for (size_t i = 0; i < all->n; i++) {
+    size_t j = 0;
+    while (j < n && !look_alike(w, node, &all->v[i].label, &all->v[j].label)) j++;
+    if (j == n)
+      all->v[n++] = all->v[i];
+    else if (is_better(&all->v[i], &all->v[j]))
+      all->v[j] = all->v[i];
+  }
+  all->n = n;
+}
+
+static const struct menu *menu_new(struct sched *w, int node, uint64_t hash) {
+  choices all = {0};
+  struct menu *m = ARENA_NEW(&w->a, struct menu, 1);
+  bool ok = m && collect(w, node, &all);
+  if (ok) {
+    prefer_measured(&all);
+    keep_best(w, node, &all);
+    *m = (struct menu){hash, ARENA_NEW(&w->a, struct choice, all.n), (int)all.n};
+    ok = m->choice && VEC_PUSH(&w->menus, m);
+  }
+  if (ok && all.n) memcpy(m->choice, all.v, all.n * sizeof *all.v);
+  VEC_FREE(&all);
+  return ok ? m : NULL;
+}
+
+static const struct menu *menu_of(struct sched *w, int node) {
+  uint64_t hash = opcall_hash(&w->node[node].call);
+  for (size_t i = 0; i < w->menus.n; i++)
+    if (w->menus.v[i]->hash == hash) return w->menus.v[i];
+  return menu_new(w, node, hash);
+}
+
+/* ---- all nodes ---- */
+
+/* Name all operators that nothing runs, each with its first node. */
+static void complain(const struct sched *w, int node, struct text *t) {
+  const struct node *n = &w->g->node.v[node];
+  for (int i = 0; i < node; i++)
+    if (!w->g->node.v[i].dead && w->node[i].menu->n == 0 && w->g->node.v[i].op == n->op) return;
+  enum fvm_dtype d = n->in.n && n->in.v[0] >= 0 ? sched_tensor(w, n->in.v[0])->dtype : FVM_NONE;
+  text_printf(t, "%s%s of %s (node '%s')", t->n ? ", " : "", n->op->name, fvm_dtype_name(d),
+              n->name);
+}
+
+enum fvm_status sched_menus(struct sched *w) {
+  struct text missing = {0};
+  enum fvm_status st = FVM_OK;
+  for (int i = 0; i < (int)w->g->node.n && !st; i++) {
+    if (w->g->node.v[i].dead) continue;
+    st = graph_opcall(w->g, i, &w->a, &w->node[i].call, w->err);
+    if (!st && !(w->node[i].menu = menu_of(w, i))) st = fvm_nomem(w->err);
+    if (!st && w->node[i].menu->n == 0) complain(w, i, &missing);
+  }
+  if (!st && missing.failed) st = fvm_nomem(w->err);
+  if (!st && missing.n)
+    st = fvm_fail(w->err, FVM_EUNSUPPORTED, "no candidate runs these yet: %s", missing.v);
+  text_free(&missing);
+  return st;
+}

@@ -1,0 +1,282 @@
+/* Order of the steps, and a place for every value.
+ *
+ * Values with a base share its place; the ones at the bottom, the roots, are what gets one. After
+ * the order is known, an output moves onto an input that dies there where the label allows it;
+ * then its root is the input's. */
+#include "sched.h"
+
+#include <string.h>
+
+#include "../vm/interp.h"
+#include "../vm/verify.h"
+#include "mem.h"
+
+int sched_root(const struct schedule *s, int value, int64_t *offset) {
+  int64_t sum = 0;
+  for (; s->value.v[value].base >= 0; value = s->value.v[value].base)
+    sum += s->value.v[value].base_offset;
+  if (offset) *offset = sum;
+  return value;
+}
+
+static int step_inputs(const struct sched *w, const struct sched_step *s) {
+  return s->node < 0 ? 1 : (int)w->g->node.v[s->node].in.n;
+}
+static int step_buffers(const struct sched *w, const struct sched_step *s) {
+  return s->node < 0 ? 2 : (int)(w->g->node.v[s->node].in.n + w->g->node.v[s->node].out.n);
+}
+
+/* Bytes that a root takes in the arena. */
+static int64_t arena_bytes(const struct sched_value *v) {
+  return v->space == SPACE_ARENA && v->base < 0 ? ROUND_UP(v->bytes, (int64_t)FVM_ALIGN) : 0;
+}
+
+/* ---- order ---- */
+
+static bool describe(const struct sched *w, struct order_problem *p, struct order_value *value,
+                     struct order_use *use) {
+  const struct schedule *s = w->s;
+  for (size_t i = 0; i < s->value.n; i++)
+    value[i] = (struct order_value){arena_bytes(&s->value.v[i]), -1, false};
+  for (int k = 0; k < (int)s->step.n; k++) {
+    const struct sched_step *step = &s->step.v[k];
+    for (int i = 0; i < step_buffers(w, step); i++) {
+      if (step->bind[i] < 0) continue;
+      int root = sched_root(s, step->bind[i], NULL);
+      if (i < step_inputs(w, step))
+        use[p->nuse++] = (struct order_use){k, root};
+      else
+        value[root].producer = k;
+    }
+  }
+  return true;
+}
+
+static enum fvm_status reorder(struct sched *w) {
+  struct schedule *s = w->s;
+  size_t nuse = 0, nstep = s->step.n;
+  for (size_t k = 0; k < nstep; k++) nuse += (size_t)step_inputs(w, &s->step.v[k]);
+  struct order_value *value = ARENA_NEW(&w->a, struct order_value, s->value.n);
+  struct order_use *use = ARENA_NEW(&w->a, struct order_use, nuse);
+  struct sched_step *sorted = ARENA_NEW(&w->a, struct sched_step, nstep);
+  if (!value || !use || !sorted) return fvm_nomem(w->err);
+  struct order_problem p = {(int)nstep, (int)s->value.n, 0, value, use};
+  struct order_result r;
+  describe(w, &p, value, use);
+  enum fvm_status st = order_steps(&p, &w->a, &r, w->err);
+  if (st) return st;
+  for (size_t k = 0; k < nstep; k++) sorted[k] = s->step.v[r.step[k]];
+  if (nstep) memcpy(s->step.v, sorted, nstep * sizeof *sorted);
+  return FVM_OK;
+}
+
+/* ---- lives ---- */
+
+static void extend(struct sched_value *v, int step) {
+  v->first = MIN(v->first, step);
+  v->last = MAX(v->last, step);
+}
+
+/* A view begins with its base; where it stands outside of the arena it lasts like its base. */
+static void find_view_life(struct sched_value *v, const struct sched_value *base) {
+  v->first = base->first;
+  v->last = MAX(v->last, base->space == SPACE_ARENA ? base->first : base->last);
+}
+
+/* first and last step of every value: from where it is written to where it is read last. Inputs
+ * and weights are there all the time, outputs until the end. */
+static bool find_lives(struct sched *w) {
+  struct schedule *s = w->s;
+  int end = MAX((int)s->step.n - 1, 0);
+  w->end = ARENA_NEW(&w->a, int, s->value.n);
+  if (!w->end) return false;
+  for (size_t i = 0; i < s->value.n; i++) s->value.v[i].first = end, s->value.v[i].last = 0;
+  for (int k = 0; k < (int)s->step.n; k++)
+    for (int i = 0; i < step_buffers(w, &s->step.v[k]); i++)
+      if (s->step.v[k].bind[i] >= 0) extend(&s->value.v[s->step.v[k].bind[i]], k);
+  for (int i = 0; i < (int)s->value.n; i++) { /* bases come before their views */
+    struct sched_value *v = &s->value.v[i];
+    int root = sched_root(s, i, NULL);
+    if (v->space == SPACE_INPUT || v->space == SPACE_WEIGHTS) v->first = 0, v->last = end;
+    if (v->space == SPACE_OUTPUT) v->last = end;
+    if (root != i) find_view_life(v, &s->value.v[root]);
+    v->last = MAX(v->first, v->last);
+    w->end[root] = MAX(w->end[root], v->last);
+  }
+  return true;
+}
+
+/* ---- in place ---- */
+
+/* Whether the label lets output 0 take an input's place, and both fill arena blocks of one size;
+ * no other input may stand there. *in and *out are the roots. */
+static bool may_share(const struct sched *w, const struct sched_step *step, int *in, int *out) {
+  const struct schedule *s = w->s;
+  int k = step->label.inplace - 1, nin = step_inputs(w, step);
+  int64_t offset;
+  if (step->node < 0 || k < 0 || k >= nin || step->bind[k] < 0 || step->bind[nin] < 0) return false;
+  *in = sched_root(s, step->bind[k], &offset);
+  *out = sched_root(s, step->bind[nin], NULL);
+  const struct sched_value *x = &s->value.v[*in], *y = &s->value.v[*out];
+  if (x->space != SPACE_ARENA || y->space != SPACE_ARENA || offset || *in == *out) return false;
+  if (x->bytes != y->bytes || s->value.v[step->bind[k]].bytes != y->bytes) return false;
+  for (int i = 0; i < nin; i++)
+    if (i != k && step->bind[i] >= 0 && sched_root(s, step->bind[i], NULL) == *in) return false;
+  return true;
+}
+
+static void share_places(struct sched *w) {
+  struct schedule *s = w->s;
+  for (int k = 0; k < (int)s->step.n; k++) {
+    int in, out;
+    if (!may_share(w, &s->step.v[k], &in, &out) || w->end[in] != k) continue;
+    s->value.v[out].base = in;
+    w->end[in] = w->end[out];
+  }
+}
+
+/* What a step holds at least in any order: its blocks, less an output that may share. */
+static int64_t step_bytes(const struct sched *w, const struct sched_step *step) {
+  const struct schedule *s = w->s;
+  int64_t sum = 0;
+  int in, out, n = step_buffers(w, step), seen[CODE_MAXBUF];
+  bool shares = may_share(w, step, &in, &out);
+  for (int i = 0; i < n; i++) {
+    seen[i] = step->bind[i] < 0 ? -1 : sched_root(s, step->bind[i], NULL);
+    bool again = seen[i] < 0 || (shares && seen[i] == out);
+    for (int j = 0; j < i; j++) again |= seen[j] == seen[i];
+    if (!again) sum += arena_bytes(&s->value.v[seen[i]]);
+  }
+  return sum;
+}
+
+/* ---- arena ---- */
+
+static enum fvm_status pack(struct sched *w) {
+  struct schedule *s = w->s;
+  struct mem_block *block = ARENA_NEW(&w->a, struct mem_block, s->value.n);
+  struct mem_result r;
+  int n = 0;
+  if (!block) return fvm_nomem(w->err);
+  for (size_t i = 0; i < s->value.n; i++) {
+    const struct sched_value *v = &s->value.v[i];
+    if (arena_bytes(v))
+      block[n++] = (struct mem_block){v->first, w->end[i], arena_bytes(v), FVM_ALIGN, 0};
+  }
+  enum fvm_status st = mem_pack(block, n, &r, w->err);
+  if (st) return st;
+  n = 0;
+  for (size_t i = 0; i < s->value.n; i++)
+    if (arena_bytes(&s->value.v[i])) s->value.v[i].offset = block[n++].offset;
+  s->arena_bytes = r.bytes;
+  s->arena_bound = s->order_peak = r.bound;
+  return FVM_OK;
+}
+
+/* ---- weights ---- */
+
+/* Whether two constants are the same bytes in the file: equal values, converted alike. */
+static bool same_weight(const struct sched *w, const struct sched_value *x,
+                        const struct sched_value *y) {
+  const struct tensor *s = sched_tensor(w, x->tensor), *t = sched_tensor(w, y->tensor);
+  int64_t bytes = tensor_bytes(s);
+  if (x->layout != y->layout || x->bytes != y->bytes || bytes != tensor_bytes(t)) return false;
+  if (x->layout != LAYOUT_ROW &&
+      (s->dtype != t->dtype || s->rank != t->rank || memcmp(s->dim, t->dim, sizeof s->dim)))
+    return false;
+  return s->data == t->data || !memcmp(s->data, t->data, (size_t)bytes);
+}
+
+/* Offsets in the weights section, in order of first use; equal ones share. */
+static enum fvm_status place_weights(struct sched *w) {
+  struct schedule *s = w->s;
+  uint64_t *hash = ARENA_NEW(&w->a, uint64_t, s->value.n);
+  if (!hash) return fvm_nomem(w->err);
+  for (int i = 0; i < (int)s->value.n; i++) {
+    struct sched_value *v = &s->value.v[i];
+    if (v->space != SPACE_WEIGHTS || v->base >= 0) continue;
+    const struct tensor *t = sched_tensor(w, v->tensor);
+    hash[i] = fvm_hash(t->data, (size_t)tensor_bytes(t), 0);
+    for (int j = 0; j < i && v->base < 0; j++) {
+      const struct sched_value *y = &s->value.v[j];
+      if (y->space == SPACE_WEIGHTS && y->base < 0 && hash[i] == hash[j] && same_weight(w, v, y))
+        v->base = j;
+    }
+    if (v->base >= 0) continue;
+    v->offset = ROUND_UP(s->weight_bytes, (int64_t)FVM_ALIGN);
+    if (!fvm_add(v->offset, v->bytes, &s->weight_bytes) || s->weight_bytes > TENSOR_MAXBYTES)
+      return fvm_fail(w->err, FVM_EUNSUPPORTED, "the weights together exceed %lld bytes",
+                      (long long)TENSOR_MAXBYTES);
+  }
+  return FVM_OK;
+}
+
+/* ---- programs ---- */
+
+/* Buffers at one place with one size are one memory to the verifier. */
+static enum fvm_status verify(struct sched *w, const struct sched_step *step) {
+  const struct schedule *s = w->s;
+  int alias[CODE_MAXBUF];
+  for (int i = 0; i < (int)step->program.nbuf; i++) {
+    alias[i] = i;
+    for (int j = 0; j < i && step->bind[i] >= 0; j++) {
+      if (step->bind[j] < 0 || step->program.buf[i].bytes != step->program.buf[j].bytes) continue;
+      const struct sched_value *x = &s->value.v[step->bind[i]], *y = &s->value.v[step->bind[j]];
+      if (x->space != y->space || x->index != y->index || x->offset != y->offset) continue;
+      alias[i] = alias[j];
+      break;
+    }
+  }
+  return verify_program(&step->program, alias, w->err);
+}
+
+static void count_scratch(struct schedule *s, const struct sched_step *step) {
+  int64_t sum = 0;
+  for (uint32_t i = 0; i < step->program.nbuf; i++) {
+    const struct buffer *b = &step->program.buf[i];
+    if (b->kind == BUF_SCRATCH) sum += step->threads * scratch_stride(b->bytes);
+    if (b->kind == BUF_SHARED) sum += scratch_stride(b->bytes);
+  }
+  s->scratch_bytes = MAX(s->scratch_bytes, sum);
+}
+
+static enum fvm_status check_programs(struct sched *w) {
+  for (size_t k = 0; k < w->s->step.n; k++) {
+    const struct sched_step *step = &w->s->step.v[k];
+    enum fvm_status st = verify(w, step);
+    if (st && step->node < 0)
+      fvm_prefix(w->err, "conversion of tensor '%s'",
+                 w->g->tensor.v[w->s->value.v[step->in_value].tensor].name);
+    else if (st)
+      fvm_prefix(w->err, "node '%s', candidate %s", w->g->node.v[step->node].name,
+                 step->label.cand->name);
+    if (st) return st;
+    count_scratch(w->s, step);
+  }
+  return FVM_OK;
+}
+
+enum fvm_status sched_place(struct sched *w) {
+  struct schedule *s = w->s;
+  enum fvm_status st = reorder(w);
+  if (st) return st;
+  if (!find_lives(w)) return fvm_nomem(w->err);
+  for (size_t k = 0; k < s->step.n; k++) {
+    s->cost_ns += s->step.v[k].cost_ns;
+    s->order_bound = MAX(s->order_bound, step_bytes(w, &s->step.v[k]));
+  }
+  share_places(w);
+  st = pack(w);
+  if (!st) st = place_weights(w);
+  if (st) return st;
+  for (int i = 0; i < (int)s->value.n; i++) {
+    struct sched_value *v = &s->value.v[i];
+    int64_t offset;
+    int root = sched_root(s, i, &offset);
+    if (root == i) continue;
+    v->space = s->value.v[root].space;
+    v->index = s->value.v[root].index;
+    v->offset = s->value.v[root].offset + offset;
+  }
+  return check_programs(w);
+}

@@ -1,0 +1,115 @@
+/* Model to graph to plan, for the commands. Contract: session.h. */
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Nominal figures of one core for the analytic model: only their ratios matter, to rank labels
+ * before anything is measured. */
+static const struct {
+  double gflops, gbytes, call_ns;
+} nominal[ISA_COUNT] = {
+    [ISA_REF] = {2, 8, 20}, [ISA_AVX2] = {50, 15, 10}, [ISA_AVX512] = {100, 20, 10}};
+
+bool is_plan_file(const char *path) {
+  char magic[sizeof PLAN_MAGIC - 1];
+  FILE *f = fopen(path, "rb");
+  if (!f) return false;
+  bool is = fread(magic, sizeof magic, 1, f) == 1 && !memcmp(magic, PLAN_MAGIC, sizeof magic);
+  fclose(f);
+  return is;
+}
+
+int thread_counts(int n, int *v, int cap) {
+  int k = 0;
+  for (int t = 1; t < n && k < cap - 1; t *= 2) v[k++] = t;
+  v[k++] = n;
+  return k;
+}
+
+enum fvm_status session_graph(struct session *s, struct cli *cli, const char *model,
+                              struct fvm_error *err) {
+  struct dim_binding *dim;
+  int ndim;
+  enum fvm_status st = cli_dims(cli, &dim, &ndim, err);
+  if (st == FVM_OK) st = onnx_import(model, dim, ndim, &s->graph, err);
+  if (st != FVM_OK) return st;
+  st = pipeline_run(s->graph, NULL, err);
+  return st == FVM_OK ? st : fvm_prefix(err, "%s", model);
+}
+
+static enum fvm_status open_costs(struct session *s, const char *path, struct cost *model,
+                                  struct fvm_error *err) {
+  enum fvm_status st = db_open(path, DB_READ, &s->db, err);
+  if (st == FVM_OK) st = db_machine(s->db, &s->machine, &s->machine_id, err);
+  if (st == FVM_OK) st = db_build(s->db, build_text(), &s->build_id, err);
+  if (st == FVM_OK) {
+    s->cost = cost_db_new(s->db, s->machine_id, s->build_id, model, err);
+    if (!s->cost) st = err->code;
+  }
+  if (st != FVM_OK) cost_free(model);
+  return st;
+}
+
+enum fvm_status session_cost(struct session *s, struct cli *cli, struct fvm_error *err) {
+  enum fvm_status st = machine_read(&s->machine, err);
+  if (st != FVM_OK) return st;
+  int counts[8], most = (int)cli_int(cli, OPT_THREADS, s->machine.cores);
+  int n = thread_counts(most, counts, (int)COUNT(counts));
+  machine_target(&s->machine, counts, n, &s->target);
+  enum isa isa = s->target.isa;
+  struct cost *model =
+      cost_model_new(nominal[isa].gflops, nominal[isa].gbytes, nominal[isa].call_ns);
+  if (!model) return fvm_nomem(err);
+  const char *db = cli_text(cli, OPT_DB);
+  if (db) return open_costs(s, db, model, err);
+  s->cost = model;
+  return FVM_OK;
+}
+
+static void plan_options(const struct session *s, struct plan_options *o) {
+  /* Enough for every network of the zoo by far; the solver says so when it is not. */
+  enum { MAX_TICKS = 200000000 };
+  *o = (struct plan_options){s->target, MAX_TICKS, build_text(), s->machine.text};
+}
+
+enum fvm_status session_schedule(struct session *s, struct fvm_error *err) {
+  struct plan_options o;
+  plan_options(s, &o);
+  double start = cli_seconds();
+  enum fvm_status st = schedule_graph(s->graph, s->cost, &o, &s->schedule, err);
+  if (st == FVM_OK) s->schedule->plan_seconds = cli_seconds() - start;
+  return st;
+}
+
+enum fvm_status session_write(struct session *s, const char *path, struct fvm_error *err) {
+  struct plan_options o;
+  plan_options(s, &o);
+  return plan_write(s->schedule, &o, path, err);
+}
+
+void session_close(struct session *s) {
+  schedule_free(s->schedule);
+  cost_free(s->cost);
+  db_close(s->db);
+  graph_free(s->graph);
+}
+
+enum fvm_status session_load(struct cli *cli, const char *path, struct fvm_plan **plan,
+                             struct fvm_error *err) {
+  if (is_plan_file(path)) return fvm_load(path, plan, err);
+  struct session s = {0};
+  const char *tmp = getenv("TMPDIR");
+  const char *file =
+      arena_printf(&cli->arena, "%s/fluidvm-%ld.plan", tmp ? tmp : "/tmp", (long)getpid());
+  enum fvm_status st = file ? session_graph(&s, cli, path, err) : fvm_nomem(err);
+  if (st == FVM_OK) st = session_cost(&s, cli, err);
+  if (st == FVM_OK) st = session_schedule(&s, err);
+  if (st == FVM_OK) st = session_write(&s, file, err);
+  session_close(&s);
+  if (st != FVM_OK) return st;
+  st = fvm_load(file, plan, err);
+  unlink(file); /* the mapping keeps it */
+  return st;
+}

@@ -1,0 +1,457 @@
+/* From a graph to a plan file and its results: small graphs whose steps are known, and random ones
+ * under random costs, which make the planner take every kind of label, layout, view, copy and
+ * in-place output, against the reference operators. */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../scheduler/plan_build.h"
+
+static char dir[] = "/tmp/test_schedule.XXXXXX";
+static const struct plan_options options = {
+    .target = {.threads = {1, 2}, .nthreads = 2, .l1_bytes = 32 << 10, .l2_bytes = 1 << 20},
+    .max_ticks = 10000000,
+    .build = "build",
+    .machine = "machine"};
+
+static uint64_t rng;
+static int rnd(int n) {
+  rng = rng * 6364136223846793005u + 1442695040888963407u;
+  return (int)((rng >> 33) % (uint64_t)n);
+}
+static float real(void) { return (float)(rnd(2001) - 1000) / 1000.0f; }
+
+static const char *in_dir(const char *name) {
+  static char path[2][80];
+  static int turn;
+  turn = !turn;
+  snprintf(path[turn], sizeof path[turn], "%s/%s", dir, name);
+  return path[turn];
+}
+
+/* ---- graphs ---- */
+
+static int new_tensor(struct graph *g, int rank, const int64_t *dim) {
+  struct fvm_error err;
+  char name[16];
+  snprintf(name, sizeof name, "t%zu", g->tensor.n);
+  int t = graph_add_tensor(g, name);
+  ck_assert_int_ge(t, 0);
+  g->tensor.v[t].producer = -1;
+  OK(tensor_init(&g->tensor.v[t].t, FVM_F32, rank, dim, &err));
+  return t;
+}
+
+static int new_const(struct graph *g, int rank, const int64_t *dim) {
+  int t = new_tensor(g, rank, dim);
+  int64_t n = tensor_count(&g->tensor.v[t].t);
+  float *v = ARENA_NEW(&g->arena, float, n);
+  for (int64_t i = 0; i < n; i++) v[i] = real();
+  g->tensor.v[t].t.data = v;
+  return t;
+}
+
+static int new_ints(struct graph *g, int n, const int64_t *value) {
+  int t = new_tensor(g, 1, (int64_t[]){n});
+  int64_t *v = ARENA_NEW(&g->arena, int64_t, n);
+  memcpy(v, value, (size_t)n * sizeof *v);
+  g->tensor.v[t].t.dtype = FVM_I64;
+  g->tensor.v[t].t.data = v;
+  return t;
+}
+
+static int new_input(struct graph *g, int rank, const int64_t *dim) {
+  int t = new_tensor(g, rank, dim);
+  g->tensor.v[t].is_input = true;
+  ck_assert(VEC_PUSH(&g->input, t));
+  return t;
+}
+
+static void new_output(struct graph *g, int t) {
+  g->tensor.v[t].is_output = true;
+  ck_assert(VEC_PUSH(&g->output, t));
+}
+
+/* A node with its output's shape; attribute axis when >= 0. */
+static int new_node(struct graph *g, const char *op, int nin, const int *in, int axis) {
+  struct fvm_error err;
+  struct opcall c;
+  char name[16];
+  snprintf(name, sizeof name, "%s%zu", op, g->node.n);
+  int n = graph_add_node(g, name, op_find(op, strlen(op)));
+  ck_assert_int_ge(n, 0);
+  for (int i = 0; i < nin; i++) ck_assert(node_add_in(g, n, in[i]));
+  g->node.v[n].nown = nin;
+  if (axis >= 0) {
+    struct attr *a = ARENA_NEW(&g->arena, struct attr, 1);
+    *a = (struct attr){.name = "axis", .kind = ATTR_INT, .i = axis};
+    g->node.v[n].attr = a;
+    g->node.v[n].nattr = 1;
+  }
+  int t = new_tensor(g, 0, NULL);
+  ck_assert(node_add_out(g, n, t));
+  struct arena a = {0};
+  OK(graph_opcall(g, n, &a, &c, &err));
+  OK(opcall_shape(&c, &err));
+  g->tensor.v[t].t = c.out[0];
+  g->tensor.v[t].t.data = NULL;
+  arena_free(&a);
+  return t;
+}
+
+static struct graph *new_graph(void) {
+  struct graph *g = graph_new();
+  ck_assert_ptr_nonnull(g);
+  g->name = "test";
+  g->opset = 13;
+  return g;
+}
+
+/* ---- running ---- */
+
+static struct schedule *schedule(const struct graph *g, struct cost *cost) {
+  struct fvm_error err;
+  struct schedule *s;
+  ck_assert_ptr_nonnull(cost);
+  OK(schedule_graph(g, cost, &options, &s, &err));
+  cost_free(cost);
+  return s;
+}
+
+static void *tensor_new(const struct tensor *t) {
+  return fvm_alloc((size_t)MAX(tensor_bytes(t), 1), 1);
+}
+static void tensor_del(void *p, const struct tensor *t) {
+  fvm_free(p, (size_t)MAX(tensor_bytes(t), 1), 1);
+}
+
+/* Values of all tensors by the reference operators; inputs are there already. */
+static void reference(const struct graph *g, void **value) {
+  struct fvm_error err;
+  for (size_t i = 0; i < g->node.n; i++) {
+    const struct node *n = &g->node.v[i];
+    struct arena a = {0};
+    struct opcall c;
+    const void *in[64];
+    OK(graph_opcall(g, (int)i, &a, &c, &err));
+    for (size_t k = 0; k < n->in.n; k++) {
+      const struct tensor *t = &g->tensor.v[n->in.v[k]].t;
+      in[k] = t->data ? t->data : value[n->in.v[k]];
+    }
+    value[n->out.v[0]] = tensor_new(&g->tensor.v[n->out.v[0]].t);
+    OK(opcall_ref(&c, in, &value[n->out.v[0]], &err));
+    arena_free(&a);
+  }
+}
+
+static void compare(const struct tensor *t, const float *got, const float *want) {
+  double scale = 1e-3;
+  for (int64_t i = 0; i < tensor_count(t); i++) scale = fmax(scale, fabs((double)want[i]));
+  for (int64_t i = 0; i < tensor_count(t); i++)
+    ck_assert_msg(fabs((double)(got[i] - want[i])) <= 1e-4 * scale,
+                  "seed %llu element %lld: %g instead of %g", (unsigned long long)rng, (long long)i,
+                  (double)got[i], (double)want[i]);
+}
+
+/* Load the plan, run it twice, compare all outputs. */
+static void run_plan(const struct graph *g, const char *path) {
+  struct fvm_error err;
+  struct fvm_plan *plan;
+  struct fvm_instance *inst;
+  void *value[200] = {NULL}, *out[8];
+  ck_assert_uint_le(g->tensor.n, 200);
+  OK(fvm_load(path, &plan, &err));
+  OK(fvm_open(plan, 0, NULL, &inst, &err));
+  for (size_t i = 0; i < g->input.n; i++) {
+    const struct tensor *t = &g->tensor.v[g->input.v[i]].t;
+    float *x = value[g->input.v[i]] = tensor_new(t);
+    for (int64_t k = 0; k < tensor_count(t); k++) x[k] = real();
+    OK(fvm_bind_input(inst, (int)i, x, (size_t)tensor_bytes(t), &err));
+  }
+  reference(g, value);
+  for (size_t i = 0; i < g->output.n; i++) {
+    const struct tensor *t = &g->tensor.v[g->output.v[i]].t;
+    out[i] = tensor_new(t);
+    OK(fvm_bind_output(inst, (int)i, out[i], (size_t)tensor_bytes(t), &err));
+  }
+  for (int turn = 0; turn < 2; turn++) {
+    OK(fvm_run(inst, &err));
+    for (size_t i = 0; i < g->output.n; i++) {
+      const struct tensor *t = &g->tensor.v[g->output.v[i]].t;
+      compare(t, out[i], t->data ? t->data : value[g->output.v[i]]);
+    }
+  }
+  for (size_t i = 0; i < g->output.n; i++) tensor_del(out[i], &g->tensor.v[g->output.v[i]].t);
+  for (size_t i = 0; i < g->tensor.n; i++)
+    if (value[i]) tensor_del(value[i], &g->tensor.v[i].t);
+  fvm_close(inst);
+  fvm_unload(plan);
+}
+
+static void plan_and_run(const struct graph *g, struct schedule *s) {
+  struct fvm_error err;
+  const char *path = in_dir("a.plan");
+  OK(plan_write(s, &options, path, &err));
+  run_plan(g, path);
+}
+
+/* ---- known graphs ---- */
+
+START_TEST(views_cost_no_step) {
+  struct graph *g = new_graph();
+  int x = new_input(g, 2, (int64_t[]){4, 6});
+  int y = new_node(g, "Relu", 1, (int[]){x}, -1);
+  int z = new_node(g, "Reshape", 2, (int[]){y, new_ints(g, 2, (int64_t[]){8, 3})}, -1);
+  new_output(g, new_node(g, "Relu", 1, (int[]){z}, -1));
+  struct schedule *s = schedule(g, cost_model_new(50, 10, 20));
+  ck_assert_uint_eq(s->step.n, 2);
+  ck_assert_int_eq(s->weight_bytes, 0); /* the shape is nowhere read */
+  ck_assert_int_eq(s->arena_bytes, 128);
+  plan_and_run(g, s);
+  schedule_free(s);
+  graph_free(g);
+}
+END_TEST
+
+/* An input, a view of one, a constant, and one tensor twice: what needs a copy gets one. */
+START_TEST(outputs_that_need_copies) {
+  struct graph *g = new_graph();
+  int x = new_input(g, 2, (int64_t[]){4, 6}), w = new_const(g, 2, (int64_t[]){4, 6});
+  int v = new_node(g, "Reshape", 2, (int[]){x, new_ints(g, 1, (int64_t[]){24})}, -1);
+  int y = new_node(g, "Add", 2, (int[]){x, w}, -1);
+  int outs[] = {x, v, w, y, y};
+  for (size_t i = 0; i < COUNT(outs); i++) new_output(g, outs[i]);
+  struct schedule *s = schedule(g, cost_model_new(50, 10, 20));
+  ck_assert_uint_eq(s->step.n, 1 + 4);
+  plan_and_run(g, s);
+  schedule_free(s);
+  graph_free(g);
+}
+END_TEST
+
+START_TEST(chains_run_in_place) {
+  struct graph *g = new_graph();
+  int x = new_input(g, 2, (int64_t[]){16, 16}), y = x;
+  for (int i = 0; i < 6; i++)
+    y = new_node(g, "Exp", 1, (int[]){y}, -1), y = new_node(g, "Neg", 1, (int[]){y}, -1);
+  new_output(g, y);
+  struct schedule *s = schedule(g, cost_model_new(50, 10, 20));
+  ck_assert_int_eq(s->arena_bytes, 16 * 16 * 4);
+  ck_assert_int_eq(s->arena_bound, s->arena_bytes);
+  plan_and_run(g, s);
+  schedule_free(s);
+  graph_free(g);
+}
+END_TEST
+
+/* Equal constants and equal programs are stored once; what nobody reads is not stored. */
+START_TEST(equal_things_are_stored_once) {
+  struct fvm_error err;
+  struct graph *g = new_graph();
+  int x = new_input(g, 2, (int64_t[]){8, 8}), a = new_const(g, 2, (int64_t[]){8, 8});
+  int b = new_tensor(g, 2, (int64_t[]){8, 8});
+  g->tensor.v[b].t.data = g->tensor.v[a].t.data;
+  new_const(g, 2, (int64_t[]){100, 100});
+  int y = new_node(g, "MatMul", 2, (int[]){x, a}, -1),
+      z = new_node(g, "MatMul", 2, (int[]){x, b}, -1);
+  new_output(g, new_node(g, "Add", 2, (int[]){y, z}, -1));
+  struct schedule *s = schedule(g, cost_model_new(50, 10, 20));
+  ck_assert_int_gt(s->weight_bytes, 0);
+  ck_assert_int_le(s->weight_bytes, 8 * 64 * 4);
+  plan_and_run(g, s);
+  struct fvm_plan *p;
+  OK(fvm_load(in_dir("a.plan"), &p, &err));
+  ck_assert_uint_eq(p->nprogram, 2);
+  ck_assert_uint_eq(p->nstep, 3);
+  fvm_unload(p);
+  schedule_free(s);
+  graph_free(g);
+}
+END_TEST
+
+START_TEST(what_nothing_runs_is_named) {
+  struct fvm_error err;
+  struct graph *g = new_graph();
+  int x = new_input(g, 2, (int64_t[]){8, 8});
+  new_output(g, new_node(g, "Relu", 1, (int[]){x}, -1));
+  struct schedule *s;
+  struct cost *none = cost_table_new("nothing 1\n", &err);
+  ck_assert_int_eq(schedule_graph(g, none, &options, &s, &err), FVM_EUNSUPPORTED);
+  ck_assert_ptr_nonnull(strstr(err.text, "Relu of f32 (node 'Relu0')"));
+  ck_assert_ptr_null(s);
+  cost_free(none);
+  graph_free(g);
+}
+END_TEST
+
+/* ---- random graphs ---- */
+
+static const int64_t sizes[] = {1, 3, 8, 17, 32};
+static int64_t size(void) { return sizes[rnd(COUNT(sizes))]; }
+
+static bool has(const char *op) {
+  const struct op *o = op_find(op, strlen(op));
+  return o && o->cands && o->cands->name;
+}
+
+/* A random 2-D float tensor made so far, with so many rows and columns (0: any); -1: none. */
+static int pick(const struct graph *g, int64_t rows, int64_t cols) {
+  for (int tries = 0; tries < 40; tries++) {
+    int t = rnd((int)g->tensor.n);
+    const struct tensor *x = &g->tensor.v[t].t;
+    if (x->rank == 2 && !x->data && (!rows || x->dim[0] == rows) && (!cols || x->dim[1] == cols))
+      return t;
+  }
+  return -1;
+}
+
+static void random_node(struct graph *g) {
+  static const char *const unary[] = {"Relu", "Neg", "Tanh", "Identity", "Transpose"};
+  static const char *const binary[] = {"Add", "Mul", "Sub"};
+  int x = pick(g, 0, 0);
+  int64_t r = g->tensor.v[x].t.dim[0], c = g->tensor.v[x].t.dim[1];
+  int kind = rnd(7), other = -1;
+  const char *op = unary[rnd(COUNT(unary))];
+  if (kind == 0) {
+    if (has(op)) new_node(g, op, 1, (int[]){x}, -1);
+  } else if (kind < 3) {
+    if (rnd(3)) other = rnd(4) ? pick(g, r, c) : x;
+    if (other < 0) other = rnd(2) ? new_const(g, 1, &c) : new_const(g, 2, (int64_t[]){r, c});
+    new_node(g, binary[rnd(COUNT(binary))], 2, rnd(2) ? (int[]){x, other} : (int[]){other, x}, -1);
+  } else if (kind < 5) {
+    if (rnd(2)) other = pick(g, c, 0);
+    if (other < 0) other = new_const(g, 2, (int64_t[]){c, size()});
+    new_node(g, "MatMul", 2, (int[]){x, other}, -1);
+  } else if (kind == 5) {
+    int64_t shape[2] = {rnd(2) ? c : 1, -1};
+    new_node(g, "Reshape", 2, (int[]){x, new_ints(g, 2, shape)}, -1);
+  } else if (has("Concat") && r * c < 4000) {
+    other = pick(g, r, 0);
+    if (other >= 0) new_node(g, "Concat", 2, (int[]){x, other}, 1);
+  }
+}
+
+static struct graph *random_graph(void) {
+  struct graph *g = new_graph();
+  int nin = 1 + rnd(2), nnode = 1 + rnd(14);
+  for (int i = 0; i < nin; i++) new_input(g, 2, (int64_t[]){size(), size()});
+  while ((int)g->node.n < nnode) random_node(g);
+  int nout = 1 + rnd(3);
+  for (int i = 0; i < nout; i++)
+    new_output(g, rnd(3) ? g->node.v[rnd((int)g->node.n)].out.v[0] : pick(g, 0, 0));
+  return g;
+}
+
+static void same_files(const char *a, const char *b) {
+  FILE *f = fopen(a, "rb"), *h = fopen(b, "rb");
+  ck_assert(f && h);
+  for (int c; (c = getc(f)) != EOF;) ck_assert_int_eq(c, getc(h));
+  ck_assert_int_eq(getc(h), EOF);
+  fclose(f);
+  fclose(h);
+}
+
+static int64_t total(const struct schedule *s, bool conversions) {
+  int64_t sum = 0;
+  for (size_t i = 0; i < s->step.n; i++)
+    if (conversions || s->step.v[i].node >= 0) sum += s->step.v[i].cost_ns;
+  return sum;
+}
+
+START_TEST(random_graphs) {
+  int conversions = 0, in_place = 0, views = 0, threads = 0;
+  for (int seed = 0; seed < 300; seed++) {
+    struct fvm_error err;
+    rng = (uint64_t)seed * 7919;
+    struct graph *g = random_graph();
+    OK(graph_check(g, true, &err));
+    struct schedule *s = schedule(g, cost_random_new((uint64_t)seed));
+    ck_assert(s->optimal);
+    ck_assert_int_eq(s->layout_cost_ns, s->layout_bound_ns);
+    ck_assert_int_le(total(s, false), s->layout_cost_ns);
+    ck_assert_int_ge(total(s, true), s->layout_cost_ns); /* copies of outputs come on top */
+    ck_assert_int_le(s->arena_bound, s->arena_bytes);
+    ck_assert_int_le(s->order_bound, s->order_peak);
+    conversions += s->conversions;
+    for (size_t i = 0; i < s->value.n; i++) {
+      const struct sched_value *v = &s->value.v[i];
+      views += v->base >= 0 && v->space == SPACE_ARENA;
+      in_place += v->base >= 0 && v->first > s->value.v[v->base].first;
+    }
+    for (size_t i = 0; i < s->step.n; i++) threads += s->step.v[i].threads > 1;
+    plan_and_run(g, s);
+    struct schedule *again = schedule(g, cost_random_new((uint64_t)seed));
+    OK(plan_write(again, &options, in_dir("b.plan"), &err));
+    same_files(in_dir("a.plan"), in_dir("b.plan"));
+    schedule_free(s);
+    schedule_free(again);
+    graph_free(g);
+  }
+  ck_assert_int_gt(conversions, 100);
+  ck_assert_int_gt(in_place, 30);
+  ck_assert_int_gt(views, 50);
+  ck_assert_int_gt(threads, 100);
+}
+END_TEST
+
+/* ---- failures ---- */
+
+START_TEST(files_that_cannot_be_written) {
+  struct fvm_error err;
+  struct stat st;
+  struct graph *g = new_graph();
+  new_output(g, new_node(g, "Relu", 1, (int[]){new_input(g, 1, (int64_t[]){9})}, -1));
+  struct schedule *s = schedule(g, cost_model_new(50, 10, 20));
+  ck_assert_int_eq(plan_write(s, &options, in_dir("none/a.plan"), &err), FVM_EIO);
+  ck_assert_ptr_nonnull(strstr(err.text, "none/a.plan: cannot be made"));
+  ck_assert_int_eq(plan_write(s, &options, "/dev/full", &err), FVM_EIO);
+  ck_assert_ptr_nonnull(strstr(err.text, "No space left"));
+  ck_assert_int_eq(stat("/dev/full", &st), 0);
+  ck_assert(S_ISCHR(st.st_mode));
+  ck_assert_int_eq(mkdir(in_dir("folder"), 0700), 0);
+  ck_assert_int_ne(plan_write(s, &options, in_dir("folder"), &err), FVM_OK);
+  ck_assert_int_eq(rmdir(in_dir("folder")), 0);
+  schedule_free(s);
+  graph_free(g);
+}
+END_TEST
+
+START_TEST(memory_may_fail) {
+  struct fvm_error err;
+  rng = 5;
+  struct graph *g = random_graph();
+  enum fvm_status st = FVM_ENOMEM;
+  for (long n = 1; st != FVM_OK; n++) {
+    struct schedule *s = NULL;
+    struct cost *cost = cost_random_new(3);
+    fvm_fail_alloc(n);
+    st = schedule_graph(g, cost, &options, &s, &err);
+    if (!st) st = plan_write(s, &options, in_dir("c.plan"), &err);
+    fvm_fail_alloc(0);
+    ck_assert(st == FVM_OK || st == FVM_ENOMEM);
+    schedule_free(s);
+    cost_free(cost);
+    if (n > 3000) break;
+  }
+  graph_free(g);
+}
+END_TEST
+
+START_TEST(begin) { ck_assert_ptr_nonnull(mkdtemp(dir)); }
+END_TEST
+
+START_TEST(end) {
+  unlink(in_dir("a.plan"));
+  unlink(in_dir("b.plan"));
+  unlink(in_dir("c.plan"));
+  ck_assert_int_eq(rmdir(dir), 0); /* nothing else was left behind */
+}
+END_TEST
+
+UNIT_MAIN("schedule", begin, views_cost_no_step, outputs_that_need_copies, chains_run_in_place,
+          equal_things_are_stored_once, what_nothing_runs_is_named, random_graphs,
+          files_that_cannot_be_written, memory_may_fail, end)
