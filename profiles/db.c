@@ -58,15 +58,9 @@ void db_end(struct query *q) {
   *q = (struct query){0};
 }
 
-/* The id that a SELECT in progress found, or st. */
-static enum fvm_status take_id(struct db *db, enum fvm_status st, struct query *q, int64_t *id,
-                               struct fvm_error *err) {
-  if (!st && !q->row)
-    st = fvm_fail(err, FVM_EFORMAT,
-                  "%s: a row that was just stored is missing; the database is "
-                  "damaged: profile into a new file",
-                  db->path);
-  if (!st) *id = sqlite3_column_int64(q->stmt, 0);
+/* The id that a SELECT in progress found; 0 when it found nothing. */
+static enum fvm_status take_id(enum fvm_status st, struct query *q, int64_t *id) {
+  *id = !st && q->row ? sqlite3_column_int64(q->stmt, 0) : 0;
   db_end(q);
   return st;
 }
@@ -75,24 +69,28 @@ static void hash_text(uint64_t hash, char text[17]) {
   snprintf(text, 17, "%016llx", (unsigned long long)hash);
 }
 
-/* ---- rows with an id ---- */
+/* ---- rows with an id: looked up first, for a database may be open for reading only ---- */
 
 enum fvm_status db_machine(struct db *db, const struct machine *m, int64_t *id,
                            struct fvm_error *err) {
   struct query q;
   char hash[17];
   hash_text(m->fingerprint, hash);
-  enum fvm_status st = db_query(db, SQL_MACHINE_ADD, &q, err, "ssiss", hash, m->cpu,
-                                (int64_t)m->cores, isa_name(m->isa), m->text);
+  enum fvm_status st = db_query(db, SQL_MACHINE_ID, &q, err, "s", hash);
+  if ((st = take_id(st, &q, id)) || *id || db->mode == DB_READ) return st;
+  st = db_query(db, SQL_MACHINE_ADD, &q, err, "ssiss", hash, m->cpu, (int64_t)m->cores,
+                isa_name(m->isa), m->text);
   if (!st) st = db_query(db, SQL_MACHINE_ID, &q, err, "s", hash);
-  return take_id(db, st, &q, id, err);
+  return take_id(st, &q, id);
 }
 
 enum fvm_status db_build(struct db *db, const char *text, int64_t *id, struct fvm_error *err) {
   struct query q;
-  enum fvm_status st = db_query(db, SQL_BUILD_ADD, &q, err, "s", text);
+  enum fvm_status st = db_query(db, SQL_BUILD_ID, &q, err, "s", text);
+  if ((st = take_id(st, &q, id)) || *id || db->mode == DB_READ) return st;
+  st = db_query(db, SQL_BUILD_ADD, &q, err, "s", text);
   if (!st) st = db_query(db, SQL_BUILD_ID, &q, err, "s", text);
-  return take_id(db, st, &q, id, err);
+  return take_id(st, &q, id);
 }
 
 enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, int64_t *id,
@@ -102,7 +100,7 @@ enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, int64_t
   hash_text(hash, text);
   enum fvm_status st = db_query(db, SQL_MODEL_ADD, &q, err, "ss", text, name);
   if (!st) st = db_query(db, SQL_MODEL_ID, &q, err, "s", text);
-  return take_id(db, st, &q, id, err);
+  return take_id(st, &q, id);
 }
 
 enum fvm_status db_problem(struct db *db, uint64_t hash, const char *text, const char *op,
@@ -112,7 +110,7 @@ enum fvm_status db_problem(struct db *db, uint64_t hash, const char *text, const
   hash_text(hash, key);
   enum fvm_status st = db_query(db, SQL_PROBLEM_ADD, &q, err, "sss", key, op, text);
   if (!st) st = db_query(db, SQL_PROBLEM_ID, &q, err, "s", key);
-  return take_id(db, st, &q, id, err);
+  return take_id(st, &q, id);
 }
 
 /* ---- transactions ---- */
@@ -185,7 +183,7 @@ static enum fvm_status put_entrant(struct db *db, struct put *p, int64_t problem
   struct text counters = {0};
   enum fvm_status st = db_query(db, SQL_CANDIDATE_ADD, &q, err, "is", problem, e->text);
   if (!st) st = db_query(db, SQL_CANDIDATE_ID, &q, err, "is", problem, e->text);
-  st = take_id(db, st, &q, &p->candidate, err);
+  st = take_id(st, &q, &p->candidate);
   counters_text(&e->counters, &counters);
   if (!st && counters.failed) st = fvm_nomem(err);
   p->engine = "jit";

@@ -13,7 +13,8 @@ enum fvm_status db_open(const char *path, enum db_mode mode, struct db **db,
                         struct fvm_error *err);
 void db_close(struct db *db);
 
-/* Each returns the row's id, made when it is new. */
+/* Each returns the row's id, made when it is new. In DB_READ mode an unknown machine or build gets
+ * the id 0, for which nothing is stored. */
 enum fvm_status db_machine(struct db *db, const struct machine *m, int64_t *id,
                            struct fvm_error *err);
 enum fvm_status db_build(struct db *db, const char *text, int64_t *id, struct fvm_error *err);

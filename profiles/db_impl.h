@@ -15,6 +15,7 @@ enum db_statement {
 
 struct db {
   sqlite3 *sql;
+  enum db_mode mode;
   char *path; /* for errors */
   size_t path_size;
   sqlite3_stmt *stmt[SQL_COUNT]; /* prepared on first use */

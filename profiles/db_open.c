@@ -178,6 +178,7 @@ enum fvm_status db_open(const char *path, enum db_mode mode, struct db **out,
   if (st) return st;
   struct db *db = fvm_alloc(1, sizeof *db);
   if (!db) return fvm_nomem(err);
+  db->mode = mode;
   db->path_size = strlen(path) + 1;
   db->path = fvm_alloc(db->path_size, 1);
   if (db->path) memcpy(db->path, path, db->path_size);

@@ -216,7 +216,8 @@ static enum fvm_status store_graph(struct profiler *p, const struct graph *g) {
   }
   for (size_t i = 0; i < n && !st; i++)
     node[i] = (struct db_node){p->set.node_name.v[i], id[p->set.of_node.v[i]]};
-  if (!st) st = db_model(p->db, g->model_hash, g->name ? g->name : "", &model, p->err);
+  const char *name = p->o->model ? p->o->model : g->name ? g->name : "";
+  if (!st) st = db_model(p->db, g->model_hash, name, &model, p->err);
   if (!st) st = db_nodes(p->db, model, node, (int)n, p->err);
   arena_free(&a);
   return st;

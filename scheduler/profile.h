@@ -33,6 +33,7 @@ struct profile_event {
 };
 struct profile_options {
   struct target target;
+  const char *model;               /* its name in the database; NULL: the graph's */
   double budget_s;                 /* 0: no limit */
   volatile const int *interrupted; /* may be NULL */
   struct measure_options measure;  /* zero: the protocol's own; interrupted is set from above */

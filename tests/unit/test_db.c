@@ -322,7 +322,9 @@ static void use_read_only(void) {
   if (db_open(path("ro"), DB_READ, &db, &err) != FVM_OK) _exit(3);
   if (count(db, "SELECT COUNT(*) FROM machine") != 1) _exit(4);
   int64_t id;
-  if (db_build(db, "other", &id, &err) != FVM_EENV) _exit(5);
+  if (db_build(db, "other", &id, &err) != FVM_OK || id != 0) _exit(5);
+  if (db_machine(db, &machine, &id, &err) != FVM_OK || id == 0) _exit(6);
+  if (db_problem(db, 1, "", "", &id, &err) != FVM_EENV) _exit(7);
   db_close(db);
 }
 
