@@ -1,18 +1,8 @@
 /* Reference of the convolution and pooling kernels. The limits in their rows keep all coordinates
  * far from overflow; a window may lie outside the plane, wholly or in part. */
-#include "ukr_impl.h"
+#include "ukr_window.h"
 
 #include <math.h>
-
-/* A plane and the windows that slide over it. */
-struct plane {
-  const float *x;
-  int64_t h, w, kh, kw, sh, sw, ph, pw, dh, dw;
-};
-
-static struct plane plane(const float *x, int64_t h, int64_t w, const int64_t *v) {
-  return (struct plane){x, h, w, v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
-}
 
 /* The element under tap (i, j) of the window of output (oy, ox); NULL outside the plane. */
 static const float *tap(const struct plane *a, int64_t oy, int64_t ox, int64_t i, int64_t j) {

@@ -58,7 +58,14 @@ INLINE vm vf_isnan(vf a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 INLINE vm vi_eq(vi a, vi b) { return _mm512_cmpeq_epi32_mask(a, b); }
 INLINE vf vf_sel(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); } /* m ? a : b */
 INLINE vm vm_or(vm a, vm b) { return a | b; }
+INLINE vm vm_andnot(vm a, vm b) { return (vm)(~a & b); } /* ~a & b */
 INLINE bool vm_any(vm a) { return a != 0; }
+
+/* p[l stride] in the lanes l of m, 0 in the others, which are not touched. */
+INLINE vf vf_gather(const float *p, int stride, vm m) {
+  vi lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  return _mm512_mask_i32gather_ps(vf_set1(0), m, _mm512_mullo_epi32(lane, vi_set1(stride)), p, 4);
+}
 
 /* The halves of a vector meet, so both ISAs go on from 8 lanes. */
 INLINE __m256 vf_lo(vf a) { return _mm512_castps512_ps256(a); }
@@ -116,7 +123,13 @@ INLINE vm vf_isnan(vf a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 INLINE vm vi_eq(vi a, vi b) { return _mm256_castsi256_ps(_mm256_cmpeq_epi32(a, b)); }
 INLINE vf vf_sel(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
 INLINE vm vm_or(vm a, vm b) { return _mm256_or_ps(a, b); }
+INLINE vm vm_andnot(vm a, vm b) { return _mm256_andnot_ps(a, b); }
 INLINE bool vm_any(vm a) { return _mm256_movemask_ps(a) != 0; }
+
+INLINE vf vf_gather(const float *p, int stride, vm m) {
+  vi lane = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+  return _mm256_mask_i32gather_ps(vf_set1(0), p, _mm256_mullo_epi32(lane, vi_set1(stride)), m, 4);
+}
 
 #define VF_FOLD(op, a) (a)
 
@@ -124,6 +137,22 @@ INLINE bool vm_any(vm a) { return _mm256_movemask_ps(a) != 0; }
 
 INLINE vf vf_loadn(const float *p, int64_t n) { return vf_loadm(p, vm_first(n)); }
 INLINE void vf_storen(float *p, int64_t n, vf a) { vf_storem(p, vm_first(n), a); }
+
+/* Lanes lo <= l < hi. */
+INLINE vm vm_range(int64_t lo, int64_t hi) { return vm_andnot(vm_first(lo), vm_first(hi)); }
+
+/* Copy n elements of 4 bytes, or set them to 0: memcpy costs more than a short row. Loads of float
+ * move any bits unchanged. */
+INLINE void copy_4(float *y, const float *x, int64_t n) {
+  int64_t j = 0;
+  for (; j <= n - VW; j += VW) vf_store(y + j, vf_load(x + j));
+  if (j < n) vf_storen(y + j, n - j, vf_loadn(x + j, n - j));
+}
+INLINE void zero_4(float *y, int64_t n) {
+  int64_t j = 0;
+  for (; j <= n - VW; j += VW) vf_store(y + j, vf_set1(0));
+  if (j < n) vf_storen(y + j, n - j, vf_set1(0));
+}
 
 /* All lanes into one by an operation. */
 #define VF_REDUCE(name, op)                                                                        \
