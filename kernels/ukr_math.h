@@ -115,7 +115,7 @@ INLINE vf times_sigmoid(vf x, vf z, vf low) {
 /* 3 ULP */
 INLINE vf sigmoid_f32(vf x) { return times_sigmoid(vf_set1(1), x, vf_set1(0)); }
 
-/* 3 ULP; the limit, 0, at -inf */
+/* 4 ULP; the limit, 0, at -inf */
 INLINE vf silu_f32(vf x) {
   vf c = vf_max(vf_set1(-112), x);
   return times_sigmoid(c, c, vf_set1(0));
@@ -141,7 +141,7 @@ INLINE vf gelu_f32(vf x) {
   return vf_sel(vf_lt(a, one), vf_mul(x, vf_fma(q, c, vf_set1(0.5f))), y);
 }
 
-/* 3 ULP; 0 at -inf. tanh turns into a sigmoid of z = 2 sqrt(2 / pi) (x + 0.044715 x^3), computed as
+/* 4 ULP; 0 at -inf. tanh turns into a sigmoid of z = 2 sqrt(2 / pi) (x + 0.044715 x^3), computed as
  * a sum of two floats: in the lower tail its absolute error is the relative error of the result. */
 INLINE vf gelu_tanh_f32(vf x) {
   const vf minus = vf_set1(-0.0f), A = vf_set1(0x1.988454p+0f), A_low = vf_set1(-0x1.857936p-25f);

@@ -235,6 +235,12 @@ static int64_t draw_int(void) {
   return below(8) ? below(2000) - 1000 : special[below(COUNT(special))];
 }
 
+/* From -rows to rows - 1, now and then just or far outside. */
+static int64_t draw_index(int64_t rows) {
+  const int64_t outside[] = {rows, -rows - 1, INT64_MIN, INT64_MAX};
+  return below(50) ? below(2 * rows) - rows : outside[below(COUNT(outside))];
+}
+
 static void draw_data(struct call *c, int k, unsigned char *p, int64_t bytes) {
   const struct ukr_operand *o = &c->sig->ptr[k];
   enum kind kind = kind_of(c, k);
@@ -243,7 +249,7 @@ static void draw_data(struct call *c, int k, unsigned char *p, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += o->elem_bytes) {
     int64_t x = kind == K_BOOL ? below(3) : (int64_t)draw();
     if (kind == K_I64 || kind == K_I32) x = draw_int();
-    if (kind == K_INDEX) x = below(2 * *arg(c, "rows")) - *arg(c, "rows") + !below(50) * 20;
+    if (kind == K_INDEX) x = draw_index(*arg(c, "rows"));
     if (kind == K_F32) x = float_bits(plain ? draw_plain() : draw_float());
     if (kind == K_F64) {
       double f = (double)draw_float();
