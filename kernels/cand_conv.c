@@ -124,7 +124,6 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   g->k = g->v.in_channels * g->taps;
   g->direct = g->taps == 1 && w->stride[1] == 1 && w->stride[2] == 1 &&
               g->pixels == window_inputs(w) && w->lo[1] == 0 && w->lo[2] == 0;
-  emit_buffers(c, l, b);
   int64_t mc = MIN(row_block(g, l), g->v.out_channels);
   epilogue_init(&g->e, c, g->pixels, mc, MIN(g->tile->nr, g->pixels), true, b);
   g->packed = build_buf(b, BUF_SCRATCH, g->cb * g->taps * g->tile->nr * 4);
@@ -239,7 +238,6 @@ static void emit_dw(const struct opcall *c, const struct label *l, struct builde
   const struct window *w = &v.w;
   int64_t pixels = window_outputs(w), taps = w->kernel[1] * w->kernel[2], mult = v.out_channels;
   int64_t plane = window_inputs(w) * 4;
-  emit_buffers(c, l, b);
   epilogue_init(&e, c, pixels, 1, pixels, false, b);
   struct span n = span_open(b, false, val(v.n), v.n, 1);
   struct span q = span_open(b, true, val(v.groups), v.groups, 1);

@@ -80,7 +80,6 @@ static void emit_planes(const struct opcall *c, const struct label *l, struct bu
   struct place at = {0};
   CHECK(pool_window(&w, c, NULL) == FVM_OK);
   int64_t pixels = window_outputs(&w);
-  emit_buffers(c, l, b);
   epilogue_init(&e, c, pixels, 1, pixels, false, b);
   struct span p = span_open(b, true, val(pool_planes(c)), pool_planes(c), 1);
   place_row(&at, &p, 1);
@@ -132,7 +131,6 @@ static void emit_rows(const struct opcall *c, const struct label *l, struct buil
   struct epilogue e;
   struct place at = {0};
   int64_t planes = pool_planes(c), n = tensor_count(&c->in[0]) / planes, rows = l->knob[ROWS];
-  emit_buffers(c, l, b);
   epilogue_init(&e, c, 1, rows, 1, false, b);
   int scale = -1;
   if (!is_max(c->op)) {
