@@ -231,6 +231,7 @@ static bool label_im2col(const struct opcall *c, const struct target *t, int i, 
 /* ---- depthwise
  * ----------------------------------------------------------------------------------- */
 static void emit_dw(const struct opcall *c, const struct label *l, struct builder *b) {
+  (void)l;
   struct conv v;
   struct epilogue e;
   struct place at = {0}, ch = {0};

@@ -75,6 +75,7 @@ enum fvm_status pool_ref(const struct opcall *c, const void *const *in, void *co
 static int64_t pool_planes(const struct opcall *c) { return c->in[0].dim[0] * c->in[0].dim[1]; }
 
 static void emit_planes(const struct opcall *c, const struct label *l, struct builder *b) {
+  (void)l;
   struct window w;
   struct epilogue e;
   struct place at = {0};
