@@ -166,6 +166,21 @@ static void put_steps(struct writer *w) {
   text_free(&text);
 }
 
+/* An output that nobody asked for: no name, bytes. */
+static void put_nameless(struct writer *w, const struct sched_value *v) {
+  struct plan_tensor x = {.name = string(w, ""),
+                          .dtype = FVM_U8,
+                          .space = (uint32_t)v->space,
+                          .index = (uint32_t)v->index,
+                          .rank = 1,
+                          .dim = {v->bytes},
+                          .offset = (uint64_t)v->offset,
+                          .bytes = (uint64_t)v->bytes,
+                          .first = (uint32_t)v->first,
+                          .last = (uint32_t)v->last};
+  PUT(w, PLAN_TENSORS, x);
+}
+
 static void put_tensor(struct writer *w, const struct sched_value *v) {
   const struct tensor *t = tensor_of(w, v);
   uint32_t name = string(w, w->s->graph->tensor.v[v->tensor].name);
@@ -245,7 +260,7 @@ static void put_tables(struct writer *w) {
   for (size_t i = 0; i < g->output.n; i++) put_io(w, g->output.v[i]);
   put_steps(w);
   for (size_t i = 0; i < s->value.n; i++)
-    if (s->value.v[i].tensor >= 0) put_tensor(w, &s->value.v[i]);
+    (s->value.v[i].tensor < 0 ? put_nameless : put_tensor)(w, &s->value.v[i]);
   put_report(w);
   PUT(w, PLAN_META, w->meta);
 }

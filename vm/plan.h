@@ -99,7 +99,16 @@ struct plan_bind {
   uint64_t offset;       /* bytes from the start of the space; scratch: from the scratch area */
 };
 /* tensor: name, life and place. first/last: steps between which it holds data (inclusive).
- * A copy in another layout is a row of its own, with the same name. */
+ * A copy in another layout is a row of its own, with the same name. The checker relies on:
+ *   - whatever a step writes outside of scratch is the whole of a row whose first is that step,
+ *     also an output that nobody asked for (its name is empty);
+ *   - a row that no step writes is a view: its place lies in that of a row that began no later;
+ *   - inputs and outputs have rows; outputs last until the last step;
+ *   - a row that a step writes over at exactly its place (in-place) ends there, whatever last says;
+ *   - a row's life covers those of its views and of what takes its place, so that the largest sum of
+ *     rows alive at a step, in whole lines of 64 bytes, is arena_bound_bytes;
+ *   - the place in the arena of a step's buffer i is a row of the node's i-th tensor, inputs first.
+ * Steps are called like their nodes, or "convert TENSOR", "copy TENSOR". */
 struct plan_tensor {
   uint32_t name, dtype, layout, space, index, rank;
   int64_t dim[FVM_MAXRANK];

@@ -165,6 +165,7 @@ static void run_plan(const struct graph *g, const char *path) {
   void *value[200] = {NULL}, *out[8];
   ck_assert_uint_le(g->tensor.n, 200);
   OK(fvm_load(path, &plan, &err));
+  OK(check_plan(plan, g, &err));
   OK(fvm_open(plan, 0, NULL, &inst, &err));
   for (size_t i = 0; i < g->input.n; i++) {
     const struct tensor *t = &g->tensor.v[g->input.v[i]].t;

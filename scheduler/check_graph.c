@@ -1,0 +1,217 @@
+/* The checker's second half: the plan does what the graph says. Every live node is a step or a
+ * view, every step is a node or a conversion; each buffer of a step stands in the place of the
+ * tensor that the graph wants there, in the layout that the step's label names. */
+#include "check_impl.h"
+
+#include <string.h>
+
+struct match {
+  const struct checker *k;
+  const struct graph *g;
+  bool *done; /* by node: a step runs it */
+};
+
+static const char *row_name(const struct match *m, uint32_t row) {
+  return plan_string(m->k->p, m->k->p->tensor[row].name);
+}
+
+static bool same_shape(const struct tensor *t, uint32_t dtype, uint32_t rank, const int64_t *dim) {
+  return (uint32_t)t->dtype == dtype && (uint32_t)t->rank == rank &&
+         memcmp(t->dim, dim, rank * sizeof *dim) == 0;
+}
+
+/* ---- inputs, outputs, tensors ------------------------------------------------------------------
+ */
+static enum fvm_status check_io(const struct match *m, const int *tensor, size_t n, uint32_t first,
+                                uint32_t count, const char *what) {
+  const struct fvm_plan *p = m->k->p;
+  if (n != count)
+    return fvm_fail(m->k->err, FVM_EFORMAT, "the model has %zu %ss, the plan %u", n, what, count);
+  for (size_t i = 0; i < n; i++) {
+    const struct gtensor *t = &m->g->tensor.v[tensor[i]];
+    const struct plan_io *io = &p->io[first + i];
+    if (strcmp(t->name, plan_string(p, io->name)) != 0 ||
+        !same_shape(&t->t, io->dtype, io->rank, io->dim))
+      return fvm_fail(m->k->err, FVM_EFORMAT, "%s %.100s differs from the model's, %.100s", what,
+                      plan_string(p, io->name), t->name);
+  }
+  return FVM_OK;
+}
+
+static const struct tensor *find_tensor(const struct match *m, const char *name) {
+  for (size_t i = 0; i < m->g->tensor.n; i++)
+    if (!strcmp(m->g->tensor.v[i].name, name)) return &m->g->tensor.v[i].t;
+  return NULL;
+}
+
+/* Type, shape, layout and size of a row or constant are those of the tensor it names. */
+static bool is_tensor(const struct match *m, const char *name, uint32_t dtype, uint32_t layout,
+                      uint32_t rank, const int64_t *dim, uint64_t bytes) {
+  const struct tensor *t = find_tensor(m, name);
+  return t && same_shape(t, dtype, rank, dim) && layout < LAYOUT_COUNT &&
+         (layout == LAYOUT_ROW || layout_fits(t, (enum layout)layout)) &&
+         (uint64_t)layout_bytes(t, (enum layout)layout) == bytes;
+}
+
+static enum fvm_status check_rows(const struct match *m) {
+  const struct fvm_plan *p = m->k->p;
+  for (uint32_t i = 0; i < p->ntensor; i++) {
+    const struct plan_tensor *t = &p->tensor[i];
+    if (*row_name(m, i) &&
+        !is_tensor(m, row_name(m, i), t->dtype, t->layout, t->rank, t->dim, t->bytes))
+      return check_bad_row(m->k, i, "not a tensor of the model in that layout");
+  }
+  for (uint32_t i = 0; i < p->nconst; i++) {
+    const struct plan_const *c = &p->konst[i];
+    const char *name = plan_string(p, c->name);
+    if (!is_tensor(m, name, c->dtype, c->layout, c->rank, c->dim, c->bytes))
+      return fvm_fail(m->k->err, FVM_EFORMAT, "constant %.100s: not one of the model", name);
+    const struct tensor *t = find_tensor(m, name);
+    if (!t->data ||
+        (c->layout == LAYOUT_ROW && memcmp(p->weights + c->offset, t->data, (size_t)c->bytes) != 0))
+      return fvm_fail(m->k->err, FVM_EFORMAT, "constant %.100s: value differs from the model's",
+                      name);
+  }
+  return FVM_OK;
+}
+
+/* ---- steps -------------------------------------------------------------------------------------
+ */
+/* Item i of a list like in=row,p32 in a label's text; row where the list ends. LAYOUT_COUNT when
+ * the text is no layout. */
+static enum layout label_layout(const char *label, const char *list, int i) {
+  const char *s = strstr(label, list);
+  if (!s) return LAYOUT_ROW;
+  for (s += strlen(list); i > 0; i--) {
+    s += strcspn(s, ", ");
+    if (*s++ != ',') return LAYOUT_ROW;
+  }
+  return layout_parse(s, strcspn(s, ", "));
+}
+
+/* Whether buffer i of a step stands where the named tensor is in that layout. */
+static bool stands_at(const struct match *m, uint32_t step, uint32_t i, const char *name,
+                      uint32_t layout, bool written) {
+  const struct fvm_plan *p = m->k->p;
+  const struct plan_bind *b = &p->bind[p->step[step].first_bind + i];
+  uint64_t bytes = (uint64_t)p->program[p->step[step].program].buf[i].bytes;
+  if (bytes == 0) return true;
+  for (uint32_t r = 0; r < p->ntensor; r++) {
+    const struct plan_tensor *t = &p->tensor[r];
+    if (t->layout == layout && t->offset == b->offset && check_in_row(t, b, bytes) &&
+        (written ? t->first == step : check_readable(m->k, r, step)) &&
+        !strcmp(row_name(m, r), name))
+      return true;
+  }
+  for (uint32_t r = 0; r < p->nconst && !written && b->space == SPACE_WEIGHTS; r++) {
+    const struct plan_const *c = &p->konst[r];
+    if (c->layout == layout && c->offset == b->offset && bytes <= c->bytes &&
+        !strcmp(plan_string(p, c->name), name))
+      return true;
+  }
+  return false;
+}
+
+static const char *name_of(const struct match *m, int tensor) {
+  return tensor < 0 ? "" : m->g->tensor.v[tensor].name;
+}
+
+/* Whether a step runs a node: name, buffers, layouts. */
+static bool runs_node(const struct match *m, uint32_t step, const struct node *n) {
+  const struct fvm_plan *p = m->k->p;
+  const struct program *q = &p->program[p->step[step].program];
+  const char *label = plan_string(p, p->step[step].label);
+  if (strcmp(plan_string(p, p->step[step].name), n->name) != 0) return false;
+  if (q->nbuf < n->in.n + n->out.n) return false;
+  for (uint32_t i = 0; i < n->in.n + n->out.n; i++) {
+    bool out = i >= n->in.n;
+    int at = (int)(out ? i - n->in.n : i);
+    const char *name = name_of(m, out ? n->out.v[at] : n->in.v[at]);
+    if (!stands_at(m, step, i, name, label_layout(label, out ? " out=" : " in=", at), out))
+      return false;
+  }
+  return true;
+}
+
+/* Whether a step is "convert TENSOR" or "copy TENSOR": the same tensor on both sides. */
+static bool is_conversion(const struct match *m, uint32_t step) {
+  const struct fvm_plan *p = m->k->p;
+  const char *text = plan_string(p, p->step[step].name), *name = strchr(text, ' ');
+  if (!name++ || (strncmp(text, "convert ", 8) != 0 && strncmp(text, "copy ", 5) != 0))
+    return false;
+  bool from = false, to = false;
+  for (uint32_t layout = 0; layout < LAYOUT_COUNT; layout++) {
+    from |= stands_at(m, step, 0, name, layout, false);
+    to |= stands_at(m, step, 1, name, layout, true);
+  }
+  return p->program[p->step[step].program].nbuf >= 2 && from && to;
+}
+
+static enum fvm_status check_steps(const struct match *m) {
+  for (uint32_t s = 0; s < m->k->p->nstep; s++) {
+    size_t i = 0;
+    while (i < m->g->node.n &&
+           (m->done[i] || m->g->node.v[i].dead || !runs_node(m, s, &m->g->node.v[i])))
+      i++;
+    if (i < m->g->node.n)
+      m->done[i] = true;
+    else if (!is_conversion(m, s))
+      return check_bad_step(m->k, s, "neither a node on its own tensors nor a conversion");
+  }
+  return FVM_OK;
+}
+
+/* ---- views -------------------------------------------------------------------------------------
+ */
+static bool is_within(uint64_t offset, uint64_t bytes, uint64_t base, uint64_t base_bytes) {
+  return offset >= base && offset + bytes <= base + base_bytes;
+}
+
+/* Whether row v shows bytes of the named tensor. */
+static bool shows(const struct match *m, const struct plan_tensor *v, const char *name) {
+  const struct fvm_plan *p = m->k->p;
+  for (uint32_t r = 0; r < p->ntensor; r++) {
+    const struct plan_tensor *t = &p->tensor[r];
+    if (t->space == v->space && t->index == v->index && t->first <= v->first &&
+        is_within(v->offset, v->bytes, t->offset, t->bytes) && !strcmp(row_name(m, r), name))
+      return true;
+  }
+  for (uint32_t r = 0; r < p->nconst && v->space == SPACE_WEIGHTS; r++)
+    if (is_within(v->offset, v->bytes, p->konst[r].offset, p->konst[r].bytes) &&
+        !strcmp(plan_string(p, p->konst[r].name), name))
+      return true;
+  return false;
+}
+
+/* A node without a step: its output is bytes of its first input. */
+static bool is_view(const struct match *m, const struct node *n) {
+  if (n->in.n == 0 || n->in.v[0] < 0 || n->out.n == 0 || n->out.v[0] < 0) return false;
+  for (uint32_t r = 0; r < m->k->p->ntensor; r++)
+    if (!strcmp(row_name(m, r), name_of(m, n->out.v[0])) &&
+        shows(m, &m->k->p->tensor[r], name_of(m, n->in.v[0])))
+      return true;
+  return false;
+}
+
+static enum fvm_status check_nodes(const struct match *m) {
+  for (size_t i = 0; i < m->g->node.n; i++)
+    if (!m->g->node.v[i].dead && !m->done[i] && !is_view(m, &m->g->node.v[i]))
+      return fvm_fail(m->k->err, FVM_EFORMAT, "node %.100s is neither run by a step nor a view",
+                      m->g->node.v[i].name);
+  return FVM_OK;
+}
+
+enum fvm_status check_graph(const struct checker *k, const struct graph *g) {
+  const struct fvm_plan *p = k->p;
+  struct match m = {k, g, fvm_alloc(g->node.n, sizeof(bool))};
+  enum fvm_status st = m.done || g->node.n == 0 ? FVM_OK : fvm_nomem(k->err);
+  if (st == FVM_OK && p->meta->model_hash != g->model_hash)
+    st = fvm_fail(k->err, FVM_EFORMAT, "the plan was made for another model");
+  if (st == FVM_OK) st = check_io(&m, g->input.v, g->input.n, 0, p->nin, "input");
+  if (st == FVM_OK) st = check_io(&m, g->output.v, g->output.n, p->nin, p->nout, "output");
+  if (st == FVM_OK) st = check_rows(&m);
+  if (st == FVM_OK) st = check_steps(&m);
+  if (st == FVM_OK) st = check_nodes(&m);
+  fvm_free(m.done, g->node.n, sizeof(bool));
+  return st;
+}
