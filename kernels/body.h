@@ -5,7 +5,9 @@
 #include "op.h"
 
 /* Whether each input that the body reads is affine in (row, column) when the output is seen as a
- * matrix of `cols` columns and as many rows as it has: so a tile of it can be addressed. */
+ * matrix of `cols` columns and as many rows as it has: so a tile of it can be addressed. False for
+ * a body that reads the anchor's own inputs (they lie in layouts of the anchor's choice), and for
+ * one that body_supported refuses. */
 bool body_fits(const struct opcall *c, int64_t cols);
 
 /* A tile of that matrix. Its first element is at row sum(row[i].reg * row[i].stride) and column
@@ -20,8 +22,8 @@ struct tile {
   struct addr dst;        /* where the body's result goes; may equal anchor */
   int64_t dst_row;
 };
-/* Scratch for intermediate values of the largest tile: to be called once before the loops; the
- * result is passed to body_emit. Values that no longer live give their room to later ones. */
+/* Scratch for intermediate values of the largest tile: to be called once, before the loops and
+ * outside any par (it fills constants that all threads share); the result is passed to body_emit. Values that no longer live give their room to later ones. */
 struct body_scratch {
   int buf[BODY_MAXARG + 8];
   int n;
