@@ -106,13 +106,7 @@ static void place_buffers(struct walk *k) {
 }
 
 int interp_run(void *arg, struct team *team, int tid) {
-  struct walk k;
-  k.run = arg;
-  k.team = team;
-  k.tid = tid;
-  k.nthread = team_size(team);
-  k.result = 0;
-  k.in_par = k.dirty = false;
+  struct walk k = {.run = arg, .team = team, .tid = tid, .nthread = team_size(team)};
   place_buffers(&k);
   for (const uint64_t *w = k.run->program->word;;) {
     switch (word_op(*w)) {
