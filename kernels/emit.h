@@ -91,7 +91,8 @@ struct gemm_block {
   struct addr b;  /* panel of column 0, at the block's first k */
   int64_t b_col;  /* bytes that a column's panel is further on, per column */
   struct matrix c, d;
-  bool c_local; /* c's place counts from the piece, not from `at` */
+  bool c_local;              /* c's place counts from the piece, not from `at` */
+  const struct addr *d_base; /* when set: d's element (0, 0), whatever `at` says */
   int mode;
   struct place at; /* of the block in c and d */
   struct val m, n, k;

@@ -42,6 +42,11 @@ static void tile_call(const struct gemm_block *g, const struct span *r, const st
   span_term(&a, r, g->a_row);
   span_term(&p, s, g->b_col);
   if (g->mode) d = g->d.buf == g->c.buf ? c : matrix_at(&g->d, &at);
+  if (g->mode && g->d_base) {
+    d = *g->d_base;
+    span_term(&d, r, g->d.rs);
+    span_term(&d, s, g->d.cs);
+  }
   const struct matrix *dm = g->mode ? &g->d : &g->c;
   build_ukr(b, (int)g->tile->ukr, (struct addr[]){a, p, d, c},
             (struct val[]){r->len, s->len, g->k, val(g->sa), val(g->ka), val(dm->rs / 4),

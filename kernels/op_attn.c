@@ -1,0 +1,138 @@
+/* FusedAttention: shape and reference. Meaning: attn.h; candidates: cand_attn.c. */
+#include "attn.h"
+#include "op_impl.h"
+
+#include <math.h>
+
+/* Strides of an operand; rows: the length of its sequence. */
+static enum fvm_status read_operand(const struct opcall *c, int i, int64_t heads,
+                                    struct attn_operand *o, int64_t *rows, struct fvm_error *err) {
+  const struct tensor *t = &c->in[i];
+  if (t->dtype != c->in[0].dtype || (t->rank != 3 && t->rank != 4))
+    return fvm_fail(err, FVM_EFORMAT, "input %d is %s of rank %d", i, fvm_dtype_name(t->dtype),
+                    t->rank);
+  if (t->rank == 4 ? t->dim[1] != heads : t->dim[2] % heads != 0)
+    return fvm_fail(err, FVM_EFORMAT, "input %d does not have %lld heads", i, (long long)heads);
+  if (t->dim[0] != c->in[0].dim[0])
+    return fvm_fail(err, FVM_EFORMAT, "inputs 0 and %d have batches of %lld and %lld", i,
+                    (long long)c->in[0].dim[0], (long long)t->dim[0]);
+  if (t->rank == 4) {
+    *rows = t->dim[2];
+    *o = (struct attn_operand){heads * *rows * t->dim[3], *rows * t->dim[3], t->dim[3], t->dim[3]};
+  } else {
+    *rows = t->dim[1];
+    *o = (struct attn_operand){*rows * t->dim[2], t->dim[2] / heads, t->dim[2], t->dim[2] / heads};
+  }
+  return FVM_OK;
+}
+
+static enum fvm_status read_mask(struct attn *a, const struct opcall *c, struct fvm_error *err) {
+  const struct tensor *m = &c->in[3];
+  struct tensor out, all;
+  a->has_mask = c->nown > 3 && m->dtype != FVM_NONE;
+  if (!a->has_mask) return FVM_OK;
+  if (m->dtype != FVM_BOOL && m->dtype != c->in[0].dtype)
+    return fvm_fail(err, FVM_EFORMAT, "the mask is %s", fvm_dtype_name(m->dtype));
+  const int64_t dim[] = {a->batch, a->heads, a->queries, a->keys};
+  enum fvm_status st = tensor_init(&all, m->dtype, 4, dim, err);
+  out = all;
+  if (st == FVM_OK) st = broadcast(&out, m, err);
+  if (st != FVM_OK) return st;
+  if (m->rank > 4 || tensor_count(&out) != tensor_count(&all))
+    return fvm_fail(err, FVM_EFORMAT, "the mask is larger than the scores");
+  broadcast_strides(m, &all, a->mask);
+  return FVM_OK;
+}
+
+enum fvm_status attn_init(struct attn *a, const struct opcall *c, struct fvm_error *err) {
+  int64_t v_rows = 0, heads = opcall_int(c, "heads", 0);
+  *a = (struct attn){.heads = heads,
+                     .kv_heads = opcall_int(c, "kv_heads", heads),
+                     .causal = opcall_int(c, "causal", 0) != 0,
+                     .guard = opcall_int(c, "guard", 0) != 0,
+                     .scale = opcall_float(c, "scale", 1)};
+  if (heads < 1 || a->kv_heads < 1 || heads % a->kv_heads)
+    return fvm_fail(err, FVM_EFORMAT, "%lld heads on %lld key heads", (long long)heads,
+                    (long long)a->kv_heads);
+  if (c->in[0].rank < 1) return fvm_fail(err, FVM_EFORMAT, "input 0 has no axes");
+  a->batch = c->in[0].dim[0];
+  enum fvm_status st = read_operand(c, 0, heads, &a->q, &a->queries, err);
+  if (st == FVM_OK) st = read_operand(c, 1, a->kv_heads, &a->k, &a->keys, err);
+  if (st == FVM_OK) st = read_operand(c, 2, a->kv_heads, &a->v, &v_rows, err);
+  if (st != FVM_OK) return st;
+  if (a->q.width != a->k.width || a->keys != v_rows)
+    return fvm_fail(err, FVM_EFORMAT, "%lld keys of width %lld, queries of %lld, %lld values",
+                    (long long)a->keys, (long long)a->k.width, (long long)a->q.width,
+                    (long long)v_rows);
+  return read_mask(a, c, err);
+}
+
+enum fvm_status attn_shape(struct opcall *c, struct fvm_error *err) {
+  struct attn a;
+  enum fvm_dtype t = c->in[0].dtype;
+  if (t != FVM_F32 && t != FVM_F64)
+    return fvm_fail(err, FVM_EUNSUPPORTED, "attention of %s", fvm_dtype_name(t));
+  enum fvm_status st = attn_init(&a, c, err);
+  if (st != FVM_OK) return st;
+  return tensor_init(&c->out[0], t, 3, (int64_t[]){a.batch, a.queries, a.heads * a.v.width}, err);
+}
+
+/* One query: q, k, v, mask point at its row, its head's first rows, its row of the mask. */
+struct query {
+  const struct attn *a;
+  enum fvm_dtype t, mask_type;
+  const void *q, *k, *v, *mask, *out;
+  int64_t q0, k0, v0, m0, out0, visible;
+};
+
+static double score(const struct query *x, int64_t j) {
+  if (j >= x->visible) return (double)-INFINITY;
+  double s = 0, m = 0;
+  for (int64_t d = 0; d < x->a->q.width; d++)
+    s += elem_f64(x->q, x->t, x->q0 + d) * elem_f64(x->k, x->t, x->k0 + j * x->a->k.row + d);
+  if (x->a->has_mask) m = elem_f64(x->mask, x->mask_type, x->m0 + j * x->a->mask[3]);
+  if (x->a->has_mask && x->mask_type == FVM_BOOL) m = m != 0 ? 0 : (double)-INFINITY;
+  return (double)x->a->scale * s + m;
+}
+
+static void answer(const struct query *x, double *p, void *out) {
+  const struct attn *a = x->a;
+  double max = (double)-INFINITY, sum = 0;
+  for (int64_t j = 0; j < a->keys; j++) max = fmax(max, p[j] = score(x, j));
+  bool none = a->guard && isinf(max) && max < 0;
+  for (int64_t j = 0; j < a->keys; j++) sum += p[j] = none ? 0 : exp(p[j] - max);
+  for (int64_t d = 0; d < a->v.width; d++) {
+    double r = 0;
+    for (int64_t j = 0; j < a->keys; j++)
+      r += p[j] * elem_f64(x->v, x->t, x->v0 + j * a->v.row + d);
+    elem_set_f64(out, x->t, x->out0 + d, none ? 0 : r / sum);
+  }
+}
+
+enum fvm_status attn_ref(const struct opcall *c, const void *const *in, void *const *out,
+                         struct fvm_error *err) {
+  struct attn a;
+  enum fvm_status st = attn_init(&a, c, err);
+  if (st != FVM_OK) return st;
+  size_t keys = (size_t)MAX(a.keys, 1);
+  double *p = fvm_alloc(keys, sizeof *p);
+  if (!p) return fvm_nomem(err);
+  struct query x = {.a = &a, .t = c->in[0].dtype, .q = in[0], .k = in[1], .v = in[2]};
+  if (a.has_mask) {
+    x.mask = in[3];
+    x.mask_type = c->in[3].dtype;
+  }
+  for (int64_t n = 0; n < a.batch * a.heads * a.queries; n++) {
+    int64_t i = n % a.queries, h = n / a.queries % a.heads, b = n / a.queries / a.heads;
+    int64_t kh = h / (a.heads / a.kv_heads);
+    x.q0 = b * a.q.batch + h * a.q.head + i * a.q.row;
+    x.k0 = b * a.k.batch + kh * a.k.head;
+    x.v0 = b * a.v.batch + kh * a.v.head;
+    x.m0 = b * a.mask[0] + h * a.mask[1] + i * a.mask[2];
+    x.out0 = ((b * a.queries + i) * a.heads + h) * a.v.width;
+    x.visible = a.causal ? MAX(i + a.keys - a.queries + 1, 0) : a.keys;
+    answer(&x, p, out[0]);
+  }
+  fvm_free(p, keys, sizeof *p);
+  return FVM_OK;
+}
