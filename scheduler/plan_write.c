@@ -57,6 +57,10 @@ static const struct tensor *tensor_of(const struct writer *w, const struct sched
   return &w->s->graph->tensor.v[v->tensor].t;
 }
 
+static const char *name_of(const struct writer *w, const struct sched_value *v) {
+  return v->tensor < 0 ? "" : w->s->graph->tensor.v[v->tensor].name;
+}
+
 /* ---- tables ---- */
 
 static void put_io(struct writer *w, int tensor) {
@@ -117,15 +121,14 @@ static void put_binds(struct writer *w, const struct sched_step *step) {
   }
 }
 
-/* "convert TENSOR" or "copy TENSOR", or the node's name; from the text given. */
+/* The node's name, or "convert TENSOR", "copy TENSOR", made in the text given. */
 static const char *step_name(const struct writer *w, const struct sched_step *step,
                              struct text *t) {
   if (step->node >= 0) return w->s->graph->node.v[step->node].name;
+  t->n = 0;
   const struct sched_value *x = &w->s->value.v[step->in_value],
                            *y = &w->s->value.v[step->out_value];
-  t->n = 0;
-  text_printf(t, "%s %s", x->layout == y->layout ? "copy" : "convert",
-              w->s->graph->tensor.v[x->tensor].name);
+  text_printf(t, "%s %s", x->layout == y->layout ? "copy" : "convert", name_of(w, x));
   return t->failed ? "" : t->v;
 }
 
@@ -166,24 +169,11 @@ static void put_steps(struct writer *w) {
   text_free(&text);
 }
 
-/* An output that nobody asked for: no name, bytes. */
-static void put_nameless(struct writer *w, const struct sched_value *v) {
-  struct plan_tensor x = {.name = string(w, ""),
-                          .dtype = FVM_U8,
-                          .space = (uint32_t)v->space,
-                          .index = (uint32_t)v->index,
-                          .rank = 1,
-                          .dim = {v->bytes},
-                          .offset = (uint64_t)v->offset,
-                          .bytes = (uint64_t)v->bytes,
-                          .first = (uint32_t)v->first,
-                          .last = (uint32_t)v->last};
-  PUT(w, PLAN_TENSORS, x);
-}
-
-static void put_tensor(struct writer *w, const struct sched_value *v) {
-  const struct tensor *t = tensor_of(w, v);
-  uint32_t name = string(w, w->s->graph->tensor.v[v->tensor].name);
+/* An output that nobody asked for is a row of bytes without a name. */
+static void put_value(struct writer *w, const struct sched_value *v) {
+  const struct tensor nameless = {.dtype = FVM_U8, .rank = 1, .dim = {v->bytes}};
+  const struct tensor *t = v->tensor < 0 ? &nameless : tensor_of(w, v);
+  uint32_t name = string(w, name_of(w, v));
   if (v->space == SPACE_WEIGHTS) {
     struct plan_const c = {.name = name,
                            .dtype = (uint32_t)t->dtype,
@@ -259,8 +249,7 @@ static void put_tables(struct writer *w) {
   for (size_t i = 0; i < g->input.n; i++) put_io(w, g->input.v[i]);
   for (size_t i = 0; i < g->output.n; i++) put_io(w, g->output.v[i]);
   put_steps(w);
-  for (size_t i = 0; i < s->value.n; i++)
-    (s->value.v[i].tensor < 0 ? put_nameless : put_tensor)(w, &s->value.v[i]);
+  for (size_t i = 0; i < s->value.n; i++) put_value(w, &s->value.v[i]);
   put_report(w);
   PUT(w, PLAN_META, w->meta);
 }
@@ -307,7 +296,7 @@ static enum fvm_status write_weight(const struct writer *w, const struct sched_v
   void *out = fvm_alloc((size_t)v->bytes, 1);
   enum fvm_status st = out ? convert_weight(w, v, pool, out) : fvm_nomem(w->err);
   if (!st) st = write_at(w, out, (size_t)v->bytes, at);
-  if (st) fvm_prefix(w->err, "weight '%s'", w->s->graph->tensor.v[v->tensor].name);
+  if (st) fvm_prefix(w->err, "weight '%s'", name_of(w, v));
   fvm_free(out, (size_t)v->bytes, 1);
   return st;
 }

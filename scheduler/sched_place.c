@@ -103,6 +103,8 @@ static bool find_lives(struct sched *w) {
     v->last = MAX(v->first, v->last);
     w->end[root] = MAX(w->end[root], v->last);
   }
+  for (int i = 0; i < (int)s->value.n; i++) /* what stands on a block keeps it alive */
+    if (s->value.v[i].base < 0) s->value.v[i].last = w->end[i];
   return true;
 }
 

@@ -129,25 +129,6 @@ static void tensor_del(void *p, const struct tensor *t) {
   fvm_free(p, (size_t)MAX(tensor_bytes(t), 1), 1);
 }
 
-/* Values of all tensors by the reference operators; inputs are there already. */
-static void reference(const struct graph *g, void **value) {
-  struct fvm_error err;
-  for (size_t i = 0; i < g->node.n; i++) {
-    const struct node *n = &g->node.v[i];
-    struct arena a = {0};
-    struct opcall c;
-    const void *in[64];
-    OK(graph_opcall(g, (int)i, &a, &c, &err));
-    for (size_t k = 0; k < n->in.n; k++) {
-      const struct tensor *t = &g->tensor.v[n->in.v[k]].t;
-      in[k] = t->data ? t->data : value[n->in.v[k]];
-    }
-    value[n->out.v[0]] = tensor_new(&g->tensor.v[n->out.v[0]].t);
-    OK(opcall_ref(&c, in, &value[n->out.v[0]], &err));
-    arena_free(&a);
-  }
-}
-
 static void compare(const struct tensor *t, const float *got, const float *want) {
   double scale = 1e-3;
   for (int64_t i = 0; i < tensor_count(t); i++) scale = fmax(scale, fabs((double)want[i]));
@@ -157,38 +138,38 @@ static void compare(const struct tensor *t, const float *got, const float *want)
                   (double)got[i], (double)want[i]);
 }
 
-/* Load the plan, run it twice, compare all outputs. */
+/* Load the plan, check it, run it twice, compare all outputs with the reference operators'. */
 static void run_plan(const struct graph *g, const char *path) {
   struct fvm_error err;
   struct fvm_plan *plan;
   struct fvm_instance *inst;
-  void *value[200] = {NULL}, *out[8];
-  ck_assert_uint_le(g->tensor.n, 200);
+  void *in[4], *out[8], *want[8];
   OK(fvm_load(path, &plan, &err));
   OK(check_plan(plan, g, &err));
   OK(fvm_open(plan, 0, NULL, &inst, &err));
   for (size_t i = 0; i < g->input.n; i++) {
     const struct tensor *t = &g->tensor.v[g->input.v[i]].t;
-    float *x = value[g->input.v[i]] = tensor_new(t);
+    float *x = in[i] = tensor_new(t);
     for (int64_t k = 0; k < tensor_count(t); k++) x[k] = real();
     OK(fvm_bind_input(inst, (int)i, x, (size_t)tensor_bytes(t), &err));
   }
-  reference(g, value);
   for (size_t i = 0; i < g->output.n; i++) {
     const struct tensor *t = &g->tensor.v[g->output.v[i]].t;
     out[i] = tensor_new(t);
+    want[i] = tensor_new(t);
     OK(fvm_bind_output(inst, (int)i, out[i], (size_t)tensor_bytes(t), &err));
   }
+  OK(graph_reference(g, (const void *const *)in, want, &err));
   for (int turn = 0; turn < 2; turn++) {
     OK(fvm_run(inst, &err));
-    for (size_t i = 0; i < g->output.n; i++) {
-      const struct tensor *t = &g->tensor.v[g->output.v[i]].t;
-      compare(t, out[i], t->data ? t->data : value[g->output.v[i]]);
-    }
+    for (size_t i = 0; i < g->output.n; i++)
+      compare(&g->tensor.v[g->output.v[i]].t, out[i], want[i]);
   }
-  for (size_t i = 0; i < g->output.n; i++) tensor_del(out[i], &g->tensor.v[g->output.v[i]].t);
-  for (size_t i = 0; i < g->tensor.n; i++)
-    if (value[i]) tensor_del(value[i], &g->tensor.v[i].t);
+  for (size_t i = 0; i < g->output.n; i++) {
+    tensor_del(out[i], &g->tensor.v[g->output.v[i]].t);
+    tensor_del(want[i], &g->tensor.v[g->output.v[i]].t);
+  }
+  for (size_t i = 0; i < g->input.n; i++) tensor_del(in[i], &g->tensor.v[g->input.v[i]].t);
   fvm_close(inst);
   fvm_unload(plan);
 }
@@ -365,7 +346,7 @@ static int64_t total(const struct schedule *s, bool conversions) {
 
 START_TEST(random_graphs) {
   int conversions = 0, in_place = 0, views = 0, threads = 0;
-  for (int seed = 0; seed < 300; seed++) {
+  for (int seed = 0; seed < 200; seed++) {
     struct fvm_error err;
     rng = (uint64_t)seed * 7919;
     struct graph *g = random_graph();
@@ -385,11 +366,13 @@ START_TEST(random_graphs) {
     }
     for (size_t i = 0; i < s->step.n; i++) threads += s->step.v[i].threads > 1;
     plan_and_run(g, s);
-    struct schedule *again = schedule(g, cost_random_new((uint64_t)seed));
-    OK(plan_write(again, &options, in_dir("b.plan"), &err));
-    same_files(in_dir("a.plan"), in_dir("b.plan"));
     schedule_free(s);
-    schedule_free(again);
+    if (seed % 10 == 0) {
+      s = schedule(g, cost_random_new((uint64_t)seed));
+      OK(plan_write(s, &options, in_dir("b.plan"), &err));
+      same_files(in_dir("a.plan"), in_dir("b.plan"));
+      schedule_free(s);
+    }
     graph_free(g);
   }
   ck_assert_int_gt(conversions, 100);
