@@ -2,7 +2,13 @@
  *
  * All have one signature, so that the interpreter and compiled code call them alike: addresses in
  * p[], integers in v[], both in the order of the kernel's row in ukr.def. They return 0, or
- * UKR_RANGE when the data asks for something outside its bounds (a gather's index). */
+ * UKR_RANGE when the data asks for something outside its bounds (a gather's index).
+ *
+ * Whatever the arguments, as long as they respect their limits, a kernel touches its footprint
+ * only. Extents of 0 are fine: nothing is written, but a gemm with k = 0 gives c = d (or 0) and an
+ * empty row reduces to the neutral element. Strips, softmax and layernorm work in place: an input
+ * may be the output, with the same strides. A gemm adds the products of an element to its d one k
+ * after the other, so other cuts of k or other tiles do not change a bit within an ISA. */
 #ifndef FVM_UKR_H
 #define FVM_UKR_H
 
