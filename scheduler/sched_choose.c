@@ -11,9 +11,9 @@
 
 #include <string.h>
 
-/* With more layouts than this the copies of a tensor besides the one it is made in are limited to
- * MAX_COPIES, so that the variable stays small. */
-enum { FREE_LAYOUTS = 5, MAX_COPIES = 2 };
+/* A tensor's variable has a state for each layout it is made in and set of copies. Where these are
+ * more than MAX_STATES, only sets of up to MAX_COPIES are offered. */
+enum { MAX_STATES = 1024, MAX_COPIES = 2 };
 
 struct reader {
   int node;
@@ -33,7 +33,8 @@ struct chooser {
   struct sched *w;
   struct solve_net net; /* variable i is the i-th live node, then those of tensors */
   int *var;             /* by node */
-  bool limited;         /* copies were: the bound is not one */
+  bool limited;         /* copies were: the solver's bound is not one */
+  int64_t floor;        /* but this is: every node by its cheapest label */
 };
 
 static int64_t convert_ns(struct chooser *c, int tensor, enum layout from, enum layout to) {
@@ -113,8 +114,9 @@ static bool add_direct(struct chooser *c, const struct traffic *t) {
 
 /* All states in which every copy can be made; NULL when memory is out. */
 static struct state *states_of(struct chooser *c, const struct traffic *t, int *n) {
-  unsigned from_set = makes(c, t), to_set = wanted(c, t), all = from_set | to_set;
-  int most = __builtin_popcount(all) <= FREE_LAYOUTS ? LAYOUT_COUNT : MAX_COPIES;
+  unsigned from_set = makes(c, t), to_set = wanted(c, t);
+  int states = __builtin_popcount(from_set) << __builtin_popcount(to_set);
+  int most = states <= MAX_STATES ? LAYOUT_COUNT : MAX_COPIES;
   int most_useful = t->nreader + t->is_output;
   struct state *s = NULL;
   if (most < most_useful) c->limited = true;
@@ -244,7 +246,12 @@ static bool add_nodes(struct chooser *c) {
     const struct menu *m = menu_of(c, i);
     int v = c->var[i] = solve_add_var(&c->net, m->n);
     if (v < 0) return false;
-    for (int k = 0; k < m->n; k++) c->net.var.v[v].cost[k] = m->choice[k].ns;
+    int64_t least = SOLVE_INF;
+    for (int k = 0; k < m->n; k++) {
+      c->net.var.v[v].cost[k] = m->choice[k].ns;
+      least = MIN(least, m->choice[k].ns);
+    }
+    c->floor = MIN(SOLVE_INF, c->floor + least);
   }
   return true;
 }
@@ -259,7 +266,7 @@ enum fvm_status sched_choose(struct sched *w) {
     for (size_t i = 0; i < w->g->node.n; i++)
       if (c.var[i] >= 0) w->node[i].choice = r.label[c.var[i]];
     w->s->layout_cost_ns = r.cost;
-    w->s->layout_bound_ns = c.limited ? 0 : r.bound;
+    w->s->layout_bound_ns = c.limited ? c.floor : r.bound;
     w->s->optimal = r.optimal && !c.limited;
   }
   solve_net_free(&c.net);
