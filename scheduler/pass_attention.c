@@ -241,7 +241,6 @@ static bool replace(struct rewrite *w, struct attention *m) {
 enum fvm_status pass_attention(struct graph *g, struct fvm_error *err) {
   struct rewrite w;
   struct attention m;
-  if (!op_find("FusedAttention", 14)) return FVM_OK;
   enum fvm_status st = rewrite_begin(&w, g, err);
   if (st != FVM_OK) return st;
   bool ok = true;
