@@ -26,27 +26,40 @@ struct taps {
   vf acc, count;
 };
 
+INLINE void add_tap(struct taps *t, vf x, vm m, float w, const enum what what) {
+  if (what == CONVOLVE) t->acc = vf_fma(x, vf_set1(w), t->acc);
+  if (what == MAXIMUM) t->acc = vf_sel(m, vf_max(x, t->acc), t->acc);
+  if (what == SUM) t->acc = vf_add(x, t->acc);
+  if (what == SUM) t->count = vf_add(t->count, vf_sel(m, vf_set1(1), vf_set1(0)));
+}
+
+/* One row of taps, `at` being where its first tap meets the plane's row. Where all its lanes lie
+ * inside, which is the rule, no tap is looked at singly. */
+INLINE void take_row(struct taps *t, const struct plane *a, const float *row, int64_t at, int64_t n,
+                     const float *w, int64_t taps, const enum what what, const bool unit) {
+  if (unit && n == VW && at >= 0 && at + (taps - 1) * a->dw + VW <= a->w) {
+    for (int64_t j = 0; j < taps; j++)
+      add_tap(t, vf_load(row + at + j * a->dw), vm_first(VW), what == CONVOLVE ? w[j] : 0, what);
+    return;
+  }
+  for (int64_t j = 0; j < taps; j++, at += a->dw) {
+    struct lanes in = inside(at, unit ? 1 : a->sw, a->w, n);
+    if (in.lo >= in.hi) continue;
+    vm m = vm_range(in.lo, in.hi);
+    vf x = unit ? vf_loadm(row + at, m) : vf_gather(row + at, (int)a->sw, m);
+    add_tap(t, x, m, what == CONVOLVE ? w[j] : 0, what);
+  }
+}
+
 INLINE struct taps take(const struct plane *a, int64_t oy, int64_t ox, int64_t n, const float *w,
                         int64_t kk, vf start, const enum what what, const bool unit) {
   struct taps t = {start, vf_set1(0)};
-  for (int64_t i = 0; i < a->kh; i++) {
-    int64_t iy = oy * a->sh - a->ph + i * a->dh;
+  for (int64_t i = 0; i < a->kh && (what != CONVOLVE || i * a->kw < kk); i++) {
+    int64_t iy = oy * a->sh - a->ph + i * a->dh, first = i * a->kw;
     if (iy < 0 || iy >= a->h) continue;
-    const float *row = a->x + iy * a->w;
-    for (int64_t j = 0; j < a->kw && (what != CONVOLVE || i * a->kw + j < kk); j++) {
-      int64_t at = ox * a->sw - a->pw + j * a->dw, step = unit ? 1 : a->sw;
-      struct lanes in = inside(at, step, a->w, n);
-      if (in.lo >= in.hi) continue;
-      vm m = vm_range(in.lo, in.hi);
-      bool whole = unit && in.lo == 0 && in.hi == VW;
-      vf x = whole  ? vf_load(row + at)
-             : unit ? vf_loadm(row + at, m)
-                    : vf_gather(row + at, (int)step, m);
-      if (what == CONVOLVE) t.acc = vf_fma(x, vf_set1(w[i * a->kw + j]), t.acc);
-      if (what == MAXIMUM) t.acc = whole ? vf_max(x, t.acc) : vf_sel(m, vf_max(x, t.acc), t.acc);
-      if (what == SUM) t.acc = vf_add(x, t.acc);
-      if (what == SUM) t.count = vf_add(t.count, vf_sel(m, vf_set1(1), vf_set1(0)));
-    }
+    int64_t taps = what == CONVOLVE ? MIN(a->kw, kk - first) : a->kw;
+    take_row(&t, a, a->x + iy * a->w, ox * a->sw - a->pw, n, what == CONVOLVE ? w + first : NULL,
+             taps, what, unit);
   }
   return t;
 }
