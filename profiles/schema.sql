@@ -72,7 +72,7 @@ CREATE VIEW v_cost AS
               ELSE MAX(min_ns) END AS ns,
          MAX(CASE engine WHEN 'jit' THEN status END) AS status
     FROM run JOIN candidate ON candidate.id = run.candidate
-   WHERE min_ns IS NOT NULL AND status IN ('ok', 'lost')
+   WHERE min_ns IS NOT NULL AND status IN ('ok', 'lost', 'noisy')
    GROUP BY machine, build, protocol, candidate.id;
 
 -- The best candidate of each problem; ties go to the one that was there first.

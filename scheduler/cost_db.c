@@ -9,15 +9,15 @@ struct stored {
   int64_t machine, build;
 };
 
-/* A label that lost a race was right and has a time; one that failed must not be used. A lookup
+/* A label that lost a race was right and has a time. A noisy one is right too, and not slower than
+ * its time: better than what the fallback could guess. One that failed must not be used. A lookup
  * that fails counts as not known: the fallback answers. */
 static int64_t judge(const struct db_known *k) {
   switch (k->outcome) {
   case OUTCOME_OK:
   case OUTCOME_LOST:
-    return k->ns > 0 ? k->ns : COST_UNKNOWN;
   case OUTCOME_NOISY:
-    return COST_UNKNOWN;
+    return k->ns > 0 ? k->ns : COST_UNKNOWN;
   default:
     return COST_FORBIDDEN;
   }
