@@ -119,3 +119,11 @@ enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum la
   (panels ? convert_panels : convert_plain)(t, from, to, &b);
   return build_finish(&b, p, err);
 }
+
+bool layout_convertible(const struct tensor *t, enum layout from, enum layout to) {
+  struct arena a = {0};
+  struct program p;
+  bool ok = layout_convert(t, from, to, &a, &p, NULL) == FVM_OK;
+  arena_free(&a);
+  return ok;
+}

@@ -48,6 +48,8 @@ void layout_strides(const struct tensor *t, enum layout l, int64_t stride[FVM_MA
  * split over threads by a par. FVM_EUNSUPPORTED for a pair that has no program (panels to others). */
 enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum layout to,
                                struct arena *a, struct program *p, struct fvm_error *err);
+/* Whether that pair has a program for this tensor. */
+bool layout_convertible(const struct tensor *t, enum layout from, enum layout to);
 /* Conversions are measured and stored like opcalls: the text of the problem ("Convert f32[12x64]
  * row->p32"), its hash, and the text of the label ("convert threads=2"). */
 void convert_text(const struct tensor *t, enum layout from, enum layout to, struct text *out);

@@ -2,6 +2,7 @@
 #ifndef FVM_OP_IMPL_H
 #define FVM_OP_IMPL_H
 
+#include "../vm/elem.h"
 #include "op.h"
 
 #define OP(name, since, nin_min, nin_max, nout_max, flags, shape, ref, cands)                      \
@@ -15,13 +16,6 @@
 bool dtype_is_float(enum fvm_dtype d);
 /* By the number of ONNX's TensorProto.DataType; FVM_NONE when we lack it. */
 enum fvm_dtype dtype_of_onnx(int64_t n);
-
-/* Element i of a row-major buffer. Conversions are C's, but a float that does not fit an integer
- * type gives 0 (undefined in C), and anything but 0 is true. u64 travels as its int64 bits. */
-double elem_f64(const void *p, enum fvm_dtype d, int64_t i);
-int64_t elem_i64(const void *p, enum fvm_dtype d, int64_t i);
-void elem_set_f64(void *p, enum fvm_dtype d, int64_t i, double v);
-void elem_set_i64(void *p, enum fvm_dtype d, int64_t i, int64_t v);
 
 /* ---- parameters of an opcall --------------------------------------------------------------- */
 /* Input i, or NULL when it is absent. */

@@ -1,5 +1,6 @@
 /* Inputs from a seed, the reference's answer, and how closely a candidate must agree with it. */
 #include "measure_impl.h"
+#include "../vm/elem.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -131,33 +132,15 @@ static const struct {
   double relative;
 } tolerance[] = {{FVM_F32, 2e-5}, {FVM_F64, 1e-11}, {FVM_F16, 2e-3}, {FVM_BF16, 1.6e-2}};
 
-static double load(enum fvm_dtype d, const void *p, int64_t i) {
-  union {
-    uint32_t u;
-    float f;
-  } v;
-  switch (d) {
-  case FVM_F32:
-    return (double)((const float *)p)[i];
-  case FVM_F64:
-    return ((const double *)p)[i];
-  case FVM_F16:
-    return (double)fvm_f16_to_f32(((const uint16_t *)p)[i]);
-  default:
-    v.u = (uint32_t)((const uint16_t *)p)[i] << 16;
-    return (double)v.f;
-  }
-}
-
 static bool reals_agree(enum fvm_dtype d, double relative, const void *got, const void *want,
                         int64_t n, char *why, size_t size) {
   double largest = 0;
   for (int64_t i = 0; i < n; i++) {
-    double w = fabs(load(d, want, i));
+    double w = fabs(elem_f64(want, d, i));
     if (w > largest && w < INFINITY) largest = w;
   }
   for (int64_t i = 0; i < n; i++) {
-    double g = load(d, got, i), w = load(d, want, i);
+    double g = elem_f64(got, d, i), w = elem_f64(want, d, i);
     if (g == w || (isnan(g) && isnan(w)) || fabs(g - w) <= relative * largest) continue;
     snprintf(why, size, "element %lld is %.9g, not %.9g (largest %.3g)", (long long)i, g, w,
              largest);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../vm/elem.h"
 #include "session.h"
 
 struct tally {
@@ -20,17 +21,6 @@ static bool exists(const char *path) {
 }
 
 /* ---- comparing ---- */
-
-static double element(enum fvm_dtype dtype, const void *p, int64_t i) {
-  switch (dtype) {
-  case FVM_F32:
-    return (double)((const float *)p)[i];
-  case FVM_F64:
-    return ((const double *)p)[i];
-  default:
-    return (double)fvm_f16_to_f32(((const uint16_t *)p)[i]);
-  }
-}
 
 static bool near(double got, double want, const struct tally *t) {
   if (isnan(want) || isnan(got)) return isnan(want) && isnan(got);
@@ -49,7 +39,7 @@ static enum fvm_status compare(const struct tensor *want, const struct fvm_io *i
   if (!real && memcmp(want->data, got, io->bytes) != 0)
     return fvm_fail(err, FVM_EFAIL, "output '%s' differs", io->name);
   for (int64_t i = 0; real && i < n; i++) {
-    double a = element(io->dtype, got, i), b = element(io->dtype, want->data, i);
+    double a = elem_f64(got, io->dtype, i), b = elem_f64(want->data, io->dtype, i);
     if (!near(a, b, t))
       return fvm_fail(err, FVM_EFAIL, "output '%s' element %lld is %g, expected %g", io->name,
                       (long long)i, a, b);

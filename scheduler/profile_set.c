@@ -96,14 +96,6 @@ static enum fvm_status find_flow(struct profile_set *s, const struct graph *g,
   return FVM_OK;
 }
 
-static bool has_program(const struct tensor *t, enum layout from, enum layout to) {
-  struct arena a = {0};
-  struct program p;
-  bool ok = layout_convert(t, from, to, &a, &p, NULL) == FVM_OK;
-  arena_free(&a);
-  return ok;
-}
-
 static enum fvm_status add_convert(struct profile_set *s, const struct tensor *x, enum layout from,
                                    enum layout to, const struct target *t, struct fvm_error *err) {
   struct text text = {0};
@@ -134,7 +126,7 @@ static enum fvm_status add_converts(struct profile_set *s, const struct graph *g
     for (int from = 0; from < LAYOUT_COUNT; from++)
       for (int to = 0; to < LAYOUT_COUNT && !st; to++)
         if (from != to && (f.made[i] >> from & 1) && (f.wanted[i] >> to & 1) &&
-            has_program(x, (enum layout)from, (enum layout)to))
+            layout_convertible(x, (enum layout)from, (enum layout)to))
           st = add_convert(s, x, (enum layout)from, (enum layout)to, t, err);
   }
   return st;

@@ -38,14 +38,6 @@ static bool same_bytes(const struct tensor *t, enum layout from, enum layout to)
   return true;
 }
 
-static bool has_program(const struct tensor *t, enum layout from, enum layout to) {
-  struct arena a = {0};
-  struct program p;
-  bool ok = layout_convert(t, from, to, &a, &p, NULL) == FVM_OK;
-  arena_free(&a);
-  return ok;
-}
-
 static void find_conversion(struct sched *w, const struct tensor *t, enum layout from,
                             enum layout to, struct conversion *c) {
   const struct target *target = &w->o->target;
@@ -54,7 +46,7 @@ static void find_conversion(struct sched *w, const struct tensor *t, enum layout
     c->ns = 0;
     return;
   }
-  if (!has_program(t, from, to)) return;
+  if (!layout_convertible(t, from, to)) return;
   for (int i = 0; i < MAX(target->nthreads, 1); i++) {
     int threads = target->nthreads ? target->threads[i] : 1;
     int64_t ns = cost_convert(w->cost, t, from, to, threads);
@@ -83,7 +75,7 @@ static bool constants_fit(struct sched *w, int node, const struct label *l) {
     if (t < 0 || sched_is_run_time(w, t)) continue;
     enum layout want = label_in(l, (int)i);
     if (!same_bytes(sched_tensor(w, t), LAYOUT_ROW, want) &&
-        !has_program(sched_tensor(w, t), LAYOUT_ROW, want))
+        !layout_convertible(sched_tensor(w, t), LAYOUT_ROW, want))
       return false;
   }
   return true;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "elem.h"
 #include "npy.h"
 
 enum { SHOWN = 8 };
@@ -106,40 +107,6 @@ enum fvm_status slots_time(struct slots *s, int64_t *ns, int n, struct fvm_error
   return st;
 }
 
-static double bf16(uint16_t h) {
-  uint32_t bits = (uint32_t)h << 16;
-  float f;
-  memcpy(&f, &bits, sizeof f);
-  return f;
-}
-
-static double element(enum fvm_dtype d, const void *data, size_t i) {
-  if (d == FVM_F16) return fvm_f16_to_f32(((const uint16_t *)data)[i]);
-  if (d == FVM_BF16) return bf16(((const uint16_t *)data)[i]);
-  switch (d) {
-  case FVM_F32:
-    return (double)((const float *)data)[i];
-  case FVM_F64:
-    return (double)((const double *)data)[i];
-  case FVM_I64:
-    return (double)((const int64_t *)data)[i];
-  case FVM_I32:
-    return (double)((const int32_t *)data)[i];
-  case FVM_I16:
-    return (double)((const int16_t *)data)[i];
-  case FVM_I8:
-    return (double)((const int8_t *)data)[i];
-  case FVM_U64:
-    return (double)((const uint64_t *)data)[i];
-  case FVM_U32:
-    return (double)((const uint32_t *)data)[i];
-  case FVM_U16:
-    return (double)((const uint16_t *)data)[i];
-  default:
-    return 0;
-  }
-}
-
 /* The first values of an output, to see at a glance. */
 static void show(const struct slot *t, struct text *out) {
   char type[NPY_TYPE_TEXT];
@@ -147,7 +114,7 @@ static void show(const struct slot *t, struct text *out) {
   npy_type_text(t->io->dtype, t->io->rank, t->io->dim, type);
   text_printf(out, "%s %s", t->io->name, type);
   for (size_t i = 0; i < MIN(n, (size_t)SHOWN); i++)
-    text_printf(out, " %.6g", element(t->io->dtype, t->data, i));
+    text_printf(out, " %.6g", elem_f64(t->data, t->io->dtype, (int64_t)i));
   text_printf(out, n > SHOWN ? " ...\n" : "\n");
 }
 
