@@ -14,16 +14,17 @@ bool body_fits(const struct opcall *c, int64_t cols);
  * sum(col[i].reg * col[i].stride): strides in rows and columns here; lists end at stride 0. */
 struct tile {
   struct term row[CODE_MAXTERM], col[CODE_MAXTERM];
-  struct val m, n;        /* its size: constants or registers */
-  int64_t m_max, n_max;   /* bounds of m and n, for the scratch of intermediate values */
-  int64_t cols;           /* columns of the whole matrix */
-  struct addr anchor;     /* where the anchor's values are (unused for FusedElementwise) */
-  int64_t anchor_row;     /* bytes from row to row there */
-  struct addr dst;        /* where the body's result goes; may equal anchor */
+  struct val m, n;      /* its size: constants or registers */
+  int64_t m_max, n_max; /* bounds of m and n, for the scratch of intermediate values */
+  int64_t cols;         /* columns of the whole matrix */
+  struct addr anchor;   /* where the anchor's values are (unused for FusedElementwise) */
+  int64_t anchor_row;   /* bytes from row to row there */
+  struct addr dst;      /* where the body's result goes; may equal anchor */
   int64_t dst_row;
 };
 /* Scratch for intermediate values of the largest tile: to be called once, before the loops and
- * outside any par (it fills constants that all threads share); the result is passed to body_emit. Values that no longer live give their room to later ones. */
+ * outside any par (it fills constants that all threads share); the result is passed to body_emit.
+ * Values that no longer live give their room to later ones. */
 struct body_scratch {
   int buf[BODY_MAXARG + 8];
   int n;

@@ -14,8 +14,7 @@
 enum { MR, NR, KC, MC, NC, NEST, PACK };
 enum nest { NEST_COLS, NEST_ROWS, NEST_TILES, NEST_BATCH };
 
-/* ---- emission ----------------------------------------------------------------------------------
- */
+/* ---- emission -------------------------------------------------------------------------------- */
 struct gen {
   struct gemm_problem g;
   const struct gemm_tile *tile;
@@ -222,8 +221,7 @@ static void emit(const struct opcall *c, const struct label *l, struct builder *
   for (int i = 0; i < x.g.nbatch; i++) span_close(b, &s[i]);
 }
 
-/* ---- cost --------------------------------------------------------------------------------------
- */
+/* ---- cost ------------------------------------------------------------------------------------ */
 static void cost(const struct opcall *c, const struct label *l, struct opcost *cost) {
   struct gemm_problem g;
   const int32_t *k = l->knob;
@@ -243,8 +241,7 @@ static void cost(const struct opcall *c, const struct label *l, struct opcost *c
   }
 }
 
-/* ---- labels ------------------------------------------------------------------------------------
- */
+/* ---- labels ---------------------------------------------------------------------------------- */
 struct offers {
   int left; /* labels still to be passed over */
   struct label *l;

@@ -8,8 +8,7 @@
 /* Knobs: rows a block has. */
 enum { ROWS };
 
-/* ---- labels: how many rows a block has ----------------------------------------------------------
- */
+/* ---- labels: how many rows a block has ------------------------------------------------------- */
 /* First a block of about half of L1, then the whole share of a thread when that is more. */
 static bool rows_label(const struct target *t, int64_t rows, int64_t row_bytes, int i,
                        struct label *l) {
@@ -29,8 +28,7 @@ static bool rows_label(const struct target *t, int64_t rows, int64_t row_bytes, 
   return false;
 }
 
-/* ---- Softmax, LogSoftmax ------------------------------------------------------------------------
- */
+/* ---- Softmax, LogSoftmax --------------------------------------------------------------------- */
 struct softmax {
   struct lines s;
   bool log_of;
@@ -139,8 +137,7 @@ const struct cand softmax_cands[] = {
     {0},
 };
 
-/* ---- LayerNormalization -------------------------------------------------------------------------
- */
+/* ---- LayerNormalization ---------------------------------------------------------------------- */
 /* An optional input of the operator's own: inputs of the body come after those. */
 static const struct tensor *param(const struct opcall *c, int i) {
   return i < c->nown ? opcall_in(c, i) : NULL;
@@ -199,8 +196,7 @@ const struct cand layernorm_cands[] = {
     {0},
 };
 
-/* ---- BatchNormalization -------------------------------------------------------------------------
- */
+/* ---- BatchNormalization ---------------------------------------------------------------------- */
 /* a = scale / sqrt(variance + eps), b = bias - mean * a, once for all threads. */
 static void batchnorm_factors(const struct opcall *c, int64_t ch, int buf, struct builder *b) {
   struct addr a = ADDR(buf, 0), add = ADDR(buf, ch * 4), eps = ADDR(buf, 2 * ch * 4);

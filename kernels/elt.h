@@ -45,8 +45,7 @@ struct elt_prog {
  * operator has none. */
 bool elt_lower(const struct opcall *c, struct elt_prog *p);
 
-/* ---- emission (body.c) ------------------------------------------------------------------------
- */
+/* ---- emission (body.c) ----------------------------------------------------------------------- */
 /* A tile of an input: rows `row` elements apart, columns 0 or 1. */
 struct elt_tile {
   struct addr at;

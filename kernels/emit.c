@@ -26,8 +26,7 @@ struct val val_float(float f) {
   return val(bits);
 }
 
-/* ---- places ------------------------------------------------------------------------------------
- */
+/* ---- places ---------------------------------------------------------------------------------- */
 static void add_term(struct term *list, const struct span *s, int64_t stride) {
   if (s->reg < 0 || stride == 0) return;
   int i = 0;
@@ -80,8 +79,7 @@ bool matrix_strides(const struct tensor *x, const struct tensor *out, int64_t co
   return true;
 }
 
-/* ---- epilogue ----------------------------------------------------------------------------------
- */
+/* ---- epilogue -------------------------------------------------------------------------------- */
 bool epilogue_fits(const struct opcall *c, int64_t count, int64_t cols) {
   if (tensor_count(&c->out[0]) != count) return false;
   if (!c->body) return c->out[0].dtype == FVM_F32;

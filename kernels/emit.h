@@ -5,8 +5,7 @@
 
 #include "body.h"
 
-/* ---- loops over blocks --------------------------------------------------------------------------
- */
+/* ---- loops over blocks ----------------------------------------------------------------------- */
 struct span {
   int reg;        /* first element of the block; -1: no loop was needed, the block is everything */
   struct val len; /* elements in the block */

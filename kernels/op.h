@@ -19,13 +19,13 @@ enum layout {
 const char *layout_name(enum layout l);
 enum layout layout_parse(const char *s, size_t len); /* LAYOUT_COUNT when unknown */
 
-/* ---- tensors ----------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 /* Dimensions and bytes never overflow: whoever makes a tensor checks with tensor_init. */
 struct tensor {
   enum fvm_dtype dtype; /* FVM_NONE: an optional input that is absent */
   int rank;
   int64_t dim[FVM_MAXRANK];
-  /* Value of a constant, row-major; NULL when known only at run time. Lives as long as the graph. */
+  /* Value of a constant, row-major; NULL when known only at run time. Lives with the graph. */
   const void *data;
 };
 /* Largest tensor, so that no sum of sizes leaves int64 and no program offset leaves 47 bits. */
@@ -34,8 +34,8 @@ struct tensor {
  * above TENSOR_MAXBYTES. dim may be NULL when rank is 0. */
 enum fvm_status tensor_init(struct tensor *t, enum fvm_dtype dtype, int rank, const int64_t *dim,
                             struct fvm_error *err);
-int64_t tensor_count(const struct tensor *t);           /* elements */
-int64_t tensor_bytes(const struct tensor *t);           /* row-major bytes */
+int64_t tensor_count(const struct tensor *t); /* elements */
+int64_t tensor_bytes(const struct tensor *t); /* row-major bytes */
 /* Width of a layout's panels; 0 for layouts without. */
 int layout_block(enum layout l);
 /* Bytes in a layout, padding included. */
@@ -45,7 +45,7 @@ bool layout_fits(const struct tensor *t, enum layout l);
 /* Byte strides of the logical axes in a layout without blocks (PLAIN, SWAP, LAST). */
 void layout_strides(const struct tensor *t, enum layout l, int64_t stride[FVM_MAXRANK]);
 /* Write the program that converts a tensor between layouts: buffer 0 in, buffer 1 out; the work is
- * split over threads by a par. FVM_EUNSUPPORTED for a pair that has no program (panels to others). */
+ * split over threads by a par. FVM_EUNSUPPORTED for a pair without a program (panels to others). */
 enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum layout to,
                                struct arena *a, struct program *p, struct fvm_error *err);
 /* Whether that pair has a program for this tensor. */
@@ -56,7 +56,7 @@ void convert_text(const struct tensor *t, enum layout from, enum layout to, stru
 uint64_t convert_hash(const struct tensor *t, enum layout from, enum layout to);
 void convert_label(int threads, struct text *out);
 
-/* ---- attributes --------------------------------------------------------------------------------- */
+/* ---- attributes ------------------------------------------------------------------------------ */
 enum attr_kind { ATTR_INT, ATTR_FLOAT, ATTR_INTS, ATTR_FLOATS, ATTR_STRING, ATTR_TENSOR };
 struct attr {
   const char *name;
@@ -70,11 +70,11 @@ struct attr {
   const struct tensor *t;
 };
 
-/* ---- fused element-wise tails ----------------------------------------------------------------------
+/* ---- fused element-wise tails -------------------------------------------------------------------
  * A body is a list of element-wise operators on the values of a fused node. Values are numbered:
- * 0 .. nin-1 are the inputs of the opcall, nin is the result of its own operator (the anchor; absent
- * when op is FusedElementwise), and element k of the body makes value nin + 1 + k. The last value is
- * the node's output. Every value broadcasts to the shape of the output. */
+ * 0 .. nin-1 are the inputs of the opcall, nin is the result of its own operator (the anchor;
+ * absent when op is FusedElementwise), and element k of the body makes value nin + 1 + k. The last
+ * value is the node's output. Every value broadcasts to the shape of the output. */
 enum { BODY_MAXARG = 3 };
 struct body_item {
   const struct op *op; /* element-wise (OPF_ELT) */
@@ -91,7 +91,7 @@ struct body {
 
 struct opcall {
   const struct op *op;
-  int nin;  /* inputs of the anchor first (nown of them), then those that only the body reads */
+  int nin; /* inputs of the anchor first (nown of them), then those that only the body reads */
   int nown;
   int nout;
   struct tensor *in, *out;
@@ -109,15 +109,15 @@ const struct attr *opcall_attr(const struct opcall *c, const char *name);
 void opcall_text(const struct opcall *c, struct text *out);
 uint64_t opcall_hash(const struct opcall *c);
 
-/* ---- operators ------------------------------------------------------------------------------------ */
+/* ---- operators ------------------------------------------------------------------------------- */
 enum {
   OPF_ELT = 1,       /* element-wise with broadcasting: may be fused into bodies and tails */
   OPF_ANCHOR = 2,    /* candidates accept a body as epilogue */
   OPF_VIEW = 4,      /* output is the first input's bytes (Reshape, Identity, ...) */
   OPF_COMPOSITE = 8, /* ours, found by a pattern; not an ONNX operator */
-  OPF_INPLACE = 16, /* output may take an input's place when the dtype sizes and shapes agree */
-  OPF_STATIC = 32,  /* output depends on shapes alone: foldable although inputs are not constant */
-  OPF_V13 = 64,     /* opset 13 changed the meaning: opcall_text says which */
+  OPF_INPLACE = 16,  /* output may take an input's place when the dtype sizes and shapes agree */
+  OPF_STATIC = 32,   /* output depends on shapes alone: foldable although inputs are not constant */
+  OPF_V13 = 64,      /* opset 13 changed the meaning: opcall_text says which */
 };
 enum { OP_MANY = 1 << 16 }; /* nin_max or nout_max of variadic operators */
 
@@ -148,7 +148,7 @@ enum fvm_status opcall_shape(struct opcall *c, struct fvm_error *err);
 enum fvm_status opcall_ref(const struct opcall *c, const void *const *in, void *const *out,
                            struct fvm_error *err);
 
-/* ---- candidates ------------------------------------------------------------------------------------- */
+/* ---- candidates ------------------------------------------------------------------------------ */
 struct target {
   enum isa isa;
   int threads[8], nthreads; /* thread counts to offer */
@@ -159,7 +159,7 @@ enum { LABEL_MAXIO = 8, LABEL_MAXKNOB = 8 };
 struct label {
   const struct cand *cand;
   int32_t knob[LABEL_MAXKNOB];
-  uint8_t in[LABEL_MAXIO];  /* enum layout; inputs beyond LABEL_MAXIO are row */
+  uint8_t in[LABEL_MAXIO]; /* enum layout; inputs beyond LABEL_MAXIO are row */
   uint8_t out[LABEL_MAXIO];
   int threads;
   int inplace; /* 1 + input whose place the output may take when it dies here; 0: none */
@@ -188,7 +188,7 @@ extern const struct cand no_cands[];
 /* The i-th label over all candidates of the operator; false past the last. Deterministic order:
  * earlier means simpler, so ties in time go to the lower number. */
 bool opcall_label(const struct opcall *c, const struct target *t, int i, struct label *l);
-/* One line, no spaces in values: "gemm_packed tile=8x32 kc=256 ... in=row,p32 out=row threads=2". */
+/* One line, no spaces in values: "gemm_packed tile=8x32 kc=256 in=row,p32 out=row threads=2". */
 void label_text(const struct opcall *c, const struct label *l, struct text *out);
 /* Write a label's program into the arena (not for views). */
 enum fvm_status opcall_emit(const struct opcall *c, const struct label *l, struct arena *a,

@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-/* ---- common form -------------------------------------------------------------------------------
- */
+/* ---- common form ----------------------------------------------------------------------------- */
 /* Shapes of a product in NumPy's sense: vectors become matrices of one row or one column. */
 struct product {
   int64_t m, n, k;
@@ -117,8 +116,7 @@ void gemm_strides(const struct gemm_operand *o, enum layout l, int64_t *rs, int6
   *cs = swap ? across : 1;
 }
 
-/* ---- shapes ------------------------------------------------------------------------------------
- */
+/* ---- shapes ---------------------------------------------------------------------------------- */
 static enum fvm_status check_types(const struct opcall *c, struct fvm_error *err) {
   enum fvm_dtype t = c->in[0].dtype;
   for (int i = 0; i < c->nown; i++)
@@ -164,8 +162,7 @@ enum fvm_status gemm_shape(struct opcall *c, struct fvm_error *err) {
   return FVM_OK;
 }
 
-/* ---- references --------------------------------------------------------------------------------
- */
+/* ---- references ------------------------------------------------------------------------------ */
 /* One row-major product with strides, scaled, plus what the output already holds when `add`. */
 struct ref_product {
   enum fvm_dtype t;

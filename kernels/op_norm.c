@@ -60,8 +60,7 @@ enum fvm_status softmax_ref(const struct opcall *c, const void *const *in, void 
   return FVM_OK;
 }
 
-/* ---- LayerNormalization ------------------------------------------------------------------------
- */
+/* ---- LayerNormalization ---------------------------------------------------------------------- */
 /* Scale and bias must broadcast to the input without enlarging it. */
 static enum fvm_status check_param(const struct opcall *c, int i, struct fvm_error *err) {
   const struct tensor *t = opcall_in(c, i);
@@ -135,8 +134,7 @@ enum fvm_status layernorm_ref(const struct opcall *c, const void *const *in, voi
   return FVM_OK;
 }
 
-/* ---- per channel: BatchNormalization, InstanceNormalization, GroupNormalization ----------------
- */
+/* ---- per channel: BatchNormalization, InstanceNormalization, GroupNormalization -------------- */
 static enum fvm_status check_channel(const struct opcall *c, int i, int64_t n,
                                      struct fvm_error *err) {
   const struct tensor *t = &c->in[i];

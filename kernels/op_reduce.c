@@ -66,8 +66,7 @@ void reduction_init(struct reduction *r, const struct opcall *c, unsigned mask) 
   for (int i = 0; i < n; i++) r->axis[i] = list[n - 1 - i];
 }
 
-/* ---- reference ---------------------------------------------------------------------------------
- */
+/* ---- reference ------------------------------------------------------------------------------- */
 static double combine(enum reduce_kind k, double r, double x) {
   switch (k) {
   case REDUCE_MAX:

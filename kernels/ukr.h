@@ -57,7 +57,7 @@ struct ukr_sig {
   int nptr, nval;
   struct ukr_operand ptr[UKR_MAXPTR];
   struct ukr_int val[UKR_MAXVAL];
-  int64_t flop_coef;              /* flops = flop_coef * product of the arguments in flop_arg */
+  int64_t flop_coef; /* flops = flop_coef * product of the arguments in flop_arg */
   int8_t flop_arg[UKR_MAXVAL];
   int nflop;
 };

@@ -9,8 +9,7 @@ struct db;
 enum db_mode { DB_READ, DB_WRITE };
 /* Open, and in DB_WRITE mode create or migrate. FVM_EFORMAT: not a FluidVM database, or a newer
  * schema; FVM_EENV: no permission. One writer at a time (others wait up to 5 s). */
-enum fvm_status db_open(const char *path, enum db_mode mode, struct db **db,
-                        struct fvm_error *err);
+enum fvm_status db_open(const char *path, enum db_mode mode, struct db **db, struct fvm_error *err);
 void db_close(struct db *db);
 
 /* Each returns the row's id, made when it is new. In DB_READ mode an unknown machine or build gets
@@ -40,7 +39,7 @@ enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, int64_t 
  * *found is false when nothing is stored for this machine, build and protocol. */
 struct db_known {
   enum outcome outcome;
-  int64_t ns; /* 0: none, because of the outcome */
+  int64_t ns;    /* 0: none, because of the outcome */
   bool finished; /* the race it took part in was run to its end */
 };
 enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, uint64_t problem_hash,

@@ -9,8 +9,8 @@ struct machine {
   int cores;
   enum isa isa;
   int64_t l1_bytes, l2_bytes, l3_bytes, ram_bytes;
-  char counters[160]; /* usable ones */
-  char text[640];     /* canonical text of the above: "cpu=...; cores=...; ..." */
+  char counters[160];   /* usable ones */
+  char text[640];       /* canonical text of the above: "cpu=...; cores=...; ..." */
   uint64_t fingerprint; /* hash of text */
 };
 enum fvm_status machine_read(struct machine *m, struct fvm_error *err);

@@ -21,26 +21,26 @@ struct entrant {
   struct program program;
   const char *text;     /* the label's text, the caller's */
   enum outcome outcome; /* OUTCOME_COUNT: nothing known yet */
-  char reason[160]; /* of any outcome but ok */
-  VEC(int64_t) sample; /* ns of one run of the program, every round it took part in */
+  char reason[160];     /* of any outcome but ok */
+  VEC(int64_t) sample;  /* ns of one run of the program, every round it took part in */
   int64_t min_ns, median_ns, mad_ns;
   VEC(int64_t) interp; /* finalists: ns of one run under the interpreter, every sample */
   int64_t interp_ns;   /* their minimum; else 0 */
-  int dropped;       /* samples thrown away (context switch, migration, slow sentinel) */
+  int dropped;         /* samples thrown away (context switch, migration, slow sentinel) */
   struct counter_values counters;
 };
 struct measure_options {
   int64_t sample_ns; /* least duration of a sample; default 100000 */
   int max_rounds;
-  double timeout_s;  /* of one candidate */
+  double timeout_s;                /* of one candidate */
   volatile const int *interrupted; /* set by a signal handler: finish the round and return */
 };
 /* Race all entrants of one problem: build inputs from a seed, compute the reference, then in a
  * forked worker check each candidate (interpreter against the reference within the tolerance of
  * its dtype, JIT against the interpreter bit for bit) and time the sound ones in interleaved
- * rounds. A crash or a hang costs one entrant. Entrants whose outcome is already known on entry do not
- * take part. on_round (may be NULL) is called after each round with the entrants as they stand, so
- * that the caller can store them; it returns false to end the race. FVM_EINTR after that or a
+ * rounds. A crash or a hang costs one entrant. Entrants whose outcome is already known on entry do
+ * not take part. on_round (may be NULL) is called after each round with the entrants as they stand,
+ * so that the caller can store them; it returns false to end the race. FVM_EINTR after that or a
  * signal. */
 enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
                              const struct measure_options *o,

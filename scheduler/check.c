@@ -30,8 +30,7 @@ static const struct plan_bind *binds_of(const struct checker *k, uint32_t step) 
   return k->p->bind + k->p->step[step].first_bind;
 }
 
-/* ---- sums --------------------------------------------------------------------------------------
- */
+/* ---- sums ------------------------------------------------------------------------------------ */
 static enum fvm_status check_sums(const struct checker *k) {
   const struct plan_meta *m = k->p->meta;
   uint32_t threads = 1;
@@ -56,8 +55,7 @@ static enum fvm_status check_sums(const struct checker *k) {
   return FVM_OK;
 }
 
-/* ---- weights -----------------------------------------------------------------------------------
- */
+/* ---- weights --------------------------------------------------------------------------------- */
 static enum fvm_status check_constants(const struct checker *k) {
   for (uint32_t i = 0; i < k->p->nconst; i++)
     for (uint32_t j = 0; j < i; j++) {
@@ -71,8 +69,7 @@ static enum fvm_status check_constants(const struct checker *k) {
   return FVM_OK;
 }
 
-/* ---- programs ----------------------------------------------------------------------------------
- */
+/* ---- programs -------------------------------------------------------------------------------- */
 static enum fvm_status check_programs(const struct checker *k) {
   struct fvm_plan again = *k->p;
   again.scratch_bytes = 0;
@@ -86,8 +83,7 @@ static enum fvm_status check_programs(const struct checker *k) {
   return st;
 }
 
-/* ---- places ------------------------------------------------------------------------------------
- */
+/* ---- places ---------------------------------------------------------------------------------- */
 static bool same_space(const struct plan_tensor *t, uint32_t space, uint32_t index) {
   return t->space == space && t->index == index;
 }
@@ -143,8 +139,7 @@ static enum fvm_status check_writes(struct checker *k) {
   return FVM_OK;
 }
 
-/* ---- lives -------------------------------------------------------------------------------------
- */
+/* ---- lives ----------------------------------------------------------------------------------- */
 /* Writes are in the order of steps: the last one up to the row's first step is where its bytes come
  * from, and those behind must leave it alone. */
 static enum fvm_status check_life(struct checker *k, uint32_t row) {
@@ -176,8 +171,7 @@ static enum fvm_status check_lives(struct checker *k) {
   return FVM_OK;
 }
 
-/* ---- reads -------------------------------------------------------------------------------------
- */
+/* ---- reads ----------------------------------------------------------------------------------- */
 static bool is_there(const struct checker *k, uint32_t step, const struct plan_bind *b,
                      uint64_t bytes) {
   if (b->space == SPACE_INPUT) return true;
@@ -218,8 +212,7 @@ static enum fvm_status check_outputs(const struct checker *k) {
   return FVM_OK;
 }
 
-/* ---- arena -------------------------------------------------------------------------------------
- */
+/* ---- arena ----------------------------------------------------------------------------------- */
 static uint64_t row_end(const struct plan_tensor *t) {
   return ROUND_UP(t->offset + t->bytes, (uint64_t)FVM_ALIGN);
 }
@@ -269,8 +262,7 @@ static enum fvm_status check_arena(const struct checker *k, uint32_t *sorted) {
   return FVM_OK;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 static enum fvm_status run(struct checker *k, const struct graph *g, uint32_t *sorted) {
   enum fvm_status st = check_sums(k);
   if (st == FVM_OK) st = plan_check_weights(k->p, k->err);

@@ -20,8 +20,7 @@ static bool same_shape(const struct tensor *t, uint32_t dtype, uint32_t rank, co
          memcmp(t->dim, dim, rank * sizeof *dim) == 0;
 }
 
-/* ---- inputs, outputs, tensors ------------------------------------------------------------------
- */
+/* ---- inputs, outputs, tensors ---------------------------------------------------------------- */
 static enum fvm_status check_io(const struct match *m, const int *tensor, size_t n, uint32_t first,
                                 uint32_t count, const char *what) {
   const struct fvm_plan *p = m->k->p;
@@ -75,8 +74,7 @@ static enum fvm_status check_rows(const struct match *m) {
   return FVM_OK;
 }
 
-/* ---- steps -------------------------------------------------------------------------------------
- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 /* Item i of a list like in=row,p32 in a label's text; row where the list ends. LAYOUT_COUNT when
  * the text is no layout. */
 static enum layout label_layout(const char *label, const char *list, int i) {
@@ -161,8 +159,7 @@ static enum fvm_status check_steps(const struct match *m) {
   return FVM_OK;
 }
 
-/* ---- views -------------------------------------------------------------------------------------
- */
+/* ---- views ----------------------------------------------------------------------------------- */
 static bool is_within(uint64_t offset, uint64_t bytes, uint64_t base, uint64_t base_bytes) {
   return offset >= base && offset + bytes <= base + base_bytes;
 }

@@ -39,7 +39,7 @@ struct cost *cost_random_new(uint64_t seed);
 struct cost *cost_table_new(const char *text, struct fvm_error *err);
 /* Best valid measurement of this machine and build in a database; db stays the caller's. */
 struct db;
-struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id,
-                         struct cost *fallback, struct fvm_error *err);
+struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id, struct cost *fallback,
+                         struct fvm_error *err);
 
 #endif

@@ -58,8 +58,8 @@ enum fvm_status graph_compact(struct graph *g, struct fvm_error *err);
  * pass. Run between passes. */
 enum fvm_status graph_check(const struct graph *g, bool shapes_known, struct fvm_error *err);
 
-/* Text form (graph_dump.c shows it, graph_parse.c); parse(dump(g)) == g up to constants' values above 16 elements, which
- * are printed as a hash and read back as zeros. */
+/* Text form (graph_dump.c shows it, graph_parse.c); parse(dump(g)) == g up to constants' values
+ * above 16 elements, which are printed as a hash and read back as zeros. */
 enum fvm_status graph_dump(const struct graph *g, struct text *out);
 enum fvm_status graph_parse(const char *text, size_t len, struct graph **g, struct fvm_error *err);
 

@@ -18,7 +18,7 @@ struct mem_result {
 enum fvm_status mem_pack(struct mem_block *block, int n, struct mem_result *r,
                          struct fvm_error *err);
 
-/* ---- order: steps over values, least peak of live bytes --------------------------------------- */
+/* ---- order: steps over values, least peak of live bytes -------------------------------------- */
 struct order_value {
   int64_t bytes;
   int producer; /* step, or -1: there from the start */

@@ -22,7 +22,7 @@ struct sched_value {
   int tensor; /* -1: an output that nobody asked for */
   enum layout layout;
   enum plan_space space;
-  int index;       /* of the input or output */
+  int index; /* of the input or output */
   int64_t bytes, offset;
   int first, last; /* steps, inclusive */
   int base;        /* value whose place it shares (view, in-place, equal constants), or -1 */
@@ -52,9 +52,9 @@ enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
                                const struct plan_options *o, struct schedule **s,
                                struct fvm_error *err);
 void schedule_free(struct schedule *s);
-/* Write the plan file through a temporary file and rename; the same schedule gives the same bytes. */
-enum fvm_status plan_write(const struct schedule *s, const struct plan_options *o,
-                           const char *path, struct fvm_error *err);
+/* Write the plan through a temporary file and rename; the same schedule gives the same bytes. */
+enum fvm_status plan_write(const struct schedule *s, const struct plan_options *o, const char *path,
+                           struct fvm_error *err);
 /* The independent checker: from the plan file alone (and the model when g is given) recompute
  * bounds, legality of every program, dependencies (every read was written before, in the right
  * layout), liveness and overlap, cost sums, weights. One finding is one error. */

@@ -48,8 +48,8 @@ void fvm_check_failed(const char *file, int line, const char *expr) __attribute_
 /* ---- memory --------------------------------------------------------------------------------
  * All heap memory goes through these three, so that tests can count bytes and let the n-th call
  * fail. They return NULL when memory is out; sizes are multiplied with overflow checks. */
-void *fvm_alloc(size_t n, size_t size);                           /* zeroed */
-void *fvm_realloc(void *p, size_t old_n, size_t n, size_t size);  /* new tail zeroed */
+void *fvm_alloc(size_t n, size_t size);                          /* zeroed */
+void *fvm_realloc(void *p, size_t old_n, size_t n, size_t size); /* new tail zeroed */
 void fvm_free(void *p, size_t n, size_t size);
 size_t fvm_bytes_in_use(void);
 /* Let the n-th allocation from now on fail, once (tests); 0 switches it off. */
@@ -66,15 +66,15 @@ void arena_free(struct arena *a);
 #define ARENA_NEW(a, T, n) ((T *)arena_alloc((a), (size_t)(n), sizeof(T)))
 
 /* Typed vector: VEC(int) v = {0}; VEC_PUSH(&v, 3) is false when memory is out; VEC_FREE(&v). */
-#define VEC(T)    \
-  struct {        \
-    T *v;         \
-    size_t n, cap; \
+#define VEC(T)                                                                                     \
+  struct {                                                                                         \
+    T *v;                                                                                          \
+    size_t n, cap;                                                                                 \
   }
 bool vec_grow(void **v, size_t *cap, size_t need, size_t size);
 #define VEC_RESERVE(p, k) vec_grow((void **)&(p)->v, &(p)->cap, (p)->n + (k), sizeof(*(p)->v))
 #define VEC_PUSH(p, x) (VEC_RESERVE(p, 1) ? ((p)->v[(p)->n++] = (x), true) : false)
-#define VEC_FREE(p) \
+#define VEC_FREE(p)                                                                                \
   (fvm_free((p)->v, (p)->cap, sizeof(*(p)->v)), (p)->v = NULL, (p)->n = (p)->cap = 0)
 
 /* Growing text; printf into it; .v is NUL-terminated once anything was added. */

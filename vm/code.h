@@ -96,7 +96,7 @@ struct term {
 };
 struct addr {
   int buf;
-  int64_t off; /* bytes */
+  int64_t off;                    /* bytes */
   struct term term[CODE_MAXTERM]; /* ends at the first stride 0 */
 };
 #define ADDR(buf, off, ...) ((struct addr){(buf), (off), {__VA_ARGS__}})

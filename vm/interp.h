@@ -19,7 +19,7 @@ struct run {
 /* team_fn: arg is a struct run. Returns 0 or UKR_RANGE. */
 int interp_run(void *arg, struct team *team, int tid);
 
-/* ---- virtual counters: the same walk on one thread, counting instead of calling ---------------- */
+/* ---- virtual counters: the same walk on one thread, counting instead of calling -------------- */
 enum { VCOUNT_LEVELS = 3 };
 struct vcount {
   int64_t flops, calls;

@@ -28,8 +28,7 @@ void lru_free(struct lru *c) {
   c->bucket = NULL;
 }
 
-/* ---- hash --------------------------------------------------------------------------------------
- */
+/* ---- hash ------------------------------------------------------------------------------------ */
 static uint32_t *bucket_of(struct lru *c, int64_t line) {
   return &c->bucket[((uint64_t)line * 0x9e3779b97f4a7c15u >> 32) & (c->nbucket - 1)];
 }
@@ -46,8 +45,7 @@ static void unhash(struct lru *c, uint32_t i) {
   *at = c->node[i].chain;
 }
 
-/* ---- list --------------------------------------------------------------------------------------
- */
+/* ---- list ------------------------------------------------------------------------------------ */
 static void unlink_node(struct lru *c, uint32_t i) {
   struct lru_node *n = &c->node[i];
   if (n->prev == NONE)

@@ -62,8 +62,8 @@ struct plan_meta {
   uint32_t threads;               /* most threads that any step uses */
   uint32_t ninputs, zero;         /* how many rows of IO are inputs */
   uint64_t model_hash;
-  uint64_t arena_bytes;   /* activations; scratch comes on top (struct plan_step) */
-  int64_t predicted_ns;   /* sum of step costs */
+  uint64_t arena_bytes; /* activations; scratch comes on top (struct plan_step) */
+  int64_t predicted_ns; /* sum of step costs */
   int64_t layout_cost_ns, layout_bound_ns;
   uint64_t order_peak_bytes, order_bound_bytes, arena_bound_bytes;
 };
@@ -93,7 +93,14 @@ struct plan_step {
  *     area is reused by every step; its size is the greatest end. With fewer threads it still fits;
  *   - buffers of a step at the same place with the same size are one memory to the verifier
  *     (in-place); those that overlap in another way must both be read only. */
-enum plan_space { SPACE_ARENA, SPACE_WEIGHTS, SPACE_INPUT, SPACE_OUTPUT, SPACE_SCRATCH, SPACE_NONE };
+enum plan_space {
+  SPACE_ARENA,
+  SPACE_WEIGHTS,
+  SPACE_INPUT,
+  SPACE_OUTPUT,
+  SPACE_SCRATCH,
+  SPACE_NONE
+};
 struct plan_bind {
   uint32_t space, index; /* index: of the input, or of the output counted from 0; else 0 */
   uint64_t offset;       /* bytes from the start of the space; scratch: from the scratch area */
@@ -105,8 +112,8 @@ struct plan_bind {
  *   - a row that no step writes is a view: its place lies in that of a row that began no later;
  *   - inputs and outputs have rows; outputs last until the last step;
  *   - a row that a step writes over at exactly its place (in-place) ends there, whatever last says;
- *   - a row's life covers those of its views and of what takes its place, so that the largest sum of
- *     rows alive at a step, in whole lines of 64 bytes, is arena_bound_bytes;
+ *   - a row's life covers those of its views and of what takes its place, so that the largest sum
+ *     of rows alive at a step, in whole lines of 64 bytes, is arena_bound_bytes;
  *   - the place in the arena of a step's buffer i is a row of the node's i-th tensor, inputs first.
  * Steps are called like their nodes, or "convert TENSOR", "copy TENSOR". */
 struct plan_tensor {

@@ -25,8 +25,7 @@ static void expect_round_trip(const struct program *p) {
   arena_free(&arena);
 }
 
-/* ---- random programs: any call with any numbers, good or bad ----------------------------------
- */
+/* ---- random programs: any call with any numbers, good or bad --------------------------------- */
 static uint64_t seed;
 static int64_t draw(int64_t n) {
   seed ^= seed << 13;
@@ -106,8 +105,7 @@ START_TEST(random_programs_round_trip) {
 }
 END_TEST
 
-/* ---- text --------------------------------------------------------------------------------------
- */
+/* ---- text ------------------------------------------------------------------------------------ */
 static const char sample[] = "buf 0 in 4096\n"
                              "buf 1 out 4096\n"
                              "par r0 = 0 .. 128 step 8\n"

@@ -6,8 +6,7 @@
 #include "../../scheduler/plan_build.h"
 #include "mkplan.h"
 
-/* ---- the small plan of mkplan.h with all rows that the planner writes -------------------------
- */
+/* ---- the small plan of mkplan.h with all rows that the planner writes ------------------------ */
 #define ROW(m, s, T, i) ((T *)(void *)(m)->section[s].v + (i))
 #define META(m) ROW(m, PLAN_META, struct plan_meta, 0)
 #define STEP(m, i) ROW(m, PLAN_STEPS, struct plan_step, i)
@@ -105,8 +104,7 @@ START_TEST(good_plan_passes) {
 }
 END_TEST
 
-/* ---- wrong claims, one at a time: name, what to change, part of the error's text ---------------
- */
+/* ---- wrong claims, one at a time: name, what to change, part of the error's text ------------- */
 /* Without the graph. Offsets 64..464 are t and u; 512 is free when the arena grows. */
 #define WRONGS(W)                                                                                  \
   W(cost, STEP(m, 1)->cost_ns = 999, "steps sum up to 3999")                                       \

@@ -59,8 +59,7 @@ START_TEST(strips_by_hand) {
 }
 END_TEST
 
-/* ---- against a naive cache ----------------------------------------------------------------------
- */
+/* ---- against a naive cache ------------------------------------------------------------------- */
 enum { LINES = 300 };
 struct naive {
   int64_t line[LINES], n, most, misses;

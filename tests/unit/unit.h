@@ -9,10 +9,10 @@
 
 #include "../../vm/base.h"
 
-#define OK(call)                                                \
-  do {                                                          \
-    enum fvm_status st_ = (call);                               \
-    ck_assert_msg(st_ == FVM_OK, "%s: %s", #call, err.text);    \
+#define OK(call)                                                                                   \
+  do {                                                                                             \
+    enum fvm_status st_ = (call);                                                                  \
+    ck_assert_msg(st_ == FVM_OK, "%s: %s", #call, err.text);                                       \
   } while (0)
 
 static inline int unit_main(const char *name, const TTest *const *test, size_t n) {
@@ -32,10 +32,10 @@ static inline int unit_main(const char *name, const TTest *const *test, size_t n
   }
   return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
-#define UNIT_MAIN(name, ...)                                    \
-  int main(void) {                                              \
-    const TTest *const tests[] = {__VA_ARGS__};          \
-    return unit_main(name, tests, COUNT(tests));                \
+#define UNIT_MAIN(name, ...)                                                                       \
+  int main(void) {                                                                                 \
+    const TTest *const tests[] = {__VA_ARGS__};                                                    \
+    return unit_main(name, tests, COUNT(tests));                                                   \
   }
 
 #endif

@@ -36,8 +36,7 @@ static void complain(struct test *t, const char *what, const char *detail) {
   t->bad = true;
 }
 
-/* ---- directives: a copy of each line is cut off at its end -------------------------------------
- */
+/* ---- directives: a copy of each line is cut off at its end ----------------------------------- */
 typedef void line_fn(struct test *t, char *line, void *arg);
 
 static void each_line(struct test *t, line_fn *fn, void *arg) {
@@ -75,8 +74,7 @@ static void read_directive(struct test *t, char *line, void *arg) {
   }
 }
 
-/* ---- buffers ------------------------------------------------------------------------------------
- */
+/* ---- buffers --------------------------------------------------------------------------------- */
 struct memory {
   const struct program *p;
   unsigned char *at[CODE_MAXBUF];
