@@ -36,10 +36,16 @@ static enum fvm_status map_fd(const char *path, int fd, struct mapped_file *f,
   return FVM_OK;
 }
 
+/* A name that leads nowhere is bad input; anything else is the environment's fault. */
+static enum fvm_status cannot_open(const char *path, struct fvm_error *err) {
+  bool wrong = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
+  return fvm_fail(err, wrong ? FVM_EFORMAT : FVM_EIO, "%s: %s", path, strerror(errno));
+}
+
 enum fvm_status mapping_open(const char *path, struct mapped_file **out, struct fvm_error *err) {
   /* Non-blocking, so that a pipe with that name doesn't hold us up: it is refused right after. */
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return fvm_fail(err, FVM_EIO, "%s: %s", path, strerror(errno));
+  if (fd < 0) return cannot_open(path, err);
   struct mapped_file *f = fvm_alloc(1, sizeof *f);
   enum fvm_status st = f ? map_fd(path, fd, f, err) : fvm_nomem(err);
   close(fd);

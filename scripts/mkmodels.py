@@ -110,6 +110,11 @@ def nodes():
     x, y, n = [value("x")], [value("y")], h.make_node
     save("first", [n("Add", ["x", "w"], ["a"], name="add"), n("Relu", ["a"], ["y"], name="relu")], x,
          y, [tensor("w", F, [2], "float_data", [1, 2])])
+    w = [tensor("w", F, [2, 3], "float_data", range(6)), tensor("b", F, [3], "float_data", range(3)),
+         tensor("v", F, [3, 2], "float_data", range(6))]
+    save("matmul_add", [n("MatMul", ["x", "w"], ["p"], name="up"), n("Add", ["p", "b"], ["q"]),
+                        n("MatMul", ["q", "v"], ["y"], name="down")],
+         [value("x", (2, 2))], [value("y", (2, 2))], w)
     save("unsorted", [n("Relu", ["a"], ["y"]), n("Neg", ["x"], ["a"])], x, y)
     save("cycle", [n("Add", ["x", "b"], ["a"], name="p"), n("Neg", ["a"], ["b"], name="q")], x,
          [value("a")])

@@ -180,7 +180,7 @@ START_TEST(tensor_file) {
   ck_assert_int_eq(t.dtype, FVM_I64);
   ck_assert_int_eq(t.rank, 2);
   ck_assert_int_eq(((const int64_t *)t.data)[3], 4);
-  ck_assert_int_eq(onnx_read_tensor("there is none", &a, &t, &name, &err), FVM_EIO);
+  ck_assert_int_eq(onnx_read_tensor("there is none", &a, &t, &name, &err), FVM_EFORMAT);
   ck_assert_ptr_nonnull(strstr(err.text, "there is none"));
   arena_free(&a);
 }
