@@ -35,26 +35,62 @@ enum fvm_status conv_shape(struct opcall *c, struct fvm_error *err) {
   return window_shape(&v.w, c, v.groups * v.out_channels, err);
 }
 
+/* The reference works on blocks of output pixels: it gathers their patches as doubles, a row for
+ * each channel and tap in the order of the weights, and multiplies the weights of all output
+ * channels of the group with them. */
 struct ref_conv {
   const struct conv *v;
   enum fvm_dtype t;
-  const void *x, *k;
-  int64_t x0, k0; /* first channel of the group, weights of the output channel */
+  const void *x, *weights;
+  void *y;
+  int64_t rows; /* channels of a group times taps */
+  double *patch;
 };
 
-static double ref_pixel(const struct ref_conv *r, const int64_t *out) {
+/* Column j of the patches: output pixel out, of the group whose first input element is x0. */
+static void gather_patch(const struct ref_conv *r, const int64_t *out, int64_t x0, int j) {
   const struct window *w = &r->v->w;
-  int64_t tap[WINDOW_AXES] = {0}, i = 0, taps = w->kernel[0] * w->kernel[1] * w->kernel[2];
-  double sum = 0;
+  int64_t tap[WINDOW_AXES] = {0}, i = 0, place;
+  int64_t taps = w->kernel[0] * w->kernel[1] * w->kernel[2];
   do {
-    int64_t place;
-    if (window_tap(w, out, tap, &place))
-      for (int64_t ch = 0; ch < r->v->in_channels; ch++)
-        sum += elem_f64(r->x, r->t, r->x0 + ch * window_inputs(w) + place) *
-               elem_f64(r->k, r->t, r->k0 + ch * taps + i);
+    bool inside = window_tap(w, out, tap, &place);
+    for (int64_t ch = 0; ch < r->v->in_channels; ch++)
+      r->patch[(ch * taps + i) * REF_COLUMNS + j] =
+          inside ? elem_f64(r->x, r->t, x0 + ch * window_inputs(w) + place) : 0;
     i++;
   } while (window_next(w->kernel, tap));
-  return sum;
+}
+
+/* All output channels of a group at n pixels from p on. Channels are counted over the batch. */
+static void ref_pixels(const struct ref_conv *r, int64_t group, int64_t p, int n) {
+  double sum[REF_COLUMNS];
+  int64_t outs = window_outputs(&r->v->w), oc = r->v->out_channels;
+  for (int64_t i = 0; i < oc; i++) {
+    ref_dots(r->weights, r->t, (group % r->v->groups * oc + i) * r->rows, 1, r->rows, r->patch,
+             sum);
+    for (int j = 0; j < n; j++) elem_set_f64(r->y, r->t, (group * oc + i) * outs + p + j, sum[j]);
+  }
+}
+
+static void ref_group(const struct ref_conv *r, int64_t group) {
+  const struct window *w = &r->v->w;
+  int64_t x0 = group * r->v->in_channels * window_inputs(w), idx[WINDOW_AXES] = {0}, p = 0;
+  int n = 0;
+  for (bool more = true; more;) {
+    gather_patch(r, idx, x0, n++);
+    more = window_next(w->out, idx);
+    if (n < REF_COLUMNS && more) continue;
+    ref_pixels(r, group, p, n);
+    p += n;
+    n = 0;
+  }
+}
+
+static void add_bias(const struct ref_conv *r, const void *bias) {
+  int64_t channels = r->v->groups * r->v->out_channels, outs = window_outputs(&r->v->w);
+  for (int64_t i = 0; i < r->v->n * channels * outs; i++)
+    elem_set_f64(r->y, r->t, i,
+                 elem_f64(r->y, r->t, i) + elem_f64(bias, r->t, i / outs % channels));
 }
 
 enum fvm_status conv_ref(const struct opcall *c, const void *const *in, void *const *out,
@@ -62,18 +98,13 @@ enum fvm_status conv_ref(const struct opcall *c, const void *const *in, void *co
   struct conv v;
   enum fvm_status st = conv_init(&v, c, err);
   if (st != FVM_OK || tensor_count(&c->out[0]) == 0) return st;
-  struct ref_conv r = {&v, c->in[0].dtype, in[0], in[1], 0, 0};
-  int64_t channels = v.groups * v.out_channels, at = 0;
-  int64_t per = v.in_channels * v.w.kernel[0] * v.w.kernel[1] * v.w.kernel[2];
-  for (int64_t i = 0; i < v.n * channels; i++) {
-    int64_t oc = i % channels, idx[WINDOW_AXES] = {0};
-    int64_t group = i / channels * v.groups + oc / v.out_channels;
-    r.x0 = group * v.in_channels * window_inputs(&v.w);
-    r.k0 = oc * per;
-    double bias = v.bias ? elem_f64(in[2], r.t, oc) : 0;
-    do {
-      elem_set_f64(out[0], r.t, at++, bias + ref_pixel(&r, idx));
-    } while (window_next(v.w.out, idx));
-  }
+  int64_t rows = v.in_channels * v.w.kernel[0] * v.w.kernel[1] * v.w.kernel[2];
+  size_t room = (size_t)MAX(rows, 1) * REF_COLUMNS;
+  struct ref_conv r = {
+      &v, c->in[0].dtype, in[0], in[1], out[0], rows, fvm_alloc(room, sizeof(double))};
+  if (!r.patch) return fvm_nomem(err);
+  for (int64_t g = 0; g < v.n * v.groups; g++) ref_group(&r, g);
+  if (v.bias) add_bias(&r, in[2]);
+  fvm_free(r.patch, room, sizeof(double));
   return FVM_OK;
 }

@@ -172,15 +172,29 @@ struct ref_product {
   double alpha;
 };
 
-static void ref_multiply(const struct ref_product *r) {
-  for (int64_t i = 0; i < r->m; i++)
-    for (int64_t j = 0; j < r->n; j++) {
-      double sum = 0;
-      for (int64_t k = 0; k < r->k; k++)
-        sum += elem_f64(r->a, r->t, r->a0 + i * r->ar + k * r->ac) *
-               elem_f64(r->b, r->t, r->b0 + k * r->br + j * r->bc);
-      elem_set_f64(r->c, r->t, r->c0 + i * r->n + j, r->alpha * sum);
+/* n columns of b from column j0 on, as doubles; those past the end are zeros. */
+static int64_t take_columns(const struct ref_product *r, int64_t j0, double *to) {
+  int64_t n = MIN(r->n - j0, REF_COLUMNS);
+  for (int64_t k = 0; k < r->k; k++)
+    for (int64_t j = 0; j < n; j++)
+      to[k * REF_COLUMNS + j] = elem_f64(r->b, r->t, r->b0 + k * r->br + (j0 + j) * r->bc);
+  return n;
+}
+
+static enum fvm_status ref_multiply(const struct ref_product *r, struct fvm_error *err) {
+  size_t room = (size_t)MAX(r->k, 1) * REF_COLUMNS;
+  double sum[REF_COLUMNS], *b = fvm_alloc(room, sizeof *b);
+  if (!b) return fvm_nomem(err);
+  for (int64_t j0 = 0; j0 < r->n; j0 += REF_COLUMNS) {
+    int64_t n = take_columns(r, j0, b);
+    for (int64_t i = 0; i < r->m; i++) {
+      ref_dots(r->a, r->t, r->a0 + i * r->ar, r->ac, r->k, b, sum);
+      for (int64_t j = 0; j < n; j++)
+        elem_set_f64(r->c, r->t, r->c0 + i * r->n + j0 + j, r->alpha * sum[j]);
     }
+  }
+  fvm_free(b, room, sizeof *b);
+  return FVM_OK;
 }
 
 enum fvm_status matmul_ref(const struct opcall *c, const void *const *in, void *const *out,
@@ -192,7 +206,7 @@ enum fvm_status matmul_ref(const struct opcall *c, const void *const *in, void *
       c->in[0].dtype, in[0], in[1], out[0], 0, 0, 0, p.m, p.n, p.k, p.k, 1, p.n, 1, 1};
   int64_t count = 1, idx[FVM_MAXRANK] = {0};
   for (int i = 0; i < p.nbatch; i++) count *= p.dim[i];
-  for (int64_t x = 0; x < count; x++) {
+  for (int64_t x = 0; x < count && st == FVM_OK; x++) {
     int64_t a = 0, b = 0;
     for (int i = 0; i < p.nbatch; i++) {
       a += idx[i] * p.a_step[i];
@@ -201,15 +215,14 @@ enum fvm_status matmul_ref(const struct opcall *c, const void *const *in, void *
     r.a0 = a * p.m * p.k;
     r.b0 = b * p.k * p.n;
     r.c0 = x * p.m * p.n;
-    ref_multiply(&r);
+    st = ref_multiply(&r, err);
     for (int i = p.nbatch - 1; i >= 0 && ++idx[i] == p.dim[i]; i--) idx[i] = 0;
   }
-  return FVM_OK;
+  return st;
 }
 
 enum fvm_status gemm_ref(const struct opcall *c, const void *const *in, void *const *out,
                          struct fvm_error *err) {
-  (void)err;
   struct gemm_problem g;
   gemm_init(c, &g);
   enum fvm_dtype t = c->in[0].dtype;
@@ -223,7 +236,8 @@ enum fvm_status gemm_ref(const struct opcall *c, const void *const *in, void *co
                           .alpha = (double)g.alpha};
   gemm_strides(&g.a, LAYOUT_ROW, &r.ar, &r.ac);
   gemm_strides(&g.b, LAYOUT_ROW, &r.br, &r.bc);
-  ref_multiply(&r);
+  enum fvm_status st = ref_multiply(&r, err);
+  if (st != FVM_OK) return st;
   if (g.beta == 0 || c->nown < 3 || c->in[2].dtype == FVM_NONE) return FVM_OK;
   struct tensor mn = {.dtype = t, .rank = 2, .dim = {g.m, g.n}};
   int64_t rs, cs;

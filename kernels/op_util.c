@@ -167,3 +167,14 @@ void walk_next(struct walk *w) {
   }
   w->done = true;
 }
+
+/* ---- products for references ---- */
+
+void ref_dots(const void *a, enum fvm_dtype t, int64_t a0, int64_t step, int64_t k, const double *b,
+              double sum[REF_COLUMNS]) {
+  memset(sum, 0, REF_COLUMNS * sizeof *sum);
+  for (int64_t i = 0; i < k; i++, b += REF_COLUMNS) {
+    double x = elem_f64(a, t, a0 + i * step);
+    for (int j = 0; j < REF_COLUMNS; j++) sum[j] += x * b[j];
+  }
+}
