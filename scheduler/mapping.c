@@ -28,6 +28,7 @@ static enum fvm_status map_fd(const char *path, int fd, struct mapped_file *f,
   if (fstat(fd, &st) != 0) return fvm_fail(err, FVM_EIO, "%s: %s", path, strerror(errno));
   if (!S_ISREG(st.st_mode))
     return fvm_fail(err, FVM_EIO, "%s: not a regular file; give the path of a file", path);
+  f->data = (const unsigned char *)"";
   if (st.st_size == 0) return FVM_OK;
   void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (p == MAP_FAILED) return fvm_fail(err, FVM_EIO, "%s: %s", path, strerror(errno));

@@ -11,7 +11,7 @@ struct mapping {
 };
 void mapping_release(struct mapping *list);
 
-/* A file mapped read-only. An empty file has data that must not be read. */
+/* A file mapped read-only; data is never NULL. */
 struct mapped_file {
   struct mapping m;
   const unsigned char *data;

@@ -453,6 +453,7 @@ static enum fvm_status read_node_output(struct import *m, int node, const char *
 
 static enum fvm_status read_node(struct import *m, const Onnx__NodeProto *p) {
   if (is_constant(p)) return read_constant(m, p);
+  if (p->n_output == 0) return fvm_fail(m->err, FVM_EFORMAT, "has no output");
   int i = graph_add_node(m->g, node_name(p), find_op(m, p));
   if (i < 0) return fvm_nomem(m->err);
   enum fvm_status st = FVM_OK;
