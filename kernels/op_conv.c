@@ -41,7 +41,7 @@ enum fvm_status conv_shape(struct opcall *c, struct fvm_error *err) {
 struct ref_conv {
   const struct conv *v;
   enum fvm_dtype t;
-  const void *x, *weights;
+  const void *x, *weights, *bias; /* bias may be NULL */
   void *y;
   int64_t rows; /* channels of a group times taps */
   double *patch;
@@ -66,9 +66,11 @@ static void ref_pixels(const struct ref_conv *r, int64_t group, int64_t p, int n
   double sum[REF_COLUMNS];
   int64_t outs = window_outputs(&r->v->w), oc = r->v->out_channels;
   for (int64_t i = 0; i < oc; i++) {
-    ref_dots(r->weights, r->t, (group % r->v->groups * oc + i) * r->rows, 1, r->rows, r->patch,
-             sum);
-    for (int j = 0; j < n; j++) elem_set_f64(r->y, r->t, (group * oc + i) * outs + p + j, sum[j]);
+    int64_t ch = group % r->v->groups * oc + i;
+    double bias = r->bias ? elem_f64(r->bias, r->t, ch) : 0;
+    ref_dots(r->weights, r->t, ch * r->rows, 1, r->rows, r->patch, sum);
+    for (int j = 0; j < n; j++)
+      elem_set_f64(r->y, r->t, (group * oc + i) * outs + p + j, bias + sum[j]);
   }
 }
 
@@ -86,13 +88,6 @@ static void ref_group(const struct ref_conv *r, int64_t group) {
   }
 }
 
-static void add_bias(const struct ref_conv *r, const void *bias) {
-  int64_t channels = r->v->groups * r->v->out_channels, outs = window_outputs(&r->v->w);
-  for (int64_t i = 0; i < r->v->n * channels * outs; i++)
-    elem_set_f64(r->y, r->t, i,
-                 elem_f64(r->y, r->t, i) + elem_f64(bias, r->t, i / outs % channels));
-}
-
 enum fvm_status conv_ref(const struct opcall *c, const void *const *in, void *const *out,
                          struct fvm_error *err) {
   struct conv v;
@@ -100,11 +95,16 @@ enum fvm_status conv_ref(const struct opcall *c, const void *const *in, void *co
   if (st != FVM_OK || tensor_count(&c->out[0]) == 0) return st;
   int64_t rows = v.in_channels * v.w.kernel[0] * v.w.kernel[1] * v.w.kernel[2];
   size_t room = (size_t)MAX(rows, 1) * REF_COLUMNS;
-  struct ref_conv r = {
-      &v, c->in[0].dtype, in[0], in[1], out[0], rows, fvm_alloc(room, sizeof(double))};
+  struct ref_conv r = {&v,
+                       c->in[0].dtype,
+                       in[0],
+                       in[1],
+                       v.bias ? in[2] : NULL,
+                       out[0],
+                       rows,
+                       fvm_alloc(room, sizeof(double))};
   if (!r.patch) return fvm_nomem(err);
   for (int64_t g = 0; g < v.n * v.groups; g++) ref_group(&r, g);
-  if (v.bias) add_bias(&r, in[2]);
   fvm_free(r.patch, room, sizeof(double));
   return FVM_OK;
 }
