@@ -86,7 +86,7 @@ static bool collect(struct sched *w, int node, choices *all) {
   struct choice c;
   for (int i = 0; opcall_label(call, &w->o->target, i, &c.label); i++) {
     int64_t known = w->cost->known;
-    w->s->labels_total++;
+    w->s->labels_total += !c.label.view; /* a view runs nothing: no cost to measure */
     c.ns = c.label.view ? 0 : cost_node(w->cost, call, &c.label);
     c.measured = !c.label.view && w->cost->measured && w->cost->known > known && c.ns >= 0;
     w->s->labels_measured += c.measured;
