@@ -5,23 +5,8 @@
 #include "unit.h"
 
 #include <math.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "../../kernels/ukr.h"
-
-/* ---- random numbers ---- */
-
-static uint64_t state = 88172645463325252u;
-
-static uint64_t draw(void) {
-  state ^= state << 13;
-  state ^= state >> 7;
-  return state ^= state << 17;
-}
-
-static int64_t below(int64_t n) { return (int64_t)((draw() >> 8) % (uint64_t)n); }
+#include "ukr_call.h"
 
 /* At, above and below the widths of vectors and tiles. */
 static int64_t size(void) {
@@ -31,28 +16,6 @@ static int64_t size(void) {
 }
 
 /* ---- arguments ---- */
-
-struct call {
-  const struct ukr_sig *sig;
-  int64_t v[UKR_MAXVAL];
-  int same[UKR_MAXPTR]; /* operand whose memory this one shares; itself when it has its own */
-};
-
-static int64_t *arg(struct call *c, const char *name) {
-  for (int i = 0; i < c->sig->nval; i++)
-    if (!strcmp(c->sig->val[i].name, name)) return &c->v[i];
-  ck_abort_msg("%s has no %s", c->sig->name, name);
-}
-
-static bool has_arg(struct call *c, const char *name) {
-  for (int i = 0; i < c->sig->nval; i++)
-    if (!strcmp(c->sig->val[i].name, name)) return true;
-  return false;
-}
-
-static bool starts(const char *s, const char *prefix) {
-  return !strncmp(s, prefix, strlen(prefix));
-}
 
 static int64_t pad(void) { return below(2) ? 0 : below(9); }
 
@@ -138,12 +101,6 @@ static void draw_window(struct call *c) {
   }
 }
 
-static int64_t float_bits(float f) {
-  uint32_t u;
-  memcpy(&u, &f, 4);
-  return u;
-}
-
 static void draw_call(struct call *c) {
   const char *name = c->sig->name;
   draw_sizes(c);
@@ -158,46 +115,6 @@ static void draw_call(struct call *c) {
   if (has_arg(c, "value")) *arg(c, "value") = (int64_t)(draw() >> 9);
   bool moves = starts(name, "copy_") || starts(name, "transpose_") || starts(name, "fill_");
   if (!moves && below(2)) draw_sharing(c);
-}
-
-/* ---- memory ---- */
-
-enum { AREA = 1 << 20, AREAS = 2 * UKR_MAXPTR };
-static unsigned char *area[AREAS];
-
-static void make_areas(void) {
-  size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  for (int i = 0; i < AREAS; i++) {
-    unsigned char *p = mmap(NULL, AREA + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ck_assert(p != MAP_FAILED);
-    ck_assert_int_eq(mprotect(p + page, AREA, PROT_READ | PROT_WRITE), 0);
-    area[i] = p + page;
-  }
-}
-
-static int64_t factor(const struct call *c, struct ukr_factor f) {
-  return f.arg < 0 ? f.lit : c->v[f.arg];
-}
-
-/* From the first to the last byte; 0 when an extent is 0. */
-static int64_t span(const struct call *c, const struct ukr_operand *o) {
-  int64_t last = 0;
-  for (int d = 0; d < o->ndim; d++) {
-    if (factor(c, o->extent[d]) == 0) return 0;
-    last += (factor(c, o->extent[d]) - 1) * factor(c, o->stride[d]);
-  }
-  return (last + 1) * o->elem_bytes;
-}
-
-/* Set the bytes of the footprint in a map of its span. */
-static void mark(const struct call *c, const struct ukr_operand *o, unsigned char *map, int d,
-                 int64_t at) {
-  if (d == o->ndim) {
-    memset(map + at * o->elem_bytes, 1, o->elem_bytes);
-    return;
-  }
-  for (int64_t i = 0; i < factor(c, o->extent[d]); i++)
-    mark(c, o, map, d + 1, at + i * factor(c, o->stride[d]));
 }
 
 /* ---- data ---- */
@@ -283,18 +200,6 @@ static bool close_enough(const char *name, float got, float want) {
     return fabs((double)got - (double)want) <= limits[i].ulp * ulp + limits[i].abs;
   }
   return false;
-}
-
-static char *describe(const struct call *c, enum isa isa) {
-  static char text[512];
-  int at = snprintf(text, sizeof text, "%s on %s:", c->sig->name, isa_name(isa));
-  for (int i = 0; i < c->sig->nval && at < 480; i++)
-    at += snprintf(text + at, sizeof text - (size_t)at, " %s=%lld", c->sig->val[i].name,
-                   (long long)c->v[i]);
-  for (int k = 0; k < c->sig->nptr && at < 480; k++)
-    if (c->same[k] != k)
-      at += snprintf(text + at, sizeof text - (size_t)at, " [%s in place]", c->sig->ptr[k].name);
-  return text;
 }
 
 /* A passing ck_assert costs a system call, so elements are asserted only when they are wrong. */
