@@ -26,7 +26,7 @@ struct writer {
   struct plan_meta meta;
   VEC(struct plan_program) program; /* as in the section; for finding equal ones */
   VEC(uint64_t) program_hash;
-  bool nomem;
+  bool nomem; /* from then on nothing is added, and nothing read back */
   int fd;
   bool regular; /* a file, not a device */
   struct fvm_error *err;
@@ -34,10 +34,8 @@ struct writer {
 
 static void put(struct writer *w, enum plan_section s, const void *p, size_t n) {
   bytes *b = &w->section[s];
-  if (!VEC_RESERVE(b, n)) {
-    w->nomem = true;
-    return;
-  }
+  w->nomem = w->nomem || !VEC_RESERVE(b, n);
+  if (w->nomem) return;
   if (n) memcpy(b->v + b->n, p, n);
   b->n += n;
 }
@@ -86,7 +84,7 @@ static bool same_program(const struct writer *w, const struct plan_program *q,
 /* Number of a program in the file; equal ones are stored once. */
 static uint32_t put_program(struct writer *w, const struct program *p) {
   uint64_t hash = fvm_hash(p->word, p->nword * sizeof *p->word, p->nbuf);
-  for (size_t i = 0; i < w->program.n; i++)
+  for (size_t i = 0; i < w->program.n && !w->nomem; i++)
     if (w->program_hash.v[i] == hash && same_program(w, &w->program.v[i], p)) return (uint32_t)i;
   struct plan_program q = {.first_word = (uint32_t)(w->section[PLAN_CODE].n / sizeof(uint64_t)),
                            .nword = p->nword,
@@ -132,8 +130,8 @@ static const char *step_name(const struct writer *w, const struct sched_step *st
   return t->failed ? "" : t->v;
 }
 
-static const char *step_label(const struct writer *w, const struct sched_step *step,
-                              struct arena *a, struct text *t) {
+static const char *step_label(struct writer *w, const struct sched_step *step, struct arena *a,
+                              struct text *t) {
   t->n = 0;
   if (step->node < 0) {
     const struct sched_value *x = &w->s->value.v[step->in_value],
@@ -143,14 +141,17 @@ static const char *step_label(const struct writer *w, const struct sched_step *s
     return t->failed ? "" : t->v;
   }
   struct opcall c;
-  if (graph_opcall(w->s->graph, step->node, a, &c, NULL)) return "";
+  if (graph_opcall(w->s->graph, step->node, a, &c, NULL)) {
+    w->nomem = true; /* it worked when the step was made */
+    return "";
+  }
   label_text(&c, &step->label, t);
   return t->failed ? "" : t->v;
 }
 
 static void put_steps(struct writer *w) {
   struct text text = {0};
-  for (size_t k = 0; k < w->s->step.n; k++) {
+  for (size_t k = 0; k < w->s->step.n && !w->nomem; k++) {
     const struct sched_step *s = &w->s->step.v[k];
     struct arena a = {0};
     struct plan_step step = {.program = put_program(w, &s->program),
@@ -206,6 +207,7 @@ static double mib(int64_t n) { return (double)n / (1 << 20); }
 static void put_report(struct writer *w) {
   const struct schedule *s = w->s;
   struct text t = {0};
+  if (w->nomem) return;
   text_printf(&t, "%s: %zu steps, %d conversions, predicted %.3f ms\n", s->graph->name, s->step.n,
               s->conversions, (double)s->cost_ns * 1e-6);
   text_printf(&t, "layout cost %lld ns, bound %lld ns (%s), %d labels, %d measured\n",
@@ -215,7 +217,7 @@ static void put_report(struct writer *w) {
               mib(s->arena_bytes), mib(s->arena_bound), mib(s->weight_bytes),
               mib(s->scratch_bytes));
   text_printf(&t, "%12s %6s  %s\n", "ns", "%", "step: label");
-  for (size_t k = 0; k < s->step.n && w->section[PLAN_STEPS].n; k++) {
+  for (size_t k = 0; k < s->step.n; k++) {
     const struct plan_step *x =
         (const struct plan_step *)(const void *)w->section[PLAN_STEPS].v + k;
     const char *strings = (const char *)w->section[PLAN_STRINGS].v;

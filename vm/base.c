@@ -78,7 +78,10 @@ void fvm_check_failed(const char *file, int line, const char *expr) {
 static size_t in_use;
 static long fail_at;
 
-void fvm_fail_alloc(long n) { __atomic_store_n(&fail_at, n, __ATOMIC_RELAXED); }
+long fvm_fail_alloc(long n) {
+  long left = __atomic_exchange_n(&fail_at, n, __ATOMIC_RELAXED);
+  return left > 0 ? left : 0;
+}
 size_t fvm_bytes_in_use(void) { return __atomic_load_n(&in_use, __ATOMIC_RELAXED); }
 
 static bool refuse(void) {
