@@ -34,15 +34,13 @@ _Static_assert(COUNT(dtype_rows) == FVM_DTYPES - 1, "dtypes.def and fluidvm.h di
 
 /* ---- errors ---- */
 
-enum fvm_status fvm_fail(struct fvm_error *err, enum fvm_status code, const char *fmt, ...) {
-  if (err) {
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(err->text, sizeof err->text, fmt, ap);
-    va_end(ap);
-    err->code = code;
-  }
-  return code;
+void fvm_fill(struct fvm_error *err, enum fvm_status code, const char *fmt, ...) {
+  if (!err) return;
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(err->text, sizeof err->text, fmt, ap);
+  va_end(ap);
+  err->code = code;
 }
 
 enum fvm_status fvm_prefix(struct fvm_error *err, const char *fmt, ...) {
@@ -56,10 +54,6 @@ enum fvm_status fvm_prefix(struct fvm_error *err, const char *fmt, ...) {
   if (n >= 0 && (size_t)n < sizeof err->text)
     snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", old);
   return err->code;
-}
-
-enum fvm_status fvm_nomem(struct fvm_error *err) {
-  return fvm_fail(err, FVM_ENOMEM, "out of memory; free some, or use a smaller model");
 }
 
 int fvm_exit_status(enum fvm_status code) {

@@ -27,13 +27,21 @@
  * Anything the world can get wrong returns an enum fvm_status and fills a struct fvm_error that
  * the caller owns (fluidvm.h). CHECK is for our own mistakes and stays in release builds. */
 
-/* Fill *err (may be NULL) with code and the formatted text; returns code. */
-enum fvm_status fvm_fail(struct fvm_error *err, enum fvm_status code, const char *fmt, ...)
-    FVM_PRINTF(3, 4);
+/* fvm_fail(err, code, fmt, ...): fill *err (may be NULL) with code and the formatted text; its value
+ * is code. A macro, so that compilers and analysers see that a failure never looks like success. */
+void fvm_fill(struct fvm_error *err, enum fvm_status code, const char *fmt, ...) FVM_PRINTF(3, 4);
+#define fvm_fail(err, code, ...)                                                                   \
+  ({                                                                                               \
+    enum fvm_status fail_code_ = (code);                                                           \
+    fvm_fill((err), fail_code_, __VA_ARGS__);                                                      \
+    fail_code_;                                                                                    \
+  })
 /* Put "PREFIX: " before the text of *err; returns err->code. Callers add file and node names. */
 enum fvm_status fvm_prefix(struct fvm_error *err, const char *fmt, ...) FVM_PRINTF(2, 3);
 /* FVM_ENOMEM with a fixed text. */
-enum fvm_status fvm_nomem(struct fvm_error *err);
+static inline enum fvm_status fvm_nomem(struct fvm_error *err) {
+  return fvm_fail(err, FVM_ENOMEM, "out of memory; free some, or use a smaller model");
+}
 /* Exit status that belongs to a code (errors.def). */
 int fvm_exit_status(enum fvm_status code);
 
