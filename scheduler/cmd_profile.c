@@ -19,9 +19,11 @@ static void put(struct text *out, const char *key, const char *value) {
   json_string(out, value);
 }
 
+/* Whoever reads this wants it while it happens, also through a pipe. */
 static void put_line(struct text *line) {
   text_printf(line, "}\n");
   if (!line->failed) fputs(line->v, stdout);
+  fflush(stdout);
   text_free(line);
 }
 

@@ -115,6 +115,10 @@ def nodes():
     save("matmul_add", [n("MatMul", ["x", "w"], ["p"], name="up"), n("Add", ["p", "b"], ["q"]),
                         n("MatMul", ["q", "v"], ["y"], name="down")],
          [value("x", (2, 2))], [value("y", (2, 2))], w)
+    save("several", [n("MatMul", ["x", "w"], ["a"]), n("Softmax", ["a"], ["b"], axis=-1),
+                     n("MatMul", ["b", "v"], ["c"]), n("Add", ["c", "x"], ["d"]),
+                     n("Transpose", ["d"], ["y"], perm=[1, 0])],
+         [value("x", (16, 32)), value("w", (32, 48)), value("v", (48, 32))], [value("y", (32, 16))])
     save("unsorted", [n("Relu", ["a"], ["y"]), n("Neg", ["x"], ["a"])], x, y)
     save("cycle", [n("Add", ["x", "b"], ["a"], name="p"), n("Neg", ["a"], ["b"], name="q")], x,
          [value("a")])

@@ -60,8 +60,8 @@ void *fvm_alloc(size_t n, size_t size);                          /* zeroed */
 void *fvm_realloc(void *p, size_t old_n, size_t n, size_t size); /* new tail zeroed */
 void fvm_free(void *p, size_t n, size_t size);
 size_t fvm_bytes_in_use(void);
-/* Let the n-th allocation from now on fail, once (tests); 0 switches it off. Returns what was left of
- * the count before: 0 when it had come to its end. */
+/* Let the n-th allocation from now on fail, once (tests); 0 switches it off. Returns what was left
+ * of the count before: 0 when it had come to its end. */
 long fvm_fail_alloc(long n);
 
 /* Bump allocator: everything of one compile, freed at once. Zero-initialise to start. */
