@@ -4,6 +4,7 @@
   golden.py BUILD NAME ...           plan models/NAME.onnx, run it with fvmrun on 1 and 2 threads, compare
   golden.py --write NAME ...         make the stored outputs anew (needs onnxruntime)
   golden.py --live BUILD NAME ...    compare with ONNX Runtime run here instead of the stored output
+  golden.py --db=FILE BUILD NAME ... plan from the measurements in FILE instead of the analytic costs
 
 Inputs are made from the model's declaration: the same on every machine. The largest difference over the
 largest output value must be at most 1e-4. Closes with 'N passed, N failed'.
@@ -45,9 +46,9 @@ def reference(path, feeds):
     return ort.InferenceSession(path, o, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
 
 
-def ours(build, path, feeds, threads, folder):
+def ours(build, path, feeds, threads, db, folder):
     plan = os.path.join(folder, "m.plan")
-    subprocess.run([f"{build}/fluidvm", "plan", path, "-o", plan, "--threads", str(threads), "--quiet"], check=True,
+    subprocess.run([f"{build}/fluidvm", "plan", path, "-o", plan, "--threads", str(threads), "--quiet"] + db, check=True,
                    stdout=subprocess.DEVNULL)
     subprocess.run([f"{build}/fluidvm", "check", plan, path], check=True, stdout=subprocess.DEVNULL)
     args = []
@@ -62,12 +63,12 @@ def ours(build, path, feeds, threads, folder):
     return np.load(os.path.join(out, "".join(c if c.isalnum() or c in "-._" else "_" for c in first) + ".npy"))
 
 
-def compare(name, build, want, path, feeds):
+def compare(name, build, db, want, path, feeds):
     bad = 0
     for threads in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             try:
-                got = ours(build, path, feeds, threads, folder)
+                got = ours(build, path, feeds, threads, db, folder)
                 err = float(np.max(np.abs(got - want)) / np.max(np.abs(want))) if got.shape == want.shape else np.inf
             except subprocess.CalledProcessError as e:
                 print(f"FAIL {name}, {threads} threads: {e}")
@@ -82,6 +83,7 @@ def compare(name, build, want, path, feeds):
 def main():
     args = sys.argv[1:]
     write, live = "--write" in args, "--live" in args
+    db = [x for a in args if a.startswith("--db=") for x in ("--db", a[len("--db="):])]
     args = [a for a in args if not a.startswith("--")]
     if not args:
         sys.exit(__doc__)
@@ -93,7 +95,7 @@ def main():
         if write:
             np.save(stored, reference(path, feeds))
             continue
-        failed += compare(name, build, reference(path, feeds) if live else np.load(stored), path, feeds)
+        failed += compare(name, build, db, reference(path, feeds) if live else np.load(stored), path, feeds)
     if not write:
         print(f"{2 * len(args) - failed} passed, {failed} failed")
     return failed > 0
