@@ -1,4 +1,7 @@
 /* fluidvm: parse the command line, run the command, print its error, exit. */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "cli.h"
 
 static enum fvm_status (*const command[])(struct cli *, struct fvm_error *) = {
@@ -7,8 +10,20 @@ static enum fvm_status (*const command[])(struct cli *, struct fvm_error *) = {
 #undef COMMAND
 };
 
+/* Where a standard stream was closed, the next file opened would take its place and get what is
+ * printed. A place holder that cannot be written keeps printing an error. */
+static void hold_streams(void) {
+  while (1) {
+    int fd = open("/dev/null", O_RDONLY);
+    if (fd >= 0 && fd <= 2) continue;
+    if (fd > 2) close(fd);
+    return;
+  }
+}
+
 int main(int argc, char **argv) {
   struct fvm_error err = {0};
+  hold_streams();
   struct cli cli;
   enum fvm_status st = cli_parse(argc, argv, &cli, &err);
   if (st == FVM_OK) st = command[cli.command](&cli, &err);

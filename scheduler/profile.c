@@ -73,10 +73,18 @@ static enum fvm_status drop_known(struct profiler *p, const struct profile_probl
   return FVM_OK;
 }
 
+/* All but n labels of a problem are known: at the start, or since another process measured it. */
+static void note_known(struct profiler *p, struct profile_problem *q, int n) {
+  int news = q->nlabel - n - q->nknown;
+  p->totals->labels_known += news;
+  p->totals->problems_done += n == 0 && (news > 0 || q->nlabel == 0);
+  q->nknown += news;
+}
+
 static enum fvm_status count_known(struct profiler *p, struct fvm_error *err) {
   enum fvm_status st = FVM_OK;
   for (size_t i = 0; i < p->set.problem.n && !st; i++) {
-    const struct profile_problem *q = &p->set.problem.v[i];
+    struct profile_problem *q = &p->set.problem.v[i];
     struct arena a = {0};
     struct entrant *e;
     int n = q->nlabel;
@@ -85,8 +93,7 @@ static enum fvm_status count_known(struct profiler *p, struct fvm_error *err) {
     arena_free(&a);
     p->totals->problems++;
     p->totals->labels_total += q->nlabel;
-    p->totals->labels_known += q->nlabel - n;
-    p->totals->problems_done += n == 0;
+    if (!st) note_known(p, q, n);
   }
   return st;
 }
@@ -188,10 +195,12 @@ static enum fvm_status race_entrants(struct profiler *p, struct arena *a) {
 
 static enum fvm_status profile_one(struct profiler *p, int index) {
   struct arena a = {0};
-  p->problem = &p->set.problem.v[index];
-  p->n = p->problem->nlabel;
-  enum fvm_status st = profile_entrants(p->problem, &p->o->target, &a, &p->e, p->err);
-  if (!st) st = drop_known(p, p->problem, p->e, &p->n, p->err);
+  struct profile_problem *q = &p->set.problem.v[index];
+  p->problem = q;
+  p->n = q->nlabel;
+  enum fvm_status st = profile_entrants(q, &p->o->target, &a, &p->e, p->err);
+  if (!st) st = drop_known(p, q, p->e, &p->n, p->err);
+  if (!st && q->nlabel > 0) note_known(p, q, p->n);
   if (!st && p->n > 0)
     st = db_problem(p->db, p->problem->hash, p->problem->text, p->problem->op, &p->problem_id,
                     p->err);

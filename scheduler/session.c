@@ -1,6 +1,7 @@
 /* Model to graph to plan, for the commands. Contract: session.h. */
 #include "session.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -96,20 +97,39 @@ void session_close(struct session *s) {
   graph_free(s->graph);
 }
 
+/* A file in a folder of its own, which nobody else can guess or prepare; the caller's cli keeps the
+ * text. */
+static enum fvm_status temporary(struct cli *cli, char **folder, char **file,
+                                 struct fvm_error *err) {
+  const char *tmp = getenv("TMPDIR");
+  if (!tmp || !*tmp) tmp = "/tmp";
+  *folder = arena_printf(&cli->arena, "%s/fluidvm-XXXXXX", tmp);
+  if (!*folder) return fvm_nomem(err);
+  if (!mkdtemp(*folder))
+    return fvm_fail(err, FVM_EENV,
+                    "%s: no folder can be made in it (%s); set TMPDIR to one that can be written",
+                    tmp, strerror(errno));
+  *file = arena_printf(&cli->arena, "%s/plan", *folder);
+  if (*file) return FVM_OK;
+  rmdir(*folder);
+  return fvm_nomem(err);
+}
+
 enum fvm_status session_load(struct cli *cli, const char *path, struct fvm_plan **plan,
                              struct fvm_error *err) {
   if (is_plan_file(path)) return fvm_load(path, plan, err);
   struct session s = {0};
-  const char *tmp = getenv("TMPDIR");
-  const char *file =
-      arena_printf(&cli->arena, "%s/fluidvm-%ld.plan", tmp ? tmp : "/tmp", (long)getpid());
-  enum fvm_status st = file ? session_graph(&s, cli, path, err) : fvm_nomem(err);
+  char *folder, *file;
+  enum fvm_status st = session_graph(&s, cli, path, err);
   if (st == FVM_OK) st = session_cost(&s, cli, err);
   if (st == FVM_OK) st = session_schedule(&s, err);
-  if (st == FVM_OK) st = session_write(&s, file, err);
+  if (st == FVM_OK) st = temporary(cli, &folder, &file, err);
+  if (st == FVM_OK) {
+    st = session_write(&s, file, err);
+    if (st == FVM_OK) st = fvm_load(file, plan, err);
+    unlink(file); /* the mapping keeps it */
+    rmdir(folder);
+  }
   session_close(&s);
-  if (st != FVM_OK) return st;
-  st = fvm_load(file, plan, err);
-  unlink(file); /* the mapping keeps it */
   return st;
 }

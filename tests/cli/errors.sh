@@ -60,6 +60,8 @@ expect 4 "p.full" sh -c "ulimit -f 1; trap '' XFSZ; exec '$fluidvm' plan '$model
 
 # results that never reach their file
 expect 4 "standard output" sh -c "'$fluidvm' dump '$model' >/dev/full"
+expect 4 "standard output" sh -c "'$fluidvm' dump '$model' >&-"
+expect 4 "set TMPDIR" env TMPDIR="$dir/none" "$fluidvm" run "$model"
 
 # what is left alone: nothing but this script's own files
 [ -z "$(ls | grep -vE '^(out|err|text|cut.onnx)$')" ] ||

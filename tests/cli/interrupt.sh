@@ -74,4 +74,13 @@ for events in 1 4; do
     fail "interrupt after $events events: not one line that says so"
   check_resumes "interrupt after $events events"
 done
+
+# Two at once share the work, or do it twice; both end well, and nothing is left to do.
+db=$dir/two.sqlite
+profile >out1 2>err1 &
+pid=$!
+profile >out 2>err || fail "two at once: the second fails"
+[ "$(last problems)" = "$(last problems_done)" ] || fail "two at once: problems undone"
+wait $pid || { cat err1; fail "two at once: the first fails"; }
+check_resumes "two at once"
 [ "$failed" = 0 ]
