@@ -242,8 +242,7 @@ static void cost(const struct opcall *c, const struct label *l, struct opcost *c
                 all * CEIL_DIV(a.queries, k[ROWS]);
 }
 
-/* ---- labels
- * -------------------------------------------------------------------------------------- */
+/* ---- labels ---------------------------------------------------------------------------------- */
 struct offers {
   int left;
   struct label *l;

@@ -10,8 +10,7 @@
 /* Knobs. CB: input channels in a block of k; SPLIT: threads share pixels (0) or channels (1). */
 enum { MR, NR, CB, SPLIT };
 
-/* ---- implicit gemm
- * ------------------------------------------------------------------------------- */
+/* ---- implicit gemm --------------------------------------------------------------------------- */
 struct gen {
   struct conv v;
   struct epilogue e;
@@ -169,8 +168,7 @@ static void cost(const struct opcall *c, const struct label *l, struct opcost *c
   cost->calls = v.n * v.groups * tiles * (v.in_channels / l->knob[CB]);
 }
 
-/* ---- labels
- * -------------------------------------------------------------------------------------- */
+/* ---- labels ---------------------------------------------------------------------------------- */
 /* Channels a block has, so that a packed panel takes at most half of L2; divides all channels. */
 static int64_t channels_in_l2(const struct conv *v, const struct target *t, int nr) {
   int64_t l2 = t->l2_bytes > 0 ? t->l2_bytes : 512 << 10;
@@ -228,8 +226,7 @@ static bool label_im2col(const struct opcall *c, const struct target *t, int i, 
   return false;
 }
 
-/* ---- depthwise
- * ----------------------------------------------------------------------------------- */
+/* ---- depthwise ------------------------------------------------------------------------------- */
 static void emit_dw(const struct opcall *c, const struct label *l, struct builder *b) {
   (void)l;
   struct conv v;

@@ -9,8 +9,7 @@
 /* Knobs: rows or columns that a block has. */
 enum { BLOCK };
 
-/* ---- what the kinds are made of
- * ------------------------------------------------------------------ */
+/* ---- what the kinds are made of -------------------------------------------------------------- */
 struct recipe {
   int pre; /* on elements before they are combined; -1: nothing */
   int row; /* reduces a row, pre included when row_pre */
@@ -33,8 +32,7 @@ static const struct recipe recipes[REDUCE_KINDS] = {
     [REDUCE_LOGSUM] = {-1, UKR_rowsum_f32, true, UKR_add_f32, 0, UKR_log_f32, false},
 };
 
-/* ---- emission
- * ------------------------------------------------------------------------------------ */
+/* ---- emission -------------------------------------------------------------------------------- */
 struct gen {
   struct builder *b;
   const struct recipe *k;
@@ -175,8 +173,7 @@ static void emit(const struct opcall *c, const struct label *l, struct builder *
   close_spans(&g, kept, n);
 }
 
-/* ---- labels
- * -------------------------------------------------------------------------------------- */
+/* ---- labels ---------------------------------------------------------------------------------- */
 static void cost(const struct opcall *c, const struct label *l, struct opcost *cost) {
   cost_stream(c, l, cost);
   cost->flops = tensor_count(&c->in[0]);

@@ -126,15 +126,17 @@ static bool same_bits(enum fvm_dtype from, enum fvm_dtype to) {
 }
 
 static bool convert(struct machine *k, enum fvm_dtype d) {
+  if (k->depth == 0) return false;
   struct elt_value *v = &k->stack[k->depth - 1];
-  if (k->depth == 0 || v->kind == ELT_ABSENT) return false;
+  if (v->kind == ELT_ABSENT) return false;
   if (same_bits(v->dtype, d)) {
     v->dtype = d;
     return true;
   }
   if (d == FVM_BOOL && fvm_dtype_bytes(v->dtype) == 1) {
     v->dtype = FVM_BOOL;
-    return apply(k, "not") && apply(k, "not");
+    if (!apply(k, "not")) return false;
+    return apply(k, "not");
   }
   if (convert_by(k, d)) return true;
   /* Bytes are exact in f32, which goes on to f64. */
@@ -244,7 +246,7 @@ static bool lower_item(struct elt_prog *p, const struct item *it, struct elt_val
 /* Give each intermediate value a slot; a value may overwrite an operand of its size that ends
  * there. */
 static bool assign_slots(struct elt_prog *p) {
-  int last[ELT_MAXSTEP], owner[ELT_MAXSLOT];
+  int last[ELT_MAXSTEP] = {0}, owner[ELT_MAXSLOT] = {0};
   for (int s = 0; s < p->nstep; s++) {
     last[s] = s;
     for (int j = 0; j < p->step[s].narg; j++)

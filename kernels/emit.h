@@ -21,8 +21,7 @@ void span_term(struct addr *a, const struct span *s, int64_t stride);
 /* A float as the integer operand that carries its bits. */
 struct val val_float(float f);
 
-/* ---- places in the output matrix
- * ------------------------------------------------------------------ */
+/* ---- places in the output matrix ------------------------------------------------------------- */
 /* Row and column: sums of registers times rows or columns. */
 struct place {
   struct term row[CODE_MAXTERM], col[CODE_MAXTERM];
@@ -41,8 +40,7 @@ struct addr matrix_at(const struct matrix *m, const struct place *p);
 bool matrix_strides(const struct tensor *x, const struct tensor *out, int64_t cols, int64_t *rs,
                     int64_t *cs);
 
-/* ---- epilogue: the body of an opcall on pieces of the output
- * ------------------------------------- */
+/* ---- epilogue: the body of an opcall on pieces of the output --------------------------------- */
 struct epilogue {
   struct opcall call; /* with what is left of the body after a fused first Add */
   struct matrix out;
@@ -67,8 +65,7 @@ struct addr epilogue_anchor(const struct epilogue *e, const struct place *p);
 void epilogue_emit(const struct epilogue *e, const struct place *p, struct val m, int64_t m_max,
                    struct val n, int64_t n_max, struct builder *b);
 
-/* ---- gemm on packed panels
- * ------------------------------------------------------------------------ */
+/* ---- gemm on packed panels ------------------------------------------------------------------- */
 struct gemm_tile {
   int mr, nr;
   enum isa isa; /* least ISA for which it is offered */

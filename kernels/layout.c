@@ -58,7 +58,7 @@ static void axis_order(int rank, enum kind kind, int order[FVM_MAXRANK]) {
 }
 
 void layout_strides(const struct tensor *t, enum layout l, int64_t stride[FVM_MAXRANK]) {
-  int order[FVM_MAXRANK];
+  int order[FVM_MAXRANK] = {0};
   int64_t s = (int64_t)fvm_dtype_bytes(t->dtype);
   CHECK(!rows[l].block && layout_fits(t, l));
   axis_order(t->rank, rows[l].kind, order);

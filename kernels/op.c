@@ -158,7 +158,7 @@ static bool same_dims(const struct tensor *a, const struct tensor *b) {
 }
 
 static enum fvm_status body_shape(struct opcall *c, struct fvm_error *err) {
-  size_t n = (size_t)(c->nin + 1 + c->body->n);
+  size_t n = (size_t)c->nin + 1 + (size_t)c->body->n;
   struct tensor *value = fvm_alloc(n, sizeof *value);
   if (!value) return fvm_nomem(err);
   enum fvm_status st = value_shapes(c, value, err);
@@ -219,7 +219,7 @@ static enum fvm_status run_items(const struct opcall *c, const struct tensor *va
 static enum fvm_status body_ref(const struct opcall *c, const void *const *in, void *out,
                                 struct fvm_error *err) {
   struct arena a = {0};
-  size_t n = (size_t)(c->nin + 1 + c->body->n);
+  size_t n = (size_t)c->nin + 1 + (size_t)c->body->n;
   struct tensor *value = ARENA_NEW(&a, struct tensor, n);
   const void **data = ARENA_NEW(&a, const void *, n);
   enum fvm_status st = value && data ? value_shapes(c, value, err) : fvm_nomem(err);

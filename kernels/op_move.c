@@ -190,8 +190,7 @@ enum fvm_status slice_shape(struct opcall *c, struct fvm_error *err) {
 
 static bool slice_box(const struct opcall *c, int i, struct box *x) {
   struct slice s;
-  if (i > 0) return false;
-  read_slice(c, &s, NULL);
+  if (i > 0 || read_slice(c, &s, NULL)) return false;
   *x = box_over(c, 0, 0, &c->out[0]);
   row_strides(c->in[0].rank, c->in[0].dim, x->x_stride);
   for (int k = 0; k < x->rank; k++) {
@@ -524,10 +523,10 @@ static bool label_view(const struct opcall *c, const struct target *t, int i, st
 
 /* A transposition renames layouts: the output in `lo` is the input in `li`, byte by byte. */
 static bool renames(const struct opcall *c, enum layout li, enum layout lo) {
-  int perm[FVM_MAXRANK];
+  int perm[FVM_MAXRANK] = {0};
   int64_t from[FVM_MAXRANK], to[FVM_MAXRANK];
-  if (!layout_fits(&c->in[0], li) || !layout_fits(&c->out[0], lo)) return false;
-  read_perm(c, perm, NULL);
+  if (!layout_fits(&c->in[0], li) || !layout_fits(&c->out[0], lo) || read_perm(c, perm, NULL))
+    return false;
   layout_strides(&c->in[0], li, from);
   layout_strides(&c->out[0], lo, to);
   for (int i = 0; i < c->out[0].rank; i++)

@@ -224,8 +224,7 @@ enum fvm_status groupnorm_ref(const struct opcall *c, const void *const *in, voi
   return FVM_OK;
 }
 
-/* ---- LRN
- * ----------------------------------------------------------------------------------------- */
+/* ---- LRN ------------------------------------------------------------------------------------- */
 enum fvm_status lrn_shape(struct opcall *c, struct fvm_error *err) {
   enum fvm_status st = need_float(c, err);
   if (st == FVM_OK && (opcall_int(c, "size", 0) < 1 || c->in[0].rank < 2))

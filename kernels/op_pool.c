@@ -28,8 +28,7 @@ enum fvm_status pool_shape(struct opcall *c, struct fvm_error *err) {
   return st == FVM_OK ? window_shape(&w, c, c->in[0].dim[1], err) : st;
 }
 
-/* ---- reference
- * ----------------------------------------------------------------------------------- */
+/* ---- reference ------------------------------------------------------------------------------- */
 /* Taps of a window that lie in the input or its padding, not in what rounding up added. */
 static bool is_padded(const struct window *w, const int64_t *out, const int64_t *tap) {
   for (int i = 0; i < WINDOW_AXES; i++)
@@ -70,8 +69,7 @@ enum fvm_status pool_ref(const struct opcall *c, const void *const *in, void *co
   return FVM_OK;
 }
 
-/* ---- planes
- * -------------------------------------------------------------------------------------- */
+/* ---- planes ---------------------------------------------------------------------------------- */
 static int64_t pool_planes(const struct opcall *c) { return c->in[0].dim[0] * c->in[0].dim[1]; }
 
 static void emit_planes(const struct opcall *c, const struct label *l, struct builder *b) {
@@ -126,8 +124,7 @@ const struct cand pool_cands[] = {
     {0},
 };
 
-/* ---- global pools: rows
- * -------------------------------------------------------------------------- */
+/* ---- global pools: rows ---------------------------------------------------------------------- */
 static void emit_rows(const struct opcall *c, const struct label *l, struct builder *b) {
   struct epilogue e;
   struct place at = {0};

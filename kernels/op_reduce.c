@@ -174,8 +174,7 @@ enum fvm_status reduce_ref(const struct opcall *c, const void *const *in, void *
   return FVM_OK;
 }
 
-/* ---- ArgMax, ArgMin
- * ------------------------------------------------------------------------------ */
+/* ---- ArgMax, ArgMin -------------------------------------------------------------------------- */
 enum fvm_status arg_shape(struct opcall *c, struct fvm_error *err) {
   const struct tensor *x = &c->in[0];
   int64_t dim[FVM_MAXRANK];

@@ -123,7 +123,7 @@ void row_strides(int rank, const int64_t *dim, int64_t *stride) {
 }
 
 void broadcast_strides(const struct tensor *in, const struct tensor *out, int64_t *stride) {
-  int64_t own[FVM_MAXRANK];
+  int64_t own[FVM_MAXRANK] = {0};
   int shift = out->rank - in->rank;
   row_strides(in->rank, in->dim, own);
   for (int i = 0; i < out->rank; i++)

@@ -230,7 +230,7 @@ static enum fvm_status tell(struct race *r, enum fvm_status st, struct fvm_error
 static enum fvm_status check_all(struct race *r, struct fvm_error *err) {
   enum fvm_status st = FVM_OK;
   for (int i = 0; i < r->n && !st;) {
-    int chunk[CHUNK], n = 0;
+    int chunk[CHUNK] = {0}, n = 0;
     for (; i < r->n && n < CHUNK; i++)
       if (r->alive[i]) chunk[n++] = i;
     memcpy(r->x->order, chunk, (size_t)n * sizeof *chunk);

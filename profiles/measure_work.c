@@ -394,7 +394,7 @@ static bool is_clean(const struct counter_values *v, int64_t ns) {
 }
 
 static void sample(const struct work *w, int i, enum engine engine, struct reply *r) {
-  struct counter_values v;
+  struct counter_values v = {0};
   int64_t t = 0;
   if (!r->repeat[engine]) r->repeat[engine] = calibrate(w, i, engine);
   int64_t n = r->repeat[engine];

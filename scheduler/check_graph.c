@@ -200,8 +200,8 @@ static enum fvm_status check_nodes(const struct match *m) {
 
 enum fvm_status check_graph(const struct checker *k, const struct graph *g) {
   const struct fvm_plan *p = k->p;
-  struct match m = {k, g, fvm_alloc(g->node.n, sizeof(bool))};
-  enum fvm_status st = m.done || g->node.n == 0 ? FVM_OK : fvm_nomem(k->err);
+  struct match m = {k, g, fvm_alloc(g->node.n + 1, sizeof(bool))};
+  enum fvm_status st = m.done ? FVM_OK : fvm_nomem(k->err);
   if (st == FVM_OK && p->meta->model_hash != g->model_hash)
     st = fvm_fail(k->err, FVM_EFORMAT, "the plan was made for another model");
   if (st == FVM_OK) st = check_io(&m, g->input.v, g->input.n, 0, p->nin, "input");
@@ -209,6 +209,6 @@ enum fvm_status check_graph(const struct checker *k, const struct graph *g) {
   if (st == FVM_OK) st = check_rows(&m);
   if (st == FVM_OK) st = check_steps(&m);
   if (st == FVM_OK) st = check_nodes(&m);
-  fvm_free(m.done, g->node.n, sizeof(bool));
+  fvm_free(m.done, g->node.n + 1, sizeof(bool));
   return st;
 }

@@ -237,7 +237,7 @@ static enum command find_command(const char *s) {
 /* Options that end the program at once. */
 static void help_or_version(int argc, char **argv) {
   enum command c = argc > 1 ? find_command(argv[1]) : CMD_COUNT;
-  for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+  for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
     bool help = !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
     bool version = !strcmp(argv[i], "--version") || !strcmp(argv[i], "-V");
     if (help) print_help(c);
@@ -283,7 +283,7 @@ const char *cli_text(const struct cli *cli, enum opt o) {
 
 bool cli_flag(const struct cli *cli, enum opt o) {
   const char *s = cli_text(cli, o);
-  return s && strcmp(s, "false");
+  return s && strcmp(s, "false") != 0;
 }
 
 int64_t cli_int(const struct cli *cli, enum opt o, int64_t otherwise) {
@@ -359,7 +359,7 @@ double cli_seconds(void) {
 void progress_start(struct progress *p, const struct cli *cli) {
   const char *term = getenv("TERM");
   p->silent = cli_flag(cli, OPT_QUIET) || cli_flag(cli, OPT_JSON);
-  p->terminal = isatty(2) && term && strcmp(term, "dumb");
+  p->terminal = isatty(2) && term && strcmp(term, "dumb") != 0;
   p->start = p->last = cli_seconds();
 }
 

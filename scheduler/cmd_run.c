@@ -67,8 +67,9 @@ static int ascending(const void *a, const void *b) {
 
 static void print_times(struct cli *cli, int64_t *ns, int n) {
   qsort(ns, (size_t)n, sizeof *ns, ascending);
-  double least = (double)ns[0] * 1e-6, median = (double)ns[n / 2] * 1e-6,
-         p95 = (double)ns[(size_t)n * 95 / 100] * 1e-6;
+  size_t middle = (size_t)n / 2, late = (size_t)n * 95 / 100;
+  double least = (double)ns[0] * 1e-6, median = (double)ns[middle] * 1e-6,
+         p95 = (double)ns[late] * 1e-6;
   if (cli_flag(cli, OPT_JSON))
     printf("{\"runs\":%d,\"min_ms\":%.6f,\"median_ms\":%.6f,\"p95_ms\":%.6f}\n", n, least, median,
            p95);

@@ -122,7 +122,8 @@ bool fuse_apply(struct rewrite *w, const struct group *s) {
   struct fused f;
   if (!build(g, s, &g->arena, &f)) return false;
   int sink = s->member[s->n - 1], nown = own_inputs(g, s), in[FUSE_MAX_OWN + FUSE_MAX_INPUTS];
-  const struct node old = s->anchor < 0 ? (struct node){0} : *node_at(g, s->anchor);
+  struct node old = {0};
+  if (s->anchor >= 0) old = *node_at(g, s->anchor);
   for (int k = 0; k < nown; k++) in[k] = old.in.v[k];
   memcpy(in + nown, f.in, (size_t)f.nin * sizeof *in);
   if (!rewrite_node(w, sink, op_of(g, s)->name, nown + f.nin, in)) return false;

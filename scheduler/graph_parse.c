@@ -490,7 +490,7 @@ static bool parse_graph(struct parser *s) {
 }
 
 enum fvm_status graph_parse(const char *text, size_t len, struct graph **g, struct fvm_error *err) {
-  struct fvm_error own;
+  struct fvm_error own = {0};
   struct parser s = {.line = 1, .err = err ? err : &own};
   char *copy = fvm_alloc(len + 1, 1);
   s.g = graph_new();

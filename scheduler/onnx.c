@@ -422,7 +422,7 @@ static enum fvm_status read_constant(struct import *m, const Onnx__NodeProto *p)
   int t;
   enum fvm_status st = read_attrs(m, p, &attr);
   if (st != FVM_OK) return st;
-  if (p->n_attribute != 1 || p->n_output != 1 || strncmp(attr->name, "value", 5) != 0)
+  if (!attr || p->n_attribute != 1 || p->n_output != 1 || strncmp(attr->name, "value", 5) != 0)
     return fvm_fail(m->err, FVM_EFORMAT, "a Constant needs one value and one output");
   st = constant_value(m, attr, &value);
   return st == FVM_OK ? define(m, str(p->output[0]), &value, &t) : st;
@@ -645,7 +645,7 @@ static enum fvm_status import_bytes(struct import *m, const char *path,
 
 enum fvm_status onnx_import(const char *path, const struct dim_binding *dim, int ndim,
                             struct graph **g, struct fvm_error *err) {
-  struct fvm_error own;
+  struct fvm_error own = {0};
   struct import m = {.dim = dim, .ndim = ndim, .err = err ? err : &own};
   struct mapped_file *file;
   enum fvm_status st = mapping_open(path, &file, err);
@@ -663,7 +663,7 @@ enum fvm_status onnx_import(const char *path, const struct dim_binding *dim, int
 
 enum fvm_status onnx_read_tensor(const char *path, struct arena *a, struct tensor *t,
                                  const char **name, struct fvm_error *err) {
-  struct fvm_error own;
+  struct fvm_error own = {0};
   struct reader r = {.arena = a};
   struct mapped_file *file;
   ProtobufCMessage *msg = NULL;

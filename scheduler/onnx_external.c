@@ -23,7 +23,10 @@ static enum fvm_status open_file(struct external *e, const char *location,
   const char *path = arena_printf(&a, "%s%s%s", e->folder, *e->folder ? "/" : "", location);
   enum fvm_status st = path ? mapping_open(path, &f, err) : fvm_nomem(err);
   arena_free(&a);
-  if (st != FVM_OK) return fvm_prefix(err, "external data");
+  if (st != FVM_OK) {
+    fvm_prefix(err, "external data");
+    return st;
+  }
   f->m.next = *e->keep;
   *e->keep = &f->m;
   *out = f;

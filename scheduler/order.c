@@ -72,7 +72,7 @@ static bool index_problem(struct state *s, struct arena *a) {
   return s->left && s->waits && s->ready;
 }
 
-#define EACH(i, slice, of) (int i = (slice).first[of]; i < (slice).first[(of) + 1]; i++)
+#define EACH(i, slice, of) for (int i = (slice).first[of]; i < (slice).first[(of) + 1]; i++)
 
 /* ---- one walk ---- */
 
@@ -87,37 +87,32 @@ static void start(struct state *s) {
   s->peak = s->live;
   for (int k = 0; k < p->nstep; k++) {
     s->waits[k] = 0;
-    for
-      EACH(i, s->in, k) s->waits[k] += p->value[s->in.item[i]].producer >= 0;
+    EACH(i, s->in, k) s->waits[k] += p->value[s->in.item[i]].producer >= 0;
     if (s->waits[k] == 0) s->ready[s->nready++] = k;
   }
 }
 
 static int64_t produced(const struct state *s, int step) {
   int64_t sum = 0;
-  for
-    EACH(i, s->out, step) sum += s->p->value[s->out.item[i]].bytes;
+  EACH(i, s->out, step) sum += s->p->value[s->out.item[i]].bytes;
   return sum;
 }
 
 /* Bytes that are dead after the step: inputs used for the last time, outputs that nobody uses. */
 static int64_t freed(const struct state *s, int step) {
   int64_t sum = 0;
-  for
-    EACH(i, s->in, step)
-  if (s->left[s->in.item[i]] == 1) sum += s->p->value[s->in.item[i]].bytes;
-  for
-    EACH(i, s->out, step)
-  if (s->left[s->out.item[i]] == 0) sum += s->p->value[s->out.item[i]].bytes;
+  EACH(i, s->in, step)
+    if (s->left[s->in.item[i]] == 1) sum += s->p->value[s->in.item[i]].bytes;
+  EACH(i, s->out, step)
+    if (s->left[s->out.item[i]] == 0) sum += s->p->value[s->out.item[i]].bytes;
   return sum;
 }
 
 static void release(struct state *s, int value) {
-  for
-    EACH(i, s->users, value) {
-      int user = s->users.item[i];
-      if (--s->waits[user] == 0) s->ready[s->nready++] = user;
-    }
+  EACH(i, s->users, value) {
+    int user = s->users.item[i];
+    if (--s->waits[user] == 0) s->ready[s->nready++] = user;
+  }
 }
 
 static void run(struct state *s, int at) {
@@ -127,10 +122,8 @@ static void run(struct state *s, int at) {
   s->live += produced(s, step);
   s->peak = MAX(s->peak, s->live);
   s->live -= gone;
-  for
-    EACH(i, s->in, step) s->left[s->in.item[i]]--;
-  for
-    EACH(i, s->out, step) release(s, s->out.item[i]);
+  EACH(i, s->in, step) s->left[s->in.item[i]]--;
+  EACH(i, s->out, step) release(s, s->out.item[i]);
 }
 
 /* Smaller is better; ties go to the step that comes first in the given order. */
@@ -177,11 +170,10 @@ static void walk(struct state *s, enum rule rule, int *order) {
 static int64_t step_bound(const struct state *s, int step) {
   const struct order_problem *p = s->p;
   int64_t sum = produced(s, step);
-  for
-    EACH(i, s->in, step) {
-      const struct order_value *v = &p->value[s->in.item[i]];
-      if (v->producer >= 0 || !v->stays) sum += v->bytes;
-    }
+  EACH(i, s->in, step) {
+    const struct order_value *v = &p->value[s->in.item[i]];
+    if (v->producer >= 0 || !v->stays) sum += v->bytes;
+  }
   return sum;
 }
 

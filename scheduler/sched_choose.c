@@ -203,12 +203,11 @@ static bool gather(struct chooser *c, struct traffic *t) {
           t[x].nreader++;
           continue;
         }
-        struct reader *last = t[x].nreader ? &t[x].reader[t[x].nreader - 1] : NULL;
-        if (!last || last->node != i) {
-          last = &t[x].reader[t[x].nreader++];
-          *last = (struct reader){.node = i, .input = ARENA_NEW(a, int, n->in.n)};
-          if (!last->input) return false;
-        }
+        if (!t[x].nreader || t[x].reader[t[x].nreader - 1].node != i)
+          t[x].reader[t[x].nreader++] =
+              (struct reader){.node = i, .input = ARENA_NEW(a, int, n->in.n)};
+        struct reader *last = &t[x].reader[t[x].nreader - 1];
+        if (!last->input) return false;
         last->input[last->n++] = (int)k;
       }
     }

@@ -184,7 +184,7 @@ static bool same_weight(const struct sched *w, const struct sched_value *x,
   int64_t bytes = tensor_bytes(s);
   if (x->layout != y->layout || x->bytes != y->bytes || bytes != tensor_bytes(t)) return false;
   if (x->layout != LAYOUT_ROW &&
-      (s->dtype != t->dtype || s->rank != t->rank || memcmp(s->dim, t->dim, sizeof s->dim)))
+      (s->dtype != t->dtype || s->rank != t->rank || memcmp(s->dim, t->dim, sizeof s->dim) != 0))
     return false;
   return s->data == t->data || !memcmp(s->data, t->data, (size_t)bytes);
 }

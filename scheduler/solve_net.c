@@ -28,18 +28,12 @@ int64_t solve_cost(const struct solve_net *net, const int *label) {
   bool forbidden = false;
   for (size_t i = 0; i < net->var.n; i++) {
     int64_t c = net->var.v[i].cost[label[i]];
-    if (c >= SOLVE_INF)
-      forbidden = true;
-    else if (!fvm_add(sum, c, &sum))
-      forbidden = true;
+    if (c >= SOLVE_INF || !fvm_add(sum, c, &sum)) forbidden = true;
   }
   for (size_t i = 0; i < net->edge.n; i++) {
     const struct solve_edge *e = &net->edge.v[i];
     int64_t c = e->cost[(int64_t)label[e->u] * net->var.v[e->v].n + label[e->v]];
-    if (c >= SOLVE_INF)
-      forbidden = true;
-    else if (!fvm_add(sum, c, &sum))
-      forbidden = true;
+    if (c >= SOLVE_INF || !fvm_add(sum, c, &sum)) forbidden = true;
   }
   return forbidden || sum >= SOLVE_INF ? SOLVE_INF : sum;
 }

@@ -19,8 +19,8 @@ struct parser {
 };
 
 /* All parsing functions return false after an error; the first one stops everything. */
-static bool fail_at(struct parser *p, const char *at, const char *fmt, ...) FVM_PRINTF(3, 4);
-static bool fail_at(struct parser *p, const char *at, const char *fmt, ...) {
+static void fill_at(struct parser *p, const char *at, const char *fmt, ...) FVM_PRINTF(3, 4);
+static void fill_at(struct parser *p, const char *at, const char *fmt, ...) {
   char what[200];
   va_list ap;
   va_start(ap, fmt);
@@ -28,8 +28,9 @@ static bool fail_at(struct parser *p, const char *at, const char *fmt, ...) {
   va_end(ap);
   fvm_fail(p->err, FVM_EFORMAT, "line %d, column %d: %s", p->line, (int)(at - p->line_start) + 1,
            what);
-  return false;
 }
+/* A macro for the same reason as fvm_fail. */
+#define fail_at(p, at, ...) (fill_at((p), (at), __VA_ARGS__), false)
 
 static bool put(struct parser *p, uint64_t w) {
   if (p->word.n >= CODE_MAXWORDS) return fail_at(p, p->s, "program too long");
@@ -331,7 +332,7 @@ static bool hand_out(struct parser *p, struct arena *a, struct program *out) {
 
 enum fvm_status asm_parse(const char *text, size_t len, struct arena *a, struct program *p,
                           struct fvm_error *err) {
-  struct fvm_error own;
+  struct fvm_error own = {0};
   struct parser x = {.s = text,
                      .end = text + len,
                      .line_start = text,

@@ -44,15 +44,14 @@ void fvm_fill(struct fvm_error *err, enum fvm_status code, const char *fmt, ...)
 }
 
 enum fvm_status fvm_prefix(struct fvm_error *err, const char *fmt, ...) {
-  char old[sizeof err->text];
   if (!err) return FVM_EFAIL;
-  memcpy(old, err->text, sizeof old);
+  struct fvm_error old = *err;
   va_list ap;
   va_start(ap, fmt);
   int n = vsnprintf(err->text, sizeof err->text, fmt, ap);
   va_end(ap);
-  if (n >= 0 && (size_t)n < sizeof err->text)
-    snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", old);
+  int room = (int)sizeof err->text - n - 3; /* for the old text, after ": " and before the 0 */
+  if (n >= 0 && room > 0) snprintf(err->text + n, (size_t)room + 3, ": %.*s", room, old.text);
   return err->code;
 }
 
@@ -187,7 +186,10 @@ void text_free(struct text *t) {
 
 /* ---- hash, integers ---- */
 
-uint64_t fvm_hash(const void *p, size_t n, uint64_t seed) { return XXH64(p, n, seed); }
+uint64_t fvm_hash(const void *p, size_t n, uint64_t seed) {
+  CHECK(p || n == 0);
+  return p ? XXH64(p, n, seed) : XXH64("", 0, seed);
+}
 
 bool fvm_mul(int64_t a, int64_t b, int64_t *r) { return !__builtin_mul_overflow(a, b, r); }
 bool fvm_add(int64_t a, int64_t b, int64_t *r) { return !__builtin_add_overflow(a, b, r); }

@@ -27,8 +27,9 @@
  * Anything the world can get wrong returns an enum fvm_status and fills a struct fvm_error that
  * the caller owns (fluidvm.h). CHECK is for our own mistakes and stays in release builds. */
 
-/* fvm_fail(err, code, fmt, ...): fill *err (may be NULL) with code and the formatted text; its value
- * is code. A macro, so that compilers and analysers see that a failure never looks like success. */
+/* fvm_fail(err, code, fmt, ...): fill *err (may be NULL) with code and the formatted text; its
+ * value is code. A macro, so that compilers and analysers see that a failure never looks like
+ * success. */
 void fvm_fill(struct fvm_error *err, enum fvm_status code, const char *fmt, ...) FVM_PRINTF(3, 4);
 #define fvm_fail(err, code, ...)                                                                   \
   ({                                                                                               \

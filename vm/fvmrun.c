@@ -109,7 +109,7 @@ static enum fvm_status parse_option(struct args *a, int argc, char **argv, int *
                     nearest(name));
   if (!*rows[o].arg)
     return value ? fvm_fail(err, FVM_EUSAGE, "--%s takes no value", rows[o].name)
-                 : take(a, o, NULL, err);
+                 : take(a, o, "", err);
   if (value) return take(a, o, value + 1, err);
   if (++*i >= argc) return fvm_fail(err, FVM_EUSAGE, "--%s needs %s", rows[o].name, rows[o].arg);
   return take(a, o, argv[*i], err);

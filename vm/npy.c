@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define MAGIC "\x93NUMPY"
+static const unsigned char magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
 enum { MAXHEADER = 4096, ALIGN = 64 };
 
 static const char *const descrs[] = {
@@ -45,7 +45,7 @@ static enum fvm_status get_header(struct reader *r, char text[MAXHEADER]) {
   unsigned char b[12];
   enum fvm_status st = get(r, b, 10);
   if (st != FVM_OK) return st;
-  if (memcmp(b, MAGIC, 6) != 0 || b[6] < 1 || b[6] > 3) return bad(r, "not a .npy file");
+  if (memcmp(b, magic, sizeof magic) != 0 || b[6] < 1 || b[6] > 3) return bad(r, "not a .npy file");
   size_t n = b[8] | (size_t)b[9] << 8;
   if (b[6] > 1) {
     if ((st = get(r, b + 10, 2)) != FVM_OK) return st;
@@ -191,7 +191,7 @@ static bool write_all(FILE *f, enum fvm_dtype dtype, int rank, const int64_t *di
   memset(text + n, ' ', all - n);
   text[all - 1] = '\n';
   unsigned char head[10] = {[6] = 1, [8] = (unsigned char)all, [9] = (unsigned char)(all >> 8)};
-  memcpy(head, MAGIC, 6);
+  memcpy(head, magic, sizeof magic);
   for (int i = 0; i < rank; i++) bytes *= (size_t)dim[i];
   return fwrite(head, 1, sizeof head, f) == sizeof head && fwrite(text, 1, all, f) == all &&
          fwrite(data, 1, bytes, f) == bytes;

@@ -192,14 +192,15 @@ static enum fvm_status on_ukr(struct verifier *v, uint32_t w) {
   const struct ukr_sig *sig = ukr_sig((enum ukr_id)word_b(v->p->word[w]));
   enum fvm_status st;
   const uint64_t *ptr[UKR_MAXPTR], *at = v->p->word + w + 1;
-  for (int i = 0; i < sig->nptr; i++) {
+  const int nptr = sig->nptr;
+  for (int i = 0; i < nptr; i++) {
     ptr[i] = at;
     if ((st = check_ptr(v, w, at)) != FVM_OK) return st;
     at += 1 + ptr_nterm(*at);
   }
   for (int i = 0; i < sig->nval; i++)
     if ((st = check_int(v, w, at[i], &sig->val[i])) != FVM_OK) return st;
-  for (int i = 0; i < sig->nptr; i++)
+  for (int i = 0; i < nptr; i++)
     if ((st = check_operand(v, w, i, ptr[i])) != FVM_OK) return st;
   return FVM_OK;
 }

@@ -230,8 +230,7 @@ START_TEST(more_findings) {
 }
 END_TEST
 
-/* ---- a program that leaves bytes out
- * ------------------------------------------------------------- */
+/* ---- a program that leaves bytes out --------------------------------------------------------- */
 START_TEST(unwritten_bytes_are_found) {
   for (int64_t gap = 0; gap < 2; gap++) {
     struct arena a = {0};

@@ -141,8 +141,7 @@ static void run(struct test *t, const struct program *p, struct pool *pool, int 
   for (uint32_t i = 0; i < p->nbuf; i++) free(buf[i]);
 }
 
-/* ---- one test
- * ------------------------------------------------------------------------------------ */
+/* ---- one test -------------------------------------------------------------------------------- */
 /* Whether the call went as expected and the test is to go on. */
 static bool as_expected(struct test *t, enum fvm_status st, const struct fvm_error *err,
                         const char *want, const char *who) {
