@@ -129,7 +129,8 @@ static void edge(const struct gemm *g, block_fn *run, int64_t width) {
 /* Cut a tile into blocks. */
 INLINE int tile(void *const *p, const int64_t *v, int64_t nr, block_fn *run, int64_t rows,
                 int64_t width) {
-  const struct gemm g = {p[0], p[1], p[2], p[3], 0, 0, v[2], v[3], v[4], nr, v[5], v[6], v[7] != 0};
+  const int64_t sa = v[2] ? v[3] : 0; /* a is empty when k = 0: nothing bounds its stride */
+  const struct gemm g = {p[0], p[1], p[2], p[3], 0, 0, v[2], sa, v[4], nr, v[5], v[6], v[7] != 0};
   const int64_t m = v[0], n = v[1];
   for (int64_t j = 0; j < n; j += width)
     for (int64_t i = 0; i < m; i += rows) {

@@ -65,6 +65,9 @@ TRANSPOSE(8, uint64_t)
 
 /* ---- copies, fills, gathers ---- */
 
+/* A hostile plan can let operands overlap: then the result is anybody's guess, but memcpy's would
+ * be undefined. */
+
 #define MOVE(B, T)                                                                                 \
   static void spread_##B(T *y, int64_t n, T a) {                                                   \
     for (int64_t j = 0; j < n; j++) y[j] = a;                                                      \
@@ -72,7 +75,7 @@ TRANSPOSE(8, uint64_t)
   static void copy_rows_##B(const T *x, T *y, int64_t m, int64_t n, int64_t sx, int64_t sy) {      \
     if (sx == n && sy == n && m > 1) n *= m, m = 1;                                                \
     for (int64_t i = 0; i < m && n > 0; i++)                                                       \
-      memcpy(y + i * sy, x + i * sx, (size_t)n * sizeof(T));                                       \
+      memmove(y + i * sy, x + i * sx, (size_t)n * sizeof(T));                                      \
   }                                                                                                \
   FN(copy_##B) {                                                                                   \
     const T *x = p[0];                                                                             \
@@ -111,7 +114,7 @@ TRANSPOSE(8, uint64_t)
       if (r < 0 || r >= rows)                                                                      \
         memset(y, 0, bytes);                                                                       \
       else                                                                                         \
-        memcpy(y, (const T *)p[0] + r * st, bytes);                                                \
+        memmove(y, (const T *)p[0] + r * st, bytes);                                               \
     }                                                                                              \
     return status;                                                                                 \
   }

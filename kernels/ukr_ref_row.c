@@ -3,9 +3,10 @@
 
 #include <math.h>
 
+/* Of an empty row nothing bounds the stride. */
 #define REDUCE(name, start, expr)                                                                  \
   FN(name) {                                                                                       \
-    int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];                                              \
+    int64_t m = v[0], n = v[1], sx = n ? v[2] : 0, sy = v[3];                                      \
     for (int64_t i = 0; i < m; i++) {                                                              \
       const float *x = (const float *)p[0] + i * sx;                                               \
       double r = (start);                                                                          \
@@ -36,7 +37,7 @@ static void softmax_row(const float *x, float *y, int64_t n, float scale, bool g
 
 FN(softmax_f32) {
   int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];
-  for (int64_t i = 0; i < m; i++)
+  for (int64_t i = 0; i < m && n > 0; i++)
     softmax_row((const float *)p[0] + i * sx, (float *)p[1] + i * sy, n, ukr_float(v[4]), v[5]);
   return 0;
 }
@@ -55,7 +56,7 @@ static void layernorm_row(const float *x, const float *g, const float *b, float 
 FN(layernorm_f32) {
   const float *g = p[1], *b = p[2];
   int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];
-  for (int64_t i = 0; i < m; i++)
+  for (int64_t i = 0; i < m && n > 0; i++)
     layernorm_row((const float *)p[0] + i * sx, g, b, (float *)p[3] + i * sy, n, ukr_float(v[4]));
   return 0;
 }

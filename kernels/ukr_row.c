@@ -6,6 +6,7 @@
 
 /* ---- reductions: whole vectors first, then one part of a vector filled up with `start` ---- */
 
+/* Of an empty row nothing bounds the stride. */
 #define REDUCE(name, start, load, op, end)                                                         \
   INLINE float reduce_##name(const float *x, int64_t n) {                                          \
     vf r[4], first = vf_set1(start);                                                               \
@@ -29,7 +30,7 @@
     return end(op(op(r[0], r[1]), op(r[2], r[3])));                                                \
   }                                                                                                \
   FN(name) {                                                                                       \
-    int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];                                              \
+    int64_t m = v[0], n = v[1], sx = n ? v[2] : 0, sy = v[3];                                      \
     for (int64_t i = 0; i < m; i++)                                                                \
       ((float *)p[1])[i * sy] = reduce_##name((const float *)p[0] + i * sx, n);                    \
     return 0;                                                                                      \

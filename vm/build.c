@@ -108,7 +108,7 @@ enum fvm_status build_finish(struct builder *b, struct program *p, struct fvm_er
   if (!word || !buf) sticky(b, FVM_ENOMEM, "out of memory");
   if (b->err.code == FVM_OK) {
     memcpy(word, b->word.v, b->word.n * sizeof *word);
-    memcpy(buf, b->buf.v, b->buf.n * sizeof *buf);
+    if (b->buf.n) memcpy(buf, b->buf.v, b->buf.n * sizeof *buf);
     *p = (struct program){word, (uint32_t)b->word.n, (uint32_t)b->nreg, (uint32_t)b->buf.n, buf};
   }
   VEC_FREE(&b->word);

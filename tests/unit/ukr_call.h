@@ -87,10 +87,9 @@ static inline int64_t factor(const struct call *c, struct ukr_factor f) {
 /* From the first to the last byte; 0 when an extent is 0. */
 static inline int64_t span(const struct call *c, const struct ukr_operand *o) {
   int64_t last = 0;
-  for (int d = 0; d < o->ndim; d++) {
+  for (int d = 0; d < o->ndim; d++)
     if (factor(c, o->extent[d]) == 0) return 0;
-    last += (factor(c, o->extent[d]) - 1) * factor(c, o->stride[d]);
-  }
+  for (int d = 0; d < o->ndim; d++) last += (factor(c, o->extent[d]) - 1) * factor(c, o->stride[d]);
   return (last + 1) * o->elem_bytes;
 }
 
