@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../vm/plan.h"
 #include "../vm/slots.h"
 
 enum kind { FLAG, TEXT, INT, SIZE, REAL, MULTI, INTS };
