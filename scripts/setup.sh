@@ -40,8 +40,10 @@ build_tree() {
   make -s -C "$BUILD" -j"$(nproc)"
 }
 
-# python_env NAME ...: a private virtual environment with these PyPI packages.
+# python_env NAME ...: a private virtual environment with these PyPI packages, whose modules have
+# the packages' names.
 python_env() {
   [ -x "$VENV/bin/python" ] || python3 -m venv "$VENV"
-  "$VENV/bin/python" -m pip install -q --disable-pip-version-check "$@"
+  "$VENV/bin/python" -c "$(printf 'import %s\n' "$@")" 2>/dev/null ||
+    "$VENV/bin/python" -m pip install -q --disable-pip-version-check "$@"
 }
