@@ -12,7 +12,7 @@ struct profile_problem {
   bool is_convert; /* call is an Identity; from and to say the rest */
   enum layout from, to;
   int nlabel, nknown; /* nknown: the caller's, 0 at first */
-  double weight; /* roughly the nanoseconds of all its uses together */
+  double weight;      /* roughly the nanoseconds of all its uses together */
 };
 struct profile_set {
   struct arena arena;
