@@ -28,6 +28,8 @@ struct tensor {
   /* Value of a constant, row-major; NULL when known only at run time. Lives with the graph. */
   const void *data;
 };
+/* Element type by the number of ONNX's TensorProto.DataType; FVM_NONE when we lack it. */
+enum fvm_dtype dtype_of_onnx(int64_t n);
 /* Largest tensor, so that no sum of sizes leaves int64 and no program offset leaves 47 bits. */
 #define TENSOR_MAXBYTES ((int64_t)1 << 40)
 /* FVM_EUNSUPPORTED for more than FVM_MAXRANK axes, FVM_EFORMAT for a negative dimension or a size

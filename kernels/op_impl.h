@@ -14,8 +14,6 @@
 
 /* ---- element types ------------------------------------------------------------------------- */
 bool dtype_is_float(enum fvm_dtype d);
-/* By the number of ONNX's TensorProto.DataType; FVM_NONE when we lack it. */
-enum fvm_dtype dtype_of_onnx(int64_t n);
 
 /* ---- parameters of an opcall --------------------------------------------------------------- */
 /* Input i, or NULL when it is absent. */

@@ -27,21 +27,9 @@ struct reader {
   struct external *external;
 };
 
-static enum fvm_dtype dtype_of(int onnx) {
-  switch (onnx) {
-#define DTYPE(name, bytes, number, text, npy, c)                                                   \
-  case number:                                                                                     \
-    return FVM_##name;
-#include "../vm/dtypes.def"
-#undef DTYPE
-  default:
-    return FVM_NONE;
-  }
-}
-
 static enum fvm_status init_tensor(struct tensor *t, int onnx_type, size_t rank, const int64_t *dim,
                                    struct fvm_error *err) {
-  enum fvm_dtype d = dtype_of(onnx_type);
+  enum fvm_dtype d = dtype_of_onnx(onnx_type);
   if (d == FVM_NONE)
     return fvm_fail(err, FVM_EUNSUPPORTED, "element type %d of ONNX is not supported", onnx_type);
   return tensor_init(t, d, (int)MIN(rank, (size_t)FVM_MAXRANK + 1), dim, err);
