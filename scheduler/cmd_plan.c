@@ -72,13 +72,29 @@ static enum fvm_status write_checked(struct session *s, struct cli *cli, const c
   return st;
 }
 
+/* The best plan is one for latency; one that trades it for memory is not looked for. */
 static enum fvm_status within_limits(const struct session *s, struct cli *cli,
                                      struct fvm_error *err) {
-  int64_t most = cli_int(cli, OPT_MAX_ARENA, INT64_MAX), need = s->schedule->arena_bytes;
-  if (need <= most) return FVM_OK;
-  return fvm_fail(err, FVM_EFAIL,
-                  "no plan within --max-arena %lld bytes: the best needs %lld, its bound is %lld",
-                  (long long)most, (long long)need, (long long)s->schedule->arena_bound);
+  const struct schedule *p = s->schedule;
+  int64_t arena = cli_int(cli, OPT_MAX_ARENA, INT64_MAX), need = p->arena_bytes;
+  int64_t memory = cli_int(cli, OPT_MEMORY, INT64_MAX);
+  int64_t all = p->weight_bytes + p->arena_bytes + p->scratch_bytes;
+  double latency = cli_real(cli, OPT_LATENCY, 1e300), ms = (double)p->cost_ns * 1e-6;
+  if (need > arena)
+    return fvm_fail(err, FVM_EFAIL,
+                    "no plan within --max-arena %lld bytes: the best needs %lld, its bound is %lld",
+                    (long long)arena, (long long)need, (long long)p->arena_bound);
+  if (all > memory)
+    return fvm_fail(err, FVM_EFAIL,
+                    "no plan within --memory %lld bytes: the best needs %lld of weights, %lld of "
+                    "activations and %lld of scratch",
+                    (long long)memory, (long long)p->weight_bytes, (long long)need,
+                    (long long)p->scratch_bytes);
+  if (ms > latency)
+    return fvm_fail(err, FVM_EFAIL,
+                    "no plan within --latency %g ms: the best is predicted to take %.3f", latency,
+                    ms);
+  return FVM_OK;
 }
 
 enum fvm_status cmd_plan(struct cli *cli, struct fvm_error *err) {

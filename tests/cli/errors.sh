@@ -53,6 +53,8 @@ expect 4 "/proc/x.sqlite" "$fluidvm" profile "$model" --db /proc/x.sqlite
 expect 4 "/proc/x.plan" "$fluidvm" plan "$model" -o /proc/x.plan
 expect 4 "/dev/full" "$fluidvm" plan "$model" -o /dev/full
 expect 1 "--max-arena" "$fluidvm" plan "$model" -o p --max-arena 1
+expect 1 "--memory" "$fluidvm" plan "$model" -o p --memory 1
+expect 1 "--latency" "$fluidvm" plan "$model" -o p --latency 0
 
 # a disk that is full half way: a limit on file size gives the same error from write()
 expect 4 "p.full" sh -c "ulimit -f 1; trap '' XFSZ; exec '$fluidvm' plan '$model' -o p.full"
