@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "../../kernels/op_impl.h"
-#include "../../vm/interp.h"
+#include "../../vm/jit.h"
 #include "../../vm/verify.h"
 
 /* ---- cases ---- */
@@ -248,6 +248,24 @@ static void check_outputs(struct opcase *o, const struct label *l, const char *w
   }
 }
 
+/* Compiled code leaves the same bits as the interpreter in every output. */
+static void check_jit(struct opcase *o, const struct label *l, const char *who,
+                      const struct program *p, struct pool *pool, bool inplace, void *const *want) {
+  struct fvm_error err = {0};
+  struct arena a = {0};
+  void *buf[CODE_MAXBUF];
+  struct jit *jit;
+  fill_buffers(o, l, p, pool_threads(pool), inplace, &a, buf);
+  OK(jit_compile(p, ukr_table(o->target.isa), &jit, &err));
+  struct jit_run run = {jit, buf};
+  ck_assert_int_eq(pool_run(pool, pool_threads(pool), jit_run, &run), 0);
+  for (int i = o->c.nin; i < o->c.nin + o->c.nout; i++)
+    ck_assert_msg(!memcmp(buf[i], want[i], (size_t)p->buf[i].bytes + GUARD),
+                  "%s: output %d differs between interpreter and compiled code", who, i - o->c.nin);
+  jit_free(jit);
+  arena_free(&a);
+}
+
 static void run_program(struct opcase *o, const struct label *l, const char *who,
                         const struct program *p, int threads, bool inplace) {
   struct fvm_error err = {0};
@@ -263,6 +281,7 @@ static void run_program(struct opcase *o, const struct label *l, const char *who
   struct run run = {p, ukr_table(o->target.isa), buf};
   OK(pool_new(threads, &pool, &err));
   ck_assert_int_eq(pool_run(pool, threads, interp_run, &run), 0);
+  check_jit(o, l, who, p, pool, inplace, buf);
   pool_free(pool);
   check_outputs(o, l, who, p, &a, buf, threads);
   arena_free(&a);
