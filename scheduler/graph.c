@@ -24,6 +24,7 @@ void graph_free(struct graph *g) {
   VEC_FREE(&g->tensor);
   VEC_FREE(&g->input);
   VEC_FREE(&g->output);
+  VEC_FREE(&g->miss);
   arena_free(&g->arena);
   mapping_release(g->mapping);
   fvm_free(g, 1, sizeof *g);

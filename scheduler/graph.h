@@ -23,6 +23,12 @@ struct node {
   bool dead; /* removed; skipped by everything, dropped by graph_compact */
 };
 
+/* A pattern that nearly matched, for people: see pass_miss in pass.h. Texts are the arena's. */
+struct miss {
+  const char *pattern, *node, *reason;
+  const struct op *op; /* of the node */
+};
+
 struct graph {
   struct arena arena; /* names, attributes, constants, bodies */
   const char *name;
@@ -31,6 +37,8 @@ struct graph {
   VEC(struct node) node; /* in topological order, always */
   VEC(struct gtensor) tensor;
   VEC(int) input, output;
+  VEC(struct miss) miss; /* in order of the passes; no part of the text form */
+  bool miss_lost;        /* memory ran out while one was written */
   /* What must outlive the graph's constants (mapped files), released by graph_free. */
   struct mapping *mapping;
 };

@@ -47,6 +47,21 @@ int rewrite_ints(struct rewrite *w, const char *base, int n, const int64_t *v);
 /* The node that alone reads t, once; -1 when there is none or the graph gives t out. */
 int only_user(const struct rewrite *w, int t);
 
+/* Near misses: what `fluidvm explain` prints under "what did not fuse, and why". Where a matcher
+ * has seen enough to believe that this pattern was meant (a Softmax between two products) and then
+ * gives up, it says so:
+ *
+ *   if (!mask_fits(...)) return pass_miss(g, softmax, "attention", "its mask has %d axes", rank);
+ *
+ * node is what stays behind; the text names the first thing that stands in the way, in words, with
+ * the name of the other node if there is one. Always false. The first reason for a node and a
+ * pattern counts. After the pass and its sweep those are dropped whose node is gone or another
+ * operator by then, so it does no harm to note what another try then matches. */
+bool pass_miss(struct graph *g, int node, const char *pattern, const char *fmt, ...)
+    FVM_PRINTF(4, 5);
+/* Drop those from the first-th on whose node did not stay as it was; the pipeline calls it. */
+enum fvm_status pass_miss_sweep(struct graph *g, size_t first, struct fvm_error *err);
+
 /* The node that makes t if it is this operator, without a body; -1 else. */
 int made_by(const struct graph *g, int t, const char *op);
 bool is_op(const struct node *n, const char *op);

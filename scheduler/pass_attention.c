@@ -155,25 +155,67 @@ static bool mask_fits(const struct graph *g, const struct attention *m, int scor
   return m->mask < 0 || tensor_of(g, m->mask)->dtype == FVM_F32;
 }
 
+/* No Softmax makes t, the weights of the second MatMul, in a way that we know: if there is one not
+ * far above, say what is between. */
+static bool miss_above(struct graph *g, int t) {
+  enum { FAR = 4 };
+  int between = -1;
+  for (int i = 0; i < FAR && t >= 0; i++) {
+    int p = g->tensor.v[t].producer;
+    const struct node *n = p < 0 ? NULL : node_at(g, p);
+    if (!n || n->in.n < 1) return false;
+    if (is_op(n, "Softmax"))
+      return between < 0 ? pass_miss(g, p, "attention", "it is not over the last axis")
+                         : pass_miss(g, p, "attention",
+                                     "%s '%.80s' stands between it and the product with the values",
+                                     node_at(g, between)->op->name, node_at(g, between)->name);
+    if (is_op(n, "MatMul")) return false;
+    between = p;
+    t = n->in.v[is_op(n, "Where") ? 2 : 0];
+  }
+  return false;
+}
+
+/* What the scores come from instead of a product. */
+static bool miss_product(struct graph *g, int softmax, int scores) {
+  double scale = 1;
+  int p = g->tensor.v[unscale(g, scores, &scale)].producer;
+  return pass_miss(g, softmax, "attention", "its scores come from %s '%.80s', not from a product",
+                   p < 0 ? "input" : node_at(g, p)->op->name,
+                   p < 0 ? g->tensor.v[scores].name : node_at(g, p)->name);
+}
+
 /* At the second MatMul. */
 static bool match(const struct rewrite *w, int i, struct attention *m) {
-  const struct graph *g = w->g;
+  struct graph *g = w->g;
   if (!is_op(node_at(g, i), "MatMul")) return false;
   int softmax = unguard(g, input(g, i, 0), &m->guard), values = input(g, i, 1);
   m->at = transpose_back(w, node_at(g, i)->out.v[0]);
-  if (softmax < 0 || m->at < 0) return false;
+  if (softmax < 0) return miss_above(g, input(g, i, 0));
+#define MISS(...) pass_miss(g, softmax, "attention", __VA_ARGS__)
+  if (m->at < 0)
+    return MISS("no Transpose and Reshape alone read the weighted values '%.80s'",
+                g->tensor.v[node_at(g, i)->out.v[0]].name);
   m->scale = 1;
   int masked = input(g, softmax, 0), scores = unmask(g, masked, m);
-  if (m->select >= 0 && only_user(w, masked) != softmax) return false;
+  if (m->select >= 0 && only_user(w, masked) != softmax)
+    return MISS("something else reads its masked scores '%.80s', too", g->tensor.v[masked].name);
   int product = made_by(g, unscale(g, scores, &m->scale), "MatMul");
-  if (product < 0 || !mask_fits(g, m, scores, masked)) return false;
+  if (product < 0) return miss_product(g, softmax, scores);
+  if (!mask_fits(g, m, scores, masked))
+    return MISS("its mask '%.80s' is larger than the scores or not f32",
+                g->tensor.v[m->mask < 0 ? masked : m->mask].name);
   int q = unscale(g, input(g, product, 0), &m->scale), k = input(g, product, 1);
-  if (!same_heads(g, q, k) || !same_heads(g, q, values)) return false;
+  if (!same_heads(g, q, k) || !same_heads(g, q, values))
+    return MISS("queries, keys and values differ in batch or heads, or are not [batch, heads, "
+                "positions, size] of f32");
   m->heads = tensor_of(g, q)->dim[1];
   m->q = before_split(g, q);
   m->k = keys_of(g, k, &m->scale);
   m->v = before_split(g, values);
-  return m->k >= 0;
+  return m->k >= 0 ||
+         MISS("its keys '%.80s' are not transposed in a way that we know", g->tensor.v[k].name);
+#undef MISS
 }
 
 /* ---- masks ---- */

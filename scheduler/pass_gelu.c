@@ -148,6 +148,27 @@ static bool replace(struct rewrite *w, int i, enum kind kind, int x) {
   return a;
 }
 
+/* Every Erf was meant as a GELU, and so is a Tanh to which 1 is added: those that stay after the
+ * sweep get their reason here. */
+static void note_misses(const struct rewrite *w) {
+  struct graph *g = w->g;
+  for (int i = 0; i < (int)g->node.n; i++) {
+    const struct node *n = node_at(g, i);
+    if (n->dead || !(is_op(n, "Erf") || is_op(n, "Tanh"))) continue;
+    int add = only_user(w, n->out.v[0]), x[MAX_FACTORS + 3];
+    if (add >= 0 && one_plus(g, node_at(g, add)->out.v[0], n->op->name) < 0) add = -1;
+    if (add < 0) {
+      if (is_op(n, "Erf")) pass_miss(g, i, "Gelu", "1 is not added to it, or it is read elsewhere");
+    } else if (candidates(g, node_at(g, add)->out.v[0], x) == 0) {
+      pass_miss(g, i, "Gelu", "its argument '%.80s' is not made of one tensor and constants",
+                g->tensor.v[n->in.v[0]].name);
+    } else {
+      pass_miss(g, i, "Gelu", "its constants or factors are not those of x * 0.5 * (1 + %s(..x..))",
+                n->op->name);
+    }
+  }
+}
+
 enum fvm_status pass_gelu(struct graph *g, struct fvm_error *err) {
   struct rewrite w;
   enum kind kind;
@@ -157,6 +178,7 @@ enum fvm_status pass_gelu(struct graph *g, struct fvm_error *err) {
   bool ok = true;
   for (int i = 0; ok && i < (int)g->node.n; i++)
     if ((kind = match(g, i, &x)) != NONE) ok = replace(&w, i, kind, x);
+  note_misses(&w);
   rewrite_end(&w);
   return ok ? FVM_OK : fvm_nomem(err);
 }

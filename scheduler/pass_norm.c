@@ -51,19 +51,26 @@ struct norm {
 };
 
 /* d / Sqrt(ReduceMean(d * d) + epsilon) with d = x - ReduceMean(x), at the division. */
-static bool match_division(const struct graph *g, int div, struct norm *m) {
+static bool match_division(struct graph *g, int div, struct norm *m) {
   const struct node *n = node_at(g, div);
   int sqrt = made_by(g, n->in.v[1], "Sqrt"), rest;
   int add = sqrt < 0 ? -1 : made_by(g, node_at(g, sqrt)->in.v[0], "Add");
   int var = add < 0 ? -1 : side_made_by(g, node_at(g, add), "ReduceMean", &rest);
-  if (var < 0 || !scalar_of(g, rest, &m->epsilon)) return false;
+  if (var < 0) return false;
+#define MISS(...) pass_miss(g, div, "LayerNormalization", __VA_ARGS__)
+  if (!scalar_of(g, rest, &m->epsilon)) return MISS("what is added to the variance is no constant");
   int sub = made_by(g, n->in.v[0], "Sub");
-  if (sub < 0 || squared(g, node_at(g, var)->in.v[0]) != n->in.v[0]) return false;
+  if (sub < 0 || squared(g, node_at(g, var)->in.v[0]) != n->in.v[0])
+    return MISS("it does not divide the differences whose squares '%.80s' takes the mean of",
+                node_at(g, var)->name);
   int mean = made_by(g, node_at(g, sub)->in.v[1], "ReduceMean");
   m->x = node_at(g, sub)->in.v[0];
-  if (mean < 0 || node_at(g, mean)->in.v[0] != m->x) return false;
+  if (mean < 0 || node_at(g, mean)->in.v[0] != m->x)
+    return MISS("'%.80s' does not subtract the mean of its own input", node_at(g, sub)->name);
   m->axis = mean_axis(g, node_at(g, mean));
-  return m->axis >= 0 && mean_axis(g, node_at(g, var)) == m->axis;
+  if (m->axis >= 0 && mean_axis(g, node_at(g, var)) == m->axis) return true;
+  return MISS("mean and variance are not over the same last axes, which stay as 1");
+#undef MISS
 }
 
 /* Whether t has the dims of x from an axis on. */
@@ -100,8 +107,12 @@ enum fvm_status pass_norm(struct graph *g, struct fvm_error *err) {
   for (int i = 0; ok && i < (int)g->node.n; i++) {
     int scale,
         div = is_op(node_at(g, i), "Mul") ? side_made_by(g, node_at(g, i), "Div", &scale) : -1;
-    if (div >= 0 && match_division(g, div, &m) && is_parameter(g, scale, &m))
+    if (div < 0 || !match_division(g, div, &m)) continue;
+    if (is_parameter(g, scale, &m))
       ok = replace(&w, i, &m, scale);
+    else
+      pass_miss(g, div, "LayerNormalization",
+                "its scale '%.80s' has not the shape of the last axes", g->tensor.v[scale].name);
   }
   rewrite_end(&w);
   return ok ? FVM_OK : fvm_nomem(err);

@@ -58,8 +58,10 @@ enum fvm_status pipeline_run(struct graph *g, const char *stop_after, struct fvm
   unsigned has = 0;
   for (const struct pass *p = passes; p <= last; p++) {
     CHECK((has & p->needs) == p->needs);
+    size_t misses = g->miss.n;
     enum fvm_status st = p->run(g, err);
     if (st == FVM_OK) st = sweep(g, err);
+    if (st == FVM_OK) st = pass_miss_sweep(g, misses, err);
     has = p->gives;
     if (st == FVM_OK && (st = graph_check(g, has & HAS_SHAPES, err)) != FVM_OK)
       fvm_prefix(err, "after pass %s", p->name);

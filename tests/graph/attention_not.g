@@ -26,3 +26,6 @@ output y
 # y:f32[1,3,4] = Reshape(o1, yd) @o2
 # output y
 # <<<
+# >>> misses
+# Softmax @softmax: attention: it is not over the last axis
+# <<<

@@ -21,9 +21,9 @@ static const char *pass_of(struct arena *a, const char *path, const char *text) 
   return arena_printf(a, "%.*s", (int)strcspn(p, "\n"), p);
 }
 
-/* The expected text without its comment signs. */
-static char *expected_of(struct arena *a, const char *text) {
-  const char *p = strstr(text, "# >>> expect\n");
+/* The text of a section without its comment signs. */
+static char *section_of(struct arena *a, const char *text, const char *head) {
+  const char *p = strstr(text, head);
   struct text out = {0};
   text_printf(&out, "%s", "");
   for (p = p ? strchr(p, '\n') + 1 : ""; *p && strncmp(p, "# <<<", 5) != 0;) {
@@ -44,7 +44,29 @@ START_TEST(texts) {
     struct text out = {0};
     struct fvm_error err;
     OK(graph_dump(g, &out));
-    char *expected = expected_of(&a, text);
+    char *expected = section_of(&a, text, "# >>> expect\n");
+    ck_assert_msg(!strcmp(out.v, expected), "%s\nexpected:\n%s\ngot:\n%s", *path, expected, out.v);
+    text_free(&out);
+    graph_free(g);
+  }
+  arena_free(&a);
+}
+END_TEST
+
+/* What the passes note of patterns that nearly matched is in "# >>> misses"; no section, no note.
+ */
+START_TEST(misses) {
+  struct arena a = {0};
+  for (char **path = files_in(&a, "tests/graph", ".g"); *path; path++) {
+    char *text = read_text(&a, *path, NULL);
+    struct graph *g = load(*path, text, pass_of(&a, *path, text));
+    struct text out = {0};
+    text_printf(&out, "%s", "");
+    for (size_t i = 0; i < g->miss.n; i++) {
+      const struct miss *m = &g->miss.v[i];
+      text_printf(&out, "%s @%s: %s: %s\n", m->op->name, m->node, m->pattern, m->reason);
+    }
+    char *expected = section_of(&a, text, "# >>> misses\n");
     ck_assert_msg(!strcmp(out.v, expected), "%s\nexpected:\n%s\ngot:\n%s", *path, expected, out.v);
     text_free(&out);
     graph_free(g);
@@ -199,5 +221,5 @@ START_TEST(damaged_text) {
 }
 END_TEST
 
-UNIT_MAIN("passes", texts, round_trip, results_stay, unknown_pass_is_refused, memory_runs_out,
-          damaged_text)
+UNIT_MAIN("passes", texts, misses, round_trip, results_stay, unknown_pass_is_refused,
+          memory_runs_out, damaged_text)
