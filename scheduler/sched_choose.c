@@ -117,7 +117,7 @@ static struct state *states_of(struct chooser *c, const struct traffic *t, int *
   unsigned from_set = makes(c, t), to_set = wanted(c, t);
   int states = __builtin_popcount(from_set) << __builtin_popcount(to_set);
   int most = states <= MAX_STATES ? LAYOUT_COUNT : MAX_COPIES;
-  int most_useful = t->nreader + t->is_output;
+  int most_useful = MIN(t->nreader + t->is_output, __builtin_popcount(to_set));
   struct state *s = NULL;
   if (most < most_useful) c->limited = true;
   for (int pass = 0; pass < 2; pass++) { /* count, then fill in */

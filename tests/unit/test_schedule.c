@@ -255,6 +255,24 @@ START_TEST(equal_things_are_stored_once) {
 }
 END_TEST
 
+/* More readers than there are layouts: still every set of copies is looked at. */
+START_TEST(many_readers_leave_no_gap) {
+  struct graph *g = new_graph();
+  int x = new_node(g, "Exp", 1, (int[]){new_input(g, 2, (int64_t[]){8, 8})}, -1), sum = x;
+  for (int i = 0; i < LAYOUT_COUNT + 3; i++) {
+    int y = new_node(g, "MatMul", 2, i % 2 ? (int[]){sum, x} : (int[]){x, sum}, -1);
+    sum = new_node(g, "Add", 2, (int[]){y, x}, -1);
+  }
+  new_output(g, sum);
+  struct schedule *s = schedule(g, cost_random_new(2));
+  ck_assert(s->optimal);
+  ck_assert_int_eq(s->layout_cost_ns, s->layout_bound_ns);
+  plan_and_run(g, s);
+  schedule_free(s);
+  graph_free(g);
+}
+END_TEST
+
 START_TEST(what_nothing_runs_is_named) {
   struct fvm_error err;
   struct graph *g = new_graph();
@@ -437,5 +455,5 @@ START_TEST(end) {
 END_TEST
 
 UNIT_MAIN("schedule", begin, views_cost_no_step, outputs_that_need_copies, chains_run_in_place,
-          equal_things_are_stored_once, what_nothing_runs_is_named, random_graphs,
-          files_that_cannot_be_written, memory_may_fail, end)
+          equal_things_are_stored_once, many_readers_leave_no_gap, what_nothing_runs_is_named,
+          random_graphs, files_that_cannot_be_written, memory_may_fail, end)
