@@ -22,6 +22,10 @@ struct args {
 
 static int bind(sqlite3_stmt *s, int i, char type, struct args *a) {
   if (type == 's') return sqlite3_bind_text(s, i, va_arg(a->ap, const char *), -1, SQLITE_STATIC);
+  if (type == 'd') {
+    double real = va_arg(a->ap, double);
+    return real < 0 ? sqlite3_bind_null(s, i) : sqlite3_bind_double(s, i, real);
+  }
   int64_t v = va_arg(a->ap, int64_t);
   return type == 'i' ? sqlite3_bind_int64(s, i, v) : sqlite3_bind_null(s, i);
 }
@@ -165,14 +169,16 @@ static enum fvm_status put_run(struct db *db, const struct put *p, const struct 
   struct query q;
   struct text samples = {0};
   struct spread s = stats_spread(sample, n);
+  bool sound =
+      e->outcome == OUTCOME_OK || e->outcome == OUTCOME_LOST || e->outcome == OUTCOME_NOISY;
   samples_text(sample, n, &samples);
   enum fvm_status st = samples.failed ? fvm_nomem(err) : FVM_OK;
   if (!st)
-    st = db_query(db, SQL_RUN_PUT, &q, err, n ? "iiiisssiiiiisssi" : "iiiisssNNNiisssi", p->machine,
-                  p->build, (int64_t)MEASURE_PROTOCOL, p->candidate, p->engine,
+    st = db_query(db, SQL_RUN_PUT, &q, err, n ? "iiiisssiiiiisssid" : "iiiisssNNNiisssid",
+                  p->machine, p->build, (int64_t)MEASURE_PROTOCOL, p->candidate, p->engine,
                   outcome_name(e->outcome), e->reason[0] ? e->reason : NULL, s.min, s.median, s.mad,
                   (int64_t)n, (int64_t)e->dropped, samples.v, counters, p->environment,
-                  (int64_t)p->finished);
+                  (int64_t)p->finished, sound ? e->error : -1.0);
   text_free(&samples);
   return st;
 }
@@ -220,7 +226,7 @@ enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, uint64_
   struct query q;
   char hash[17];
   hash_text(problem_hash, hash);
-  *k = (struct db_known){.outcome = OUTCOME_COUNT};
+  *k = (struct db_known){.outcome = OUTCOME_COUNT, .error = -1};
   *found = false;
   enum fvm_status st = db_query(db, SQL_LOOKUP, &q, err, "ssiii", hash, label, machine, build,
                                 (int64_t)MEASURE_PROTOCOL);
@@ -229,6 +235,7 @@ enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, uint64_
     k->outcome = outcome_parse((const char *)sqlite3_column_text(q.stmt, 1));
     k->ns = sqlite3_column_int64(q.stmt, 2);
     k->finished = sqlite3_column_int(q.stmt, 3) != 0;
+    if (sqlite3_column_type(q.stmt, 4) == SQLITE_FLOAT) k->error = sqlite3_column_double(q.stmt, 4);
     *found = k->outcome != OUTCOME_COUNT;
     st = db_next(db, &q, err);
   }

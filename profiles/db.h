@@ -40,6 +40,7 @@ enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, int64_t 
 struct db_known {
   enum outcome outcome;
   int64_t ns;    /* 0: none, because of the outcome */
+  double error;  /* as in struct entrant; -1: not known */
   bool finished; /* the race it took part in was run to its end */
 };
 enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, uint64_t problem_hash,

@@ -168,6 +168,7 @@ static enum fvm_status take(struct race *r, int i, int64_t *at, struct fvm_error
   if (a->clean && e->outcome == OUTCOME_NOISY) e->sample.n = 0;
   e->outcome = a->clean ? OUTCOME_OK : OUTCOME_NOISY;
   snprintf(e->reason, sizeof e->reason, "%s", a->clean ? "" : "disturbed in every sample");
+  e->error = a->error;
   e->counters = a->counters;
   if (at) *at = a->ns;
   return add_sample(e, a->ns, err);

@@ -22,6 +22,7 @@ struct entrant {
   const char *text;     /* the label's text, the caller's */
   enum outcome outcome; /* OUTCOME_COUNT: nothing known yet */
   char reason[160];     /* of any outcome but ok */
+  double error;         /* largest difference to the reference over the largest output */
   VEC(int64_t) sample;  /* ns of one run of the program, every round it took part in */
   int64_t min_ns, median_ns, mad_ns;
   VEC(int64_t) interp; /* finalists: ns of one run under the interpreter, every sample */

@@ -133,19 +133,22 @@ static const struct {
 } tolerance[] = {{FVM_F32, 2e-5}, {FVM_F64, 1e-11}, {FVM_F16, 2e-3}, {FVM_BF16, 1.6e-2}};
 
 static bool reals_agree(enum fvm_dtype d, double relative, const void *got, const void *want,
-                        int64_t n, char *why, size_t size) {
-  double largest = 0;
+                        int64_t n, double *error, char *why, size_t size) {
+  double largest = 0, most = 0;
   for (int64_t i = 0; i < n; i++) {
     double w = fabs(elem_f64(want, d, i));
     if (w > largest && w < INFINITY) largest = w;
   }
   for (int64_t i = 0; i < n; i++) {
     double g = elem_f64(got, d, i), w = elem_f64(want, d, i);
-    if (g == w || (isnan(g) && isnan(w)) || fabs(g - w) <= relative * largest) continue;
+    if (g == w || (isnan(g) && isnan(w))) continue;
+    most = fmax(most, fabs(g - w));
+    if (fabs(g - w) <= relative * largest) continue;
     snprintf(why, size, "element %lld is %.9g, not %.9g (largest %.3g)", (long long)i, g, w,
              largest);
     return false;
   }
+  if (largest > 0) *error = fmax(*error, most / largest);
   return true;
 }
 
@@ -162,10 +165,10 @@ static bool bytes_agree(size_t elem, const char *got, const char *want, int64_t 
   return false;
 }
 
-bool values_agree(enum fvm_dtype dtype, const void *got, const void *want, int64_t n, char *why,
-                  size_t why_size) {
+bool values_agree(enum fvm_dtype dtype, const void *got, const void *want, int64_t n, double *error,
+                  char *why, size_t why_size) {
   for (size_t i = 0; i < COUNT(tolerance); i++)
     if (tolerance[i].dtype == dtype)
-      return reals_agree(dtype, tolerance[i].relative, got, want, n, why, why_size);
+      return reals_agree(dtype, tolerance[i].relative, got, want, n, error, why, why_size);
   return bytes_agree(fvm_dtype_bytes(dtype), got, want, n, why, why_size);
 }

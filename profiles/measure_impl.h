@@ -17,9 +17,10 @@ enum fvm_status bench_make(struct bench *b, const struct opcall *c, struct fvm_e
 void bench_free(struct bench *b);
 
 /* Whether n elements of got agree with want within the dtype's tolerance; else why says where not.
- */
-bool values_agree(enum fvm_dtype dtype, const void *got, const void *want, int64_t n, char *why,
-                  size_t why_size);
+ * *error rises to the largest difference over the largest finite magnitude of want; where that is 0
+ * and for types that must agree exactly, it stays. */
+bool values_agree(enum fvm_dtype dtype, const void *got, const void *want, int64_t n, double *error,
+                  char *why, size_t why_size);
 
 /* ---- requests to the sandbox ---- */
 enum request {
@@ -30,6 +31,7 @@ enum request {
 struct reply {
   enum outcome outcome; /* CHECK: OUTCOME_OK or what is wrong */
   char reason[160];
+  double error;      /* as in struct entrant; kept for the next sandbox */
   int64_t ns;        /* of one run; 0: no sample */
   bool clean;        /* no context switch, no migration */
   int dropped;       /* samples thrown away before this one */

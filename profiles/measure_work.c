@@ -270,7 +270,7 @@ static bool is_poison(const char *p, int64_t n) {
 
 /* Outputs, given where they are, against the reference in the candidate's layouts. */
 static bool outputs_right(const struct work *w, const struct entrant *e, char *const *out,
-                          char *why, size_t size) {
+                          double *error, char *why, size_t size) {
   struct fvm_error err = {0};
   for (int k = 0; k < nout(w); k++) {
     const struct tensor *t = &w->bench->call->out[k];
@@ -281,7 +281,8 @@ static bool outputs_right(const struct work *w, const struct entrant *e, char *c
       snprintf(why, size, "%.100s", err.text);
       return false;
     }
-    if (!values_agree(t->dtype, out[k], w->state->image.v[want].base, n, why, size)) return false;
+    if (!values_agree(t->dtype, out[k], w->state->image.v[want].base, n, error, why, size))
+      return false;
     if (is_poison(out[k] - GUARD, GUARD) && is_poison(out[k] + bytes, GUARD)) continue;
     snprintf(why, size, "wrote outside of output %d", k);
     return false;
@@ -290,10 +291,10 @@ static bool outputs_right(const struct work *w, const struct entrant *e, char *c
 }
 
 /* Interpreter against the reference. */
-static bool interp_right(const struct work *w, int i, char *why, size_t size) {
+static bool interp_right(const struct work *w, int i, double *error, char *why, size_t size) {
   poison(w);
   if (run_once(w, i, INTERP) == 0)
-    return outputs_right(w, &w->entrant[i], w->state->out, why, size);
+    return outputs_right(w, &w->entrant[i], w->state->out, error, why, size);
   snprintf(why, size, "a micro-kernel refused the data: an index out of range");
   return false;
 }
@@ -318,7 +319,7 @@ static bool jit_right(const struct work *w, int i, char *why, size_t size) {
 }
 
 /* The output in the place of an input that dies, if the label offers that. */
-static bool inplace_right(const struct work *w, int i, char *why, size_t size) {
+static bool inplace_right(const struct work *w, int i, double *error, char *why, size_t size) {
   const struct entrant *e = &w->entrant[i];
   struct ready *r = &w->state->ready[i];
   int in = e->label.inplace - 1, alias[CODE_MAXBUF];
@@ -340,13 +341,13 @@ static bool inplace_right(const struct work *w, int i, char *why, size_t size) {
   r->buf[in] = w->state->out[0];
   int ncold = r->ncold;
   r->ncold = 0;
-  bool right = run_once(w, i, INTERP) == 0 && outputs_right(w, e, w->state->out, why, size);
+  bool right = run_once(w, i, INTERP) == 0 && outputs_right(w, e, w->state->out, error, why, size);
   r->ncold = ncold;
   r->buf[in] = own;
   return right;
 }
 
-static enum outcome check(const struct work *w, int i, char *why, size_t size) {
+static enum outcome check(const struct work *w, int i, double *error, char *why, size_t size) {
   struct fvm_error err = {0};
   enum fvm_status st = verify_program(&w->entrant[i].program, NULL, &err);
   if (!st) st = make_ready(w, i, &err);
@@ -354,8 +355,9 @@ static enum outcome check(const struct work *w, int i, char *why, size_t size) {
     snprintf(why, size, "%.150s", err.text);
     return OUTCOME_UNSUPPORTED;
   }
-  return interp_right(w, i, why, size) && jit_right(w, i, why, size) &&
-                 inplace_right(w, i, why, size)
+  *error = 0;
+  return interp_right(w, i, error, why, size) && jit_right(w, i, why, size) &&
+                 inplace_right(w, i, error, why, size)
              ? OUTCOME_OK
              : OUTCOME_WRONG;
 }
@@ -429,8 +431,10 @@ static void serve_one(const struct work *w, int i) {
   struct reply *r = &w->x->reply[i];
   struct fvm_error err = {0};
   int64_t repeat[2] = {r->repeat[JIT], r->repeat[INTERP]};
-  *r = (struct reply){.outcome = OUTCOME_OK, .repeat = {repeat[JIT], repeat[INTERP]}};
-  if (w->x->request == REQUEST_CHECK) r->outcome = check(w, i, r->reason, sizeof r->reason);
+  *r = (struct reply){
+      .outcome = OUTCOME_OK, .error = r->error, .repeat = {repeat[JIT], repeat[INTERP]}};
+  if (w->x->request == REQUEST_CHECK)
+    r->outcome = check(w, i, &r->error, r->reason, sizeof r->reason);
   if (r->outcome != OUTCOME_OK) return;
   if (make_ready(w, i, &err)) {
     r->outcome = OUTCOME_UNSUPPORTED;

@@ -18,6 +18,13 @@ int64_t cost_convert(struct cost *c, const struct tensor *t, enum layout from, e
   return ns;
 }
 
+double cost_error(struct cost *c, const struct opcall *call, const struct label *l) {
+  double error = -1;
+  for (; c && error < 0; c = c->fallback)
+    if (c->error) error = c->error(c, call, l);
+  return error;
+}
+
 void cost_free(struct cost *c) {
   while (c) {
     struct cost *next = c->fallback;

@@ -17,6 +17,8 @@ struct cost {
   /* Of converting a tensor between layouts with a number of threads. */
   int64_t (*convert)(struct cost *c, const struct tensor *t, enum layout from, enum layout to,
                      int threads);
+  /* Largest difference to the reference over the largest output; -1: not known. May be NULL. */
+  double (*error)(struct cost *c, const struct opcall *call, const struct label *l);
   void (*free)(struct cost *c);
   const char *name;
   bool measured;         /* its numbers were measured */
@@ -27,6 +29,7 @@ struct cost {
 int64_t cost_node(struct cost *c, const struct opcall *call, const struct label *l);
 int64_t cost_convert(struct cost *c, const struct tensor *t, enum layout from, enum layout to,
                      int threads);
+double cost_error(struct cost *c, const struct opcall *call, const struct label *l);
 void cost_free(struct cost *c);
 
 /* Roofline with a call overhead; figures of the machine in GFLOP/s a core and GB/s. Knows all.
@@ -35,7 +38,8 @@ struct cost *cost_model_new(double gflops, double gbytes, double call_ns);
 /* 1 to 100,000 ns by hash of seed, problem and label. Knows all. */
 struct cost *cost_random_new(uint64_t seed);
 /* Text: lines "LABEL-TEXT-PREFIX ns" and "convert FROM TO ns"; * stands for any layout; a line of
- * the number alone matches every label; first match wins; # starts a comment. */
+ * the number alone matches every label; first match wins; # starts a comment. "~1e-6" after the
+ * number of a label is its error. */
 struct cost *cost_table_new(const char *text, struct fvm_error *err);
 /* Best valid measurement of this machine and build in a database; db stays the caller's. */
 struct db;

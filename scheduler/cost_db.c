@@ -23,16 +23,18 @@ static int64_t judge(const struct db_known *k) {
   }
 }
 
-static int64_t lookup(struct cost *c, uint64_t problem, struct text *label) {
+static bool find(struct cost *c, uint64_t problem, struct text *label, struct db_known *k) {
   const struct stored *s = (const struct stored *)c;
-  struct db_known k;
   bool found = false;
-  int64_t ns = COST_UNKNOWN;
-  if (!label->failed &&
-      !db_lookup(s->db, s->machine, s->build, problem, label->v, &k, &found, NULL))
-    ns = found ? judge(&k) : COST_UNKNOWN;
+  bool ok =
+      !label->failed && !db_lookup(s->db, s->machine, s->build, problem, label->v, k, &found, NULL);
   text_free(label);
-  return ns;
+  return ok && found;
+}
+
+static int64_t lookup(struct cost *c, uint64_t problem, struct text *label) {
+  struct db_known k;
+  return find(c, problem, label, &k) ? judge(&k) : COST_UNKNOWN;
 }
 
 static int64_t stored_node(struct cost *c, const struct opcall *call, const struct label *l) {
@@ -48,6 +50,13 @@ static int64_t stored_convert(struct cost *c, const struct tensor *t, enum layou
   return lookup(c, convert_hash(t, from, to), &label);
 }
 
+static double stored_error(struct cost *c, const struct opcall *call, const struct label *l) {
+  struct text label = {0};
+  struct db_known k;
+  label_text(call, l, &label);
+  return find(c, opcall_hash(call), &label, &k) ? k.error : -1;
+}
+
 static void stored_free(struct cost *c) { fvm_free(c, 1, sizeof(struct stored)); }
 
 struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id, struct cost *fallback,
@@ -57,7 +66,10 @@ struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id, st
     fvm_nomem(err);
     return NULL;
   }
-  *s = (struct stored){{.node = stored_node, .convert = stored_convert}, db, machine_id, build_id};
+  *s = (struct stored){{.node = stored_node, .convert = stored_convert, .error = stored_error},
+                       db,
+                       machine_id,
+                       build_id};
   s->cost.free = stored_free;
   s->cost.name = "database";
   s->cost.measured = true;

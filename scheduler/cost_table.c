@@ -8,6 +8,7 @@ struct row {
   const char *prefix;   /* of the label's text; NULL: a conversion */
   enum layout from, to; /* LAYOUT_COUNT: any */
   int64_t ns;
+  double error; /* -1: none given */
 };
 struct table {
   struct cost cost;
@@ -15,17 +16,28 @@ struct table {
   VEC(struct row) row;
 };
 
-static int64_t table_node(struct cost *c, const struct opcall *call, const struct label *l) {
+static const struct row *row_of(const struct cost *c, const struct opcall *call,
+                                const struct label *l) {
   const struct table *t = (const struct table *)c;
   struct text text = {0};
-  int64_t ns = COST_UNKNOWN;
+  const struct row *r = NULL;
   label_text(call, l, &text);
-  for (size_t i = 0; i < t->row.n && !text.failed && ns == COST_UNKNOWN; i++) {
+  for (size_t i = 0; i < t->row.n && !text.failed && !r; i++) {
     const char *p = t->row.v[i].prefix;
-    if (p && !strncmp(text.v, p, strlen(p))) ns = t->row.v[i].ns;
+    if (p && !strncmp(text.v, p, strlen(p))) r = &t->row.v[i];
   }
   text_free(&text);
-  return ns;
+  return r;
+}
+
+static int64_t table_node(struct cost *c, const struct opcall *call, const struct label *l) {
+  const struct row *r = row_of(c, call, l);
+  return r ? r->ns : COST_UNKNOWN;
+}
+
+static double table_error(struct cost *c, const struct opcall *call, const struct label *l) {
+  const struct row *r = row_of(c, call, l);
+  return r ? r->error : -1;
 }
 
 static int64_t table_convert(struct cost *c, const struct tensor *x, enum layout from,
@@ -61,14 +73,30 @@ static bool parse_convert(char *s, struct row *r) {
          parse_layout(to, &r->to);
 }
 
+static void cut_spaces(char *line) {
+  size_t n = strlen(line);
+  while (n && line[n - 1] == ' ') line[--n] = 0;
+}
+
+/* Cut "~ERROR" off the end of a line; -1 when it is not there. */
+static double parse_error(char *line) {
+  char *tilde = strrchr(line, '~'), *end;
+  if (!tilde || strchr(tilde, ' ')) return -1;
+  double error = strtod(tilde + 1, &end);
+  if (*end) return -1;
+  *tilde = 0;
+  cut_spaces(line);
+  return error;
+}
+
 /* One line without its newline; NULL arena text: memory is out. */
 static enum fvm_status parse_line(struct table *t, char *line, int number, struct fvm_error *err) {
   line[strcspn(line, "#")] = 0;
-  size_t n = strlen(line);
-  while (n && line[n - 1] == ' ') line[--n] = 0;
-  if (n == 0) return FVM_OK;
+  cut_spaces(line);
+  if (!*line) return FVM_OK;
+  double error = parse_error(line);
   char *last = strrchr(line, ' '), *digits = last ? last + 1 : line, *end;
-  struct row r = {.ns = strtoll(digits, &end, 10)};
+  struct row r = {.ns = strtoll(digits, &end, 10), .error = error};
   if (*end || r.ns < 0)
     return fvm_fail(err, FVM_EFORMAT, "cost table line %d does not end in a number", number);
   *(last ? last : line) = 0;
@@ -95,6 +123,7 @@ struct cost *cost_table_new(const char *text, struct fvm_error *err) {
   if (t) {
     t->cost.node = table_node;
     t->cost.convert = table_convert;
+    t->cost.error = table_error;
     t->cost.free = table_free;
     t->cost.name = "table";
     if (st) table_free(&t->cost);

@@ -57,14 +57,16 @@ START_TEST(table_takes_the_first_match) {
   make_call(16);
   label_text(&call, &label, &t);
   struct text rows = {0};
-  text_printf(&rows, "# a comment\nnothing_like_it 1\n%s 7\n%.2s 8\n9\nconvert row col 3\n", t.v,
-              t.v);
+  text_printf(&rows, "# a comment\nnothing_like_it 1\n%s 7 ~2.5e-6\n%.2s 8\n9\nconvert row col 3\n",
+              t.v, t.v);
   text_printf(&rows, "convert * nhwc 4\n");
   struct cost *c = cost_table_new(rows.v, &err);
   ck_assert_ptr_nonnull(c);
   ck_assert_int_eq(cost_node(c, &call, &label), 7);
+  ck_assert(cost_error(c, &call, &label) == 2.5e-6);
   label.threads = 63;
   ck_assert_int_eq(cost_node(c, &call, &label), 8);
+  ck_assert(cost_error(c, &call, &label) == -1);
   ck_assert_int_eq(cost_convert(c, shapes, LAYOUT_ROW, LAYOUT_COL, 1), 3);
   ck_assert_int_eq(cost_convert(c, shapes, LAYOUT_COL, LAYOUT_NHWC, 1), 4);
   ck_assert_int_eq(cost_convert(c, shapes, LAYOUT_COL, LAYOUT_ROW, 1), COST_UNKNOWN);

@@ -98,6 +98,7 @@ START_TEST(runs_are_stored_and_replaced) {
   struct entrant e[4] = {entrant("a x=1", OUTCOME_OK, 100, 5), entrant("b", OUTCOME_LOST, 200, 2),
                          entrant("c", OUTCOME_WRONG, 0, 0), entrant("d", OUTCOME_COUNT, 0, 0)};
   ck_assert(VEC_PUSH(&e[0].interp, 110));
+  e[0].error = 1.5e-6;
   snprintf(e[2].reason, sizeof e[2].reason, "element 3 is 1, not 2");
   e[0].counters.valid[COUNTER_CYCLES] = true;
   e[0].counters.v[COUNTER_CYCLES] = 12345;
@@ -107,12 +108,15 @@ START_TEST(runs_are_stored_and_replaced) {
   ck_assert_int_eq(k.ns, 110);
   ck_assert_int_eq(k.outcome, OUTCOME_OK);
   ck_assert(!k.finished);
+  ck_assert(k.error == 1.5e-6);
   k = look(db, id, "b", true);
   ck_assert_int_eq(k.ns, 200);
   ck_assert_int_eq(k.outcome, OUTCOME_LOST);
+  ck_assert(k.error == 0);
   k = look(db, id, "c", true);
   ck_assert_int_eq(k.ns, 0);
   ck_assert_int_eq(k.outcome, OUTCOME_WRONG);
+  ck_assert(k.error == -1);
   look(db, id, "d", false);
   look(db, id, "e", false);
   struct ids other = id;
@@ -235,18 +239,19 @@ START_TEST(damage_is_an_error) {
 END_TEST
 
 START_TEST(older_versions_migrate) {
-  static const char *const step[] = {"", "CREATE TABLE extra(x); INSERT INTO extra VALUES(42);"},
-                           *const broken[] = {"", "", "CREATE TABLE half(x); nonsense"};
+  static const char *const step[] = {"", "",
+                                     "CREATE TABLE extra(x); INSERT INTO extra VALUES(42);"},
+                           *const broken[] = {"", "", "", "CREATE TABLE half(x); nonsense"};
   struct db *db;
   OK(db_open(fresh("old"), DB_WRITE, &db, &err));
   struct ids id = add_ids(db);
-  OK(db_migrate(db, step, 2, &err));
+  OK(db_migrate(db, step, 3, &err));
   ck_assert_int_eq(count(db, "SELECT x FROM extra"), 42);
-  ck_assert_int_eq(count(db, "PRAGMA user_version"), 2);
-  OK(db_migrate(db, step, 2, &err));
+  ck_assert_int_eq(count(db, "PRAGMA user_version"), 3);
+  OK(db_migrate(db, step, 3, &err));
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM extra"), 1);
-  ck_assert_int_ne(db_migrate(db, broken, 3, &err), FVM_OK);
-  ck_assert_int_eq(count(db, "PRAGMA user_version"), 2);
+  ck_assert_int_ne(db_migrate(db, broken, 4, &err), FVM_OK);
+  ck_assert_int_eq(count(db, "PRAGMA user_version"), 3);
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM sqlite_schema WHERE name='half'"), 0);
   struct ids again = add_ids(db);
   ck_assert_mem_eq(&id, &again, sizeof id);

@@ -183,7 +183,7 @@ START_TEST(a_full_disk_ends_with_its_error) {
     st = db_exec(f.db,
                  "INSERT INTO run SELECT NULL, machine, build, (SELECT MAX(protocol)+1 FROM run), "
                  "candidate, engine, status, reason, min_ns, median_ns, mad_ns, n, dropped, "
-                 "samples, counters, environment, started_at, finished FROM run LIMIT 1",
+                 "samples, counters, environment, started_at, finished, error FROM run LIMIT 1",
                  &err);
   ck_assert_int_eq(st, FVM_EIO);
   machine_target(&f.m, (int[]){1, 2}, 2, &f.o.target);
