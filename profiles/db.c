@@ -97,12 +97,12 @@ enum fvm_status db_build(struct db *db, const char *text, int64_t *id, struct fv
   return take_id(st, &q, id);
 }
 
-enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, int64_t *id,
+enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, enum warmth w, int64_t *id,
                          struct fvm_error *err) {
   struct query q;
   char text[17];
   hash_text(hash, text);
-  enum fvm_status st = db_query(db, SQL_MODEL_ADD, &q, err, "ss", text, name);
+  enum fvm_status st = db_query(db, SQL_MODEL_ADD, &q, err, "sss", text, name, warmth_name(w));
   if (!st) st = db_query(db, SQL_MODEL_ID, &q, err, "s", text);
   return take_id(st, &q, id);
 }
@@ -158,7 +158,7 @@ static void counters_text(const struct counter_values *c, struct text *out) {
 
 struct put {
   int64_t machine, build, candidate;
-  const char *engine, *environment;
+  const char *state, *engine, *environment;
   bool finished;
 };
 
@@ -174,11 +174,11 @@ static enum fvm_status put_run(struct db *db, const struct put *p, const struct 
   samples_text(sample, n, &samples);
   enum fvm_status st = samples.failed ? fvm_nomem(err) : FVM_OK;
   if (!st)
-    st = db_query(db, SQL_RUN_PUT, &q, err, n ? "iiiisssiiiiisssid" : "iiiisssNNNiisssid",
-                  p->machine, p->build, (int64_t)MEASURE_PROTOCOL, p->candidate, p->engine,
-                  outcome_name(e->outcome), e->reason[0] ? e->reason : NULL, s.min, s.median, s.mad,
-                  (int64_t)n, (int64_t)e->dropped, samples.v, counters, p->environment,
-                  (int64_t)p->finished, sound ? e->error : -1.0);
+    st = db_query(db, SQL_RUN_PUT, &q, err, n ? "iiiissssiiiiisssid" : "iiiissssNNNiisssid",
+                  p->machine, p->build, (int64_t)MEASURE_PROTOCOL, p->candidate, p->state,
+                  p->engine, outcome_name(e->outcome), e->reason[0] ? e->reason : NULL, s.min,
+                  s.median, s.mad, (int64_t)n, (int64_t)e->dropped, samples.v, counters,
+                  p->environment, (int64_t)p->finished, sound ? e->error : -1.0);
   text_free(&samples);
   return st;
 }
@@ -200,11 +200,14 @@ static enum fvm_status put_entrant(struct db *db, struct put *p, int64_t problem
   return st;
 }
 
-enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, int64_t problem,
-                         const struct entrant *e, int n, const char *environment, bool finished,
-                         struct fvm_error *err) {
-  struct put p = {
-      .machine = machine, .build = build, .environment = environment, .finished = finished};
+enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, enum warmth w,
+                         int64_t problem, const struct entrant *e, int n, const char *environment,
+                         bool finished, struct fvm_error *err) {
+  struct put p = {.machine = machine,
+                  .build = build,
+                  .state = warmth_name(w),
+                  .environment = environment,
+                  .finished = finished};
   enum fvm_status st = db_exec(db, "BEGIN IMMEDIATE", err);
   if (st) return st;
   for (int i = 0; i < n && !st; i++)
@@ -220,16 +223,16 @@ static enum outcome outcome_parse(const char *text) {
   return OUTCOME_COUNT;
 }
 
-enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, uint64_t problem_hash,
-                          const char *label, struct db_known *k, bool *found,
+enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum warmth w,
+                          uint64_t problem_hash, const char *label, struct db_known *k, bool *found,
                           struct fvm_error *err) {
   struct query q;
   char hash[17];
   hash_text(problem_hash, hash);
   *k = (struct db_known){.outcome = OUTCOME_COUNT, .error = -1};
   *found = false;
-  enum fvm_status st = db_query(db, SQL_LOOKUP, &q, err, "ssiii", hash, label, machine, build,
-                                (int64_t)MEASURE_PROTOCOL);
+  enum fvm_status st = db_query(db, SQL_LOOKUP, &q, err, "ssiiis", hash, label, machine, build,
+                                (int64_t)MEASURE_PROTOCOL, warmth_name(w));
   /* At most two rows, the compiled one first: the interpreter's time then replaces its. */
   while (!st && q.row) {
     k->outcome = outcome_parse((const char *)sqlite3_column_text(q.stmt, 1));

@@ -17,7 +17,7 @@ void db_close(struct db *db);
 enum fvm_status db_machine(struct db *db, const struct machine *m, int64_t *id,
                            struct fvm_error *err);
 enum fvm_status db_build(struct db *db, const char *text, int64_t *id, struct fvm_error *err);
-enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, int64_t *id,
+enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, enum warmth w, int64_t *id,
                          struct fvm_error *err);
 enum fvm_status db_problem(struct db *db, uint64_t hash, const char *text, const char *op,
                            int64_t *id, struct fvm_error *err);
@@ -30,21 +30,21 @@ enum fvm_status db_nodes(struct db *db, int64_t model, const struct db_node *nod
                          struct fvm_error *err);
 /* Store what came of candidates (entrant.text is the label): one transaction a call for all n, with
  * samples and environment (JSON, may be NULL). A run replaces an earlier one of the same machine,
- * build, protocol, problem and label. Entrants with outcome OUTCOME_COUNT (nothing known yet) are
- * skipped. */
-enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, int64_t problem,
-                         const struct entrant *e, int n, const char *environment, bool finished,
-                         struct fvm_error *err);
+ * build, protocol, problem, label and state of the weights. Entrants with outcome OUTCOME_COUNT
+ * (nothing known yet) are skipped. */
+enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, enum warmth w,
+                         int64_t problem, const struct entrant *e, int n, const char *environment,
+                         bool finished, struct fvm_error *err);
 /* What is known of a label: outcome and ns (interpreter's where measured, else JIT's minimum).
- * *found is false when nothing is stored for this machine, build and protocol. */
+ * *found is false when nothing is stored for this machine, build, protocol and state. */
 struct db_known {
   enum outcome outcome;
   int64_t ns;    /* 0: none, because of the outcome */
   double error;  /* as in struct entrant; -1: not known */
   bool finished; /* the race it took part in was run to its end */
 };
-enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, uint64_t problem_hash,
-                          const char *label, struct db_known *k, bool *found,
+enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum warmth w,
+                          uint64_t problem_hash, const char *label, struct db_known *k, bool *found,
                           struct fvm_error *err);
 /* Human-readable summary: machines, builds, models, problems, runs by outcome, size. */
 enum fvm_status db_stat(struct db *db, bool json, struct text *out, struct fvm_error *err);

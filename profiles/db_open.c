@@ -15,7 +15,9 @@ static const char *const steps[] = {
 #include "profiles/schema.h"
     ,
     /* Largest difference to the reference over the largest output; NULL: not measured. */
-    "ALTER TABLE run ADD COLUMN error REAL;"};
+    "ALTER TABLE run ADD COLUMN error REAL;",
+#include "profiles/schema_3.h"
+};
 
 /* ---- errors ---- */
 

@@ -5,7 +5,7 @@
 #include "../kernels/op.h"
 #include "counters.h"
 
-enum { MEASURE_PROTOCOL = 1 }; /* goes into every row; changes with anything that moves a number */
+enum { MEASURE_PROTOCOL = 2 }; /* goes into every row; changes with anything that moves a number */
 
 enum outcome {
 #define OUTCOME(name, text, meaning) OUTCOME_##name,
@@ -14,6 +14,19 @@ enum outcome {
   OUTCOME_COUNT
 };
 const char *outcome_name(enum outcome o);
+
+/* Where the network finds its weights when it runs again: still in the last cache, or in memory,
+ * since all of them together are too large for it. What is measured in one state says little of the
+ * other. */
+enum warmth {
+#define WARMTH(name, text, meaning) name,
+#include "warmth.def"
+#undef WARMTH
+  WARMTH_COUNT
+};
+const char *warmth_name(enum warmth w);
+/* Of a model with so many bytes of weights. cache_bytes: of the last cache; 0: unknown. */
+enum warmth measure_warmth(int64_t weight_bytes, int64_t cache_bytes);
 
 /* One candidate in a race, and what came of it. */
 struct entrant {
@@ -34,6 +47,8 @@ struct measure_options {
   int64_t sample_ns; /* least duration of a sample; default 100000 */
   int max_rounds;
   double timeout_s;                /* of one candidate */
+  enum warmth warmth;              /* of constant inputs at the start of a run */
+  int64_t cache_bytes;             /* of the last cache; 0: unknown */
   volatile const int *interrupted; /* set by a signal handler: finish the round and return */
 };
 /* Race all entrants of one problem: build inputs from a seed, compute the reference, then in a

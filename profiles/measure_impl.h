@@ -56,6 +56,7 @@ struct work {
   const struct entrant *entrant;
   int n;
   int64_t sample_ns;
+  int64_t rotate_bytes; /* of all copies of the constant inputs */
   struct exchange *x;
   struct work_state *state; /* the sandbox's own */
 };

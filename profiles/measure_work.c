@@ -1,10 +1,11 @@
 /* What runs in the sandbox: checking a candidate and taking samples of it.
  *
  * Memory. All candidates of a problem use the same inputs, outputs and scratch, so none has better
- * places than another. A constant input larger than COLD_MIN exists in several copies which the
- * runs take in turn: in the network the other nodes' weights pass through the caches between two
- * runs of this one, so its own come from far away. What other nodes compute is left where they left
- * it. */
+ * places than another. The constant inputs exist in several copies which the runs take in turn: in
+ * the network the other nodes' weights pass through the caches between two runs of this one, so its
+ * own come from far away; how far, the race says (rotate_bytes). The copies lie one after another,
+ * so that a prefetch beyond the end of one fetches the next, as in a plan file. What other nodes
+ * compute is left where they left it. */
 #define _GNU_SOURCE
 #include "measure_impl.h"
 
@@ -18,10 +19,8 @@
 #include "../vm/verify.h"
 
 enum {
-  COLD_MIN = 256 << 10,
-  COLD_TOTAL = 48 << 20, /* all copies of one input */
-  COLD_COPIES = 64,
-  GUARD = FVM_ALIGN, /* bytes before and after an output that must stay as they are */
+  ROTATE_MIN = 1 << 10, /* bytes of constants of a problem: fewer stay in place */
+  GUARD = FVM_ALIGN,    /* bytes before and after an output that must stay as they are */
   POISON = 0xa5,
   REPEAT_MAX = 1 << 20,
   TRIES = 3,            /* for a clean sample */
@@ -46,8 +45,8 @@ struct ready {
   struct jit_run jit_run;
   struct run interp_run;
   void *buf[CODE_MAXBUF];
-  int cold[CODE_MAXBUF], ncold; /* buffers that change place from run to run */
-  int image[CODE_MAXBUF];       /* of each input */
+  int turning[CODE_MAXBUF], nturning; /* buffers that change place from run to run */
+  int image[CODE_MAXBUF];             /* of each input */
 };
 struct work_state {
   struct pool *pool;
@@ -171,16 +170,26 @@ static char *convert(struct work_state *s, const struct tensor *t, const void *d
   return st ? NULL : to;
 }
 
+/* How many copies of all constants of the problem together make up rotate_bytes. */
+static int copies_of_constants(const struct work *w) {
+  const struct opcall *c = w->bench->call;
+  int64_t bytes = 0, all = 0;
+  for (int i = 0; i < c->nin; i++) {
+    if (!c->in[i].data) continue;
+    bytes += tensor_bytes(&c->in[i]);
+    all += ROUND_UP(tensor_bytes(&c->in[i]), FVM_ALIGN) + FVM_ALIGN;
+  }
+  return bytes < ROTATE_MIN ? 1 : (int)MAX(w->rotate_bytes / all, 1);
+}
+
 static bool make_image(const struct work *w, struct image *m, struct fvm_error *err) {
   const struct opcall *c = w->bench->call;
   const struct tensor *t = m->is_output ? &c->out[m->index] : &c->in[m->index];
   const void *data = m->is_output ? w->bench->want[m->index] : w->bench->in[m->index];
   m->bytes = layout_bytes(t, m->layout);
   m->stride = ROUND_UP(m->bytes, FVM_ALIGN) + FVM_ALIGN;
-  m->copies = 1;
-  if (!m->is_output && t->data && m->bytes >= COLD_MIN)
-    m->copies = (int)MAX(1, MIN(COLD_COPIES, COLD_TOTAL / m->stride));
-  m->base = grab(w->state, m->stride * m->copies);
+  m->copies = !m->is_output && t->data ? copies_of_constants(w) : 1;
+  while (!(m->base = grab(w->state, m->stride * m->copies)) && m->copies > 1) m->copies /= 2;
   if (!m->base) return fvm_nomem(err), false;
   if (!convert(w->state, t, data, m->layout, m->base, err)) return false;
   for (int i = 1; i < m->copies; i++) memcpy(m->base + i * m->stride, m->base, (size_t)m->bytes);
@@ -219,7 +228,7 @@ static enum fvm_status place_buffers(const struct work *w, const struct entrant 
     r->buf[i] = m->base;
     if (p->buf[i].bytes > m->bytes)
       return fvm_fail(err, FVM_EUNSUPPORTED, "program asks for too large an input %d", i);
-    if (m->copies > 1) r->cold[r->ncold++] = i;
+    if (m->copies > 1) r->turning[r->nturning++] = i;
   }
   for (int k = 0; k < nout(w); k++) {
     r->buf[nin(w) + k] = s->out[k];
@@ -246,9 +255,9 @@ static enum fvm_status make_ready(const struct work *w, int i, struct fvm_error 
 static int run_once(const struct work *w, int i, enum engine engine) {
   struct work_state *s = w->state;
   struct ready *r = &s->ready[i];
-  for (int k = 0; k < r->ncold; k++) {
-    const struct image *m = &s->image.v[r->image[r->cold[k]]];
-    r->buf[r->cold[k]] = m->base + s->step % m->copies * m->stride;
+  for (int k = 0; k < r->nturning; k++) {
+    const struct image *m = &s->image.v[r->image[r->turning[k]]];
+    r->buf[r->turning[k]] = m->base + s->step % m->copies * m->stride;
   }
   s->step++;
   return engine == JIT ? pool_run(s->pool, w->entrant[i].label.threads, jit_run, &r->jit_run)
@@ -339,10 +348,10 @@ static bool inplace_right(const struct work *w, int i, double *error, char *why,
   poison(w);
   memcpy(w->state->out[0], own, (size_t)w->state->image.v[r->image[in]].bytes);
   r->buf[in] = w->state->out[0];
-  int ncold = r->ncold;
-  r->ncold = 0;
+  int nturning = r->nturning;
+  r->nturning = 0;
   bool right = run_once(w, i, INTERP) == 0 && outputs_right(w, e, w->state->out, error, why, size);
-  r->ncold = ncold;
+  r->nturning = nturning;
   r->buf[in] = own;
   return right;
 }

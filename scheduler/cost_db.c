@@ -7,6 +7,7 @@ struct stored {
   struct cost cost;
   struct db *db;
   int64_t machine, build;
+  enum warmth warmth;
 };
 
 /* A label that lost a race was right and has a time. A noisy one is right too, and not slower than
@@ -26,8 +27,8 @@ static int64_t judge(const struct db_known *k) {
 static bool find(struct cost *c, uint64_t problem, struct text *label, struct db_known *k) {
   const struct stored *s = (const struct stored *)c;
   bool found = false;
-  bool ok =
-      !label->failed && !db_lookup(s->db, s->machine, s->build, problem, label->v, k, &found, NULL);
+  bool ok = !label->failed &&
+            !db_lookup(s->db, s->machine, s->build, s->warmth, problem, label->v, k, &found, NULL);
   text_free(label);
   return ok && found;
 }
@@ -59,8 +60,8 @@ static double stored_error(struct cost *c, const struct opcall *call, const stru
 
 static void stored_free(struct cost *c) { fvm_free(c, 1, sizeof(struct stored)); }
 
-struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id, struct cost *fallback,
-                         struct fvm_error *err) {
+struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id, enum warmth w,
+                         struct cost *fallback, struct fvm_error *err) {
   struct stored *s = fvm_alloc(1, sizeof *s);
   if (!s) {
     fvm_nomem(err);
@@ -69,7 +70,8 @@ struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id, st
   *s = (struct stored){{.node = stored_node, .convert = stored_convert, .error = stored_error},
                        db,
                        machine_id,
-                       build_id};
+                       build_id,
+                       w};
   s->cost.free = stored_free;
   s->cost.name = "database";
   s->cost.measured = true;

@@ -10,6 +10,7 @@ struct profiler {
   const struct profile_options *o;
   struct db *db;
   int64_t machine, build;
+  enum warmth warmth;
   struct profile_set set;
   struct profile_totals *totals;
   double start;
@@ -54,6 +55,32 @@ static bool is_failure(enum outcome o) {
          o == OUTCOME_UNSUPPORTED;
 }
 
+/* ---- state of the weights ---- */
+
+static int64_t last_cache(const struct target *t) {
+  return t->l3_bytes ? t->l3_bytes : t->l2_bytes;
+}
+
+static bool is_table(const struct node *n, size_t in) {
+  return in == 0 && strncmp(n->op->name, "Gather", 6) == 0;
+}
+
+static bool is_weight(const struct graph *g, int tensor) {
+  for (size_t i = 0; i < g->node.n; i++) {
+    const struct node *n = &g->node.v[i];
+    for (size_t k = 0; !n->dead && k < n->in.n; k++)
+      if (n->in.v[k] == tensor && !is_table(n, k)) return true;
+  }
+  return false;
+}
+
+enum warmth profile_warmth(const struct graph *g, const struct target *t) {
+  int64_t sum = 0;
+  for (size_t i = 0; i < g->tensor.n; i++)
+    if (g->tensor.v[i].t.data && is_weight(g, (int)i)) sum += tensor_bytes(&g->tensor.v[i].t);
+  return measure_warmth(sum, last_cache(t));
+}
+
 /* ---- what is known already ---- */
 
 /* Drop from the entrants of a problem those that need no measuring: they were measured in a race
@@ -65,7 +92,7 @@ static enum fvm_status drop_known(struct profiler *p, const struct profile_probl
     struct db_known k;
     bool found;
     enum fvm_status st =
-        db_lookup(p->db, p->machine, p->build, q->hash, e[i].text, &k, &found, err);
+        db_lookup(p->db, p->machine, p->build, p->warmth, q->hash, e[i].text, &k, &found, err);
     if (st) return st;
     if (!found || (!k.finished && !is_failure(k.outcome))) e[kept++] = e[i];
   }
@@ -124,9 +151,9 @@ static enum fvm_status store(struct profiler *p, const struct entrant *e, int n,
                              struct fvm_error *err) {
   struct text env = {0};
   machine_environment(&env);
-  enum fvm_status st =
-      env.failed ? fvm_nomem(err)
-                 : db_store(p->db, p->machine, p->build, p->problem_id, e, n, env.v, finished, err);
+  enum fvm_status st = env.failed ? fvm_nomem(err)
+                                  : db_store(p->db, p->machine, p->build, p->warmth, p->problem_id,
+                                             e, n, env.v, finished, err);
   text_free(&env);
   return st;
 }
@@ -166,6 +193,8 @@ static void refuse_all(struct profiler *p, const struct fvm_error *why) {
 static enum fvm_status race(struct profiler *p) {
   struct measure_options m = p->o->measure;
   m.interrupted = p->o->interrupted;
+  m.warmth = p->warmth;
+  m.cache_bytes = last_cache(&p->o->target);
   send(p, PROFILE_PROBLEM, NULL);
   enum fvm_status st = measure_race(&p->problem->call, p->e, p->n, &m, on_round, p, p->err);
   if (p->status) return *p->err = p->why, p->status;
@@ -226,7 +255,7 @@ static enum fvm_status store_graph(struct profiler *p, const struct graph *g) {
   for (size_t i = 0; i < n && !st; i++)
     node[i] = (struct db_node){p->set.node_name.v[i], id[p->set.of_node.v[i]]};
   const char *name = p->o->model ? p->o->model : g->name ? g->name : "";
-  if (!st) st = db_model(p->db, g->model_hash, name, &model, p->err);
+  if (!st) st = db_model(p->db, g->model_hash, name, p->warmth, &model, p->err);
   if (!st) st = db_nodes(p->db, model, node, (int)n, p->err);
   arena_free(&a);
   return st;
@@ -248,6 +277,7 @@ enum fvm_status profile_graph(const struct graph *g, struct db *db, const struct
                               const struct profile_options *o, struct profile_totals *totals,
                               struct fvm_error *err) {
   struct profiler p = {.o = o, .db = db, .totals = totals, .start = seconds(), .err = err};
+  p.warmth = profile_warmth(g, &o->target);
   *totals = (struct profile_totals){0};
   enum fvm_status st = db_machine(db, m, &p.machine, err);
   if (!st) st = db_build(db, build_text(), &p.build, err);

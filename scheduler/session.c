@@ -1,6 +1,8 @@
 /* Model to graph to plan, for the commands. Contract: session.h. */
 #include "session.h"
 
+#include "profile.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +48,8 @@ static enum fvm_status open_costs(struct session *s, const char *path, struct co
   if (st == FVM_OK) st = db_machine(s->db, &s->machine, &s->machine_id, err);
   if (st == FVM_OK) st = db_build(s->db, build_text(), &s->build_id, err);
   if (st == FVM_OK) {
-    s->cost = cost_db_new(s->db, s->machine_id, s->build_id, model, err);
+    s->cost = cost_db_new(s->db, s->machine_id, s->build_id, profile_warmth(s->graph, &s->target),
+                          model, err);
     if (!s->cost) st = err->code;
   }
   if (st != FVM_OK) cost_free(model);

@@ -19,8 +19,9 @@ struct session {
 /* Import a model with the cli's --dim and run all passes. */
 enum fvm_status session_graph(struct session *s, struct cli *cli, const char *model,
                               struct fvm_error *err);
-/* Open --db (read only), choose costs: measured where there are any, else the analytic model, whose
- * figures are nominal for the ISA and so the same in every run. Thread counts up to --threads. */
+/* After session_graph: open --db (read only), choose costs: measured where there are any, else the
+ * analytic model, whose figures are nominal for the ISA and so the same in every run. Thread counts
+ * up to --threads. */
 enum fvm_status session_cost(struct session *s, struct cli *cli, struct fvm_error *err);
 /* Plan the graph: fills s->schedule. */
 enum fvm_status session_schedule(struct session *s, struct fvm_error *err);

@@ -154,7 +154,7 @@ static struct cost *stored_costs(struct db *db, int64_t machine, int64_t build,
                                  struct fvm_error *err) {
   struct cost *model = cost_model_new(50, 10, 20), *c = NULL;
   if (!model) fvm_nomem(err);
-  if (model) c = cost_db_new(db, machine, build, model, err);
+  if (model) c = cost_db_new(db, machine, build, WARM, model, err);
   if (!c) cost_free(model);
   return c;
 }
@@ -181,11 +181,11 @@ static enum fvm_status use_database(struct db *db, struct fvm_error *err) {
   struct text out = {0};
   enum fvm_status st = db_machine(db, &machine, &m, err);
   if (!st) st = db_build(db, "build", &b, err);
-  if (!st) st = db_model(db, 7, "net", &model, err);
+  if (!st) st = db_model(db, 7, "net", WARM, &model, err);
   if (!st) st = db_problem(db, 9, "MatMul f32[2,3] f32[3,4]", "MatMul", &problem, err);
   if (!st) st = db_nodes(db, model, &(struct db_node){"node", problem}, 1, err);
-  if (!st) st = db_store(db, m, b, problem, e, 2, "{}", true, err);
-  if (!st) st = db_lookup(db, m, b, 9, "a", &k, &found, err);
+  if (!st) st = db_store(db, m, b, WARM, problem, e, 2, "{}", true, err);
+  if (!st) st = db_lookup(db, m, b, WARM, 9, "a", &k, &found, err);
   if (!st) ck_assert(found && k.outcome == OUTCOME_OK);
   if (!st) st = db_stat(db, true, &out, err);
   text_free(&out);

@@ -103,18 +103,18 @@ START_TEST(database_then_fallback) {
   OK(db_build(db, "build", &build, &err));
   make_call(16);
   OK(db_problem(db, opcall_hash(&call), "MatMul", "MatMul", &problem, &err));
-  struct cost *c = cost_db_new(db, machine, build, cost_random_new(1), &err);
+  struct cost *c = cost_db_new(db, machine, build, WARM, cost_random_new(1), &err);
   int64_t drawn = cost_node(c, &call, &label);
   ck_assert_int_eq(c->known, 0);
   label_text(&call, &label, &text);
   e.label = label;
   e.text = text.v;
-  OK(db_store(db, machine, build, problem, &e, 1, NULL, true, &err));
+  OK(db_store(db, machine, build, WARM, problem, &e, 1, NULL, true, &err));
   ck_assert_int_eq(cost_node(c, &call, &label), 123);
   ck_assert_int_ne(drawn, 123);
   ck_assert_int_eq(c->known, 1);
   e.outcome = OUTCOME_CRASHED;
-  OK(db_store(db, machine, build, problem, &e, 1, NULL, true, &err));
+  OK(db_store(db, machine, build, WARM, problem, &e, 1, NULL, true, &err));
   ck_assert_int_eq(cost_node(c, &call, &label), COST_FORBIDDEN);
   ck_assert_int_gt(cost_convert(c, shapes, LAYOUT_ROW, LAYOUT_COL, 1), 0);
   OK(db_problem(db, convert_hash(shapes, LAYOUT_ROW, LAYOUT_COL), "Convert", "Convert", &problem,
@@ -122,7 +122,7 @@ START_TEST(database_then_fallback) {
   convert_label(1, &lost);
   e.outcome = OUTCOME_LOST;
   e.text = lost.v;
-  OK(db_store(db, machine, build, problem, &e, 1, NULL, true, &err));
+  OK(db_store(db, machine, build, WARM, problem, &e, 1, NULL, true, &err));
   ck_assert_int_eq(cost_convert(c, shapes, LAYOUT_ROW, LAYOUT_COL, 1), 123);
   cost_free(c);
   VEC_FREE(&e.sample);

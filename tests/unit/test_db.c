@@ -47,7 +47,7 @@ static struct ids add_ids(struct db *db) {
   struct ids id;
   OK(db_machine(db, &machine, &id.machine, &err));
   OK(db_build(db, "build 1", &id.build, &err));
-  OK(db_model(db, 7, "net", &id.model, &err));
+  OK(db_model(db, 7, "net", WARM, &id.model, &err));
   OK(db_problem(db, 9, "MatMul f32[2,3] f32[3,4]", "MatMul", &id.problem, &err));
   return id;
 }
@@ -86,7 +86,7 @@ END_TEST
 static struct db_known look(struct db *db, struct ids id, const char *label, bool expected) {
   struct db_known k;
   bool found;
-  OK(db_lookup(db, id.machine, id.build, 9, label, &k, &found, &err));
+  OK(db_lookup(db, id.machine, id.build, WARM, 9, label, &k, &found, &err));
   ck_assert_int_eq(found, expected);
   return k;
 }
@@ -102,7 +102,7 @@ START_TEST(runs_are_stored_and_replaced) {
   snprintf(e[2].reason, sizeof e[2].reason, "element 3 is 1, not 2");
   e[0].counters.valid[COUNTER_CYCLES] = true;
   e[0].counters.v[COUNTER_CYCLES] = 12345;
-  OK(db_store(db, id.machine, id.build, id.problem, e, 4, "{\"load\":1}", false, &err));
+  OK(db_store(db, id.machine, id.build, WARM, id.problem, e, 4, "{\"load\":1}", false, &err));
 
   struct db_known k = look(db, id, "a x=1", true);
   ck_assert_int_eq(k.ns, 110);
@@ -129,7 +129,7 @@ START_TEST(runs_are_stored_and_replaced) {
 
   e[0].sample.v[0] = 90;
   e[0].interp.v[0] = 95;
-  OK(db_store(db, id.machine, id.build, id.problem, e, 4, NULL, true, &err));
+  OK(db_store(db, id.machine, id.build, WARM, id.problem, e, 4, NULL, true, &err));
   k = look(db, id, "a x=1", true);
   ck_assert_int_eq(k.ns, 95);
   ck_assert(k.finished);
@@ -145,7 +145,7 @@ START_TEST(views_show_the_best) {
   struct ids id = add_ids(db);
   struct entrant e[4] = {entrant("slow", OUTCOME_OK, 300, 3), entrant("fast", OUTCOME_OK, 100, 3),
                          entrant("tie", OUTCOME_OK, 100, 3), entrant("bad", OUTCOME_WRONG, 1, 1)};
-  OK(db_store(db, id.machine, id.build, id.problem, e, 4, NULL, true, &err));
+  OK(db_store(db, id.machine, id.build, WARM, id.problem, e, 4, NULL, true, &err));
   struct db_node node[3] = {{"n1", id.problem}, {"", id.problem}, {"", id.problem}};
   OK(db_nodes(db, id.model, node, 3, &err));
   OK(db_nodes(db, id.model, node, 2, &err));
@@ -155,7 +155,7 @@ START_TEST(views_show_the_best) {
   ck_assert_int_eq(count(db, "SELECT SUM(ns) FROM v_nodes WHERE op='MatMul'"), 200);
   /* What the interpreter needs counts where it was measured. */
   ck_assert(VEC_PUSH(&e[1].interp, 101));
-  OK(db_store(db, id.machine, id.build, id.problem, e, 4, NULL, true, &err));
+  OK(db_store(db, id.machine, id.build, WARM, id.problem, e, 4, NULL, true, &err));
   ck_assert_int_eq(count(db, "SELECT label='tie' AND ns=100 FROM v_best"), 1);
   for (int i = 0; i < 4; i++) entrant_free(&e[i]);
   struct text json = {0}, plain = {0};
@@ -239,19 +239,19 @@ START_TEST(damage_is_an_error) {
 END_TEST
 
 START_TEST(older_versions_migrate) {
-  static const char *const step[] = {"", "",
+  static const char *const step[] = {"", "", "",
                                      "CREATE TABLE extra(x); INSERT INTO extra VALUES(42);"},
-                           *const broken[] = {"", "", "", "CREATE TABLE half(x); nonsense"};
+                           *const broken[] = {"", "", "", "", "CREATE TABLE half(x); nonsense"};
   struct db *db;
   OK(db_open(fresh("old"), DB_WRITE, &db, &err));
   struct ids id = add_ids(db);
-  OK(db_migrate(db, step, 3, &err));
+  OK(db_migrate(db, step, 4, &err));
   ck_assert_int_eq(count(db, "SELECT x FROM extra"), 42);
-  ck_assert_int_eq(count(db, "PRAGMA user_version"), 3);
-  OK(db_migrate(db, step, 3, &err));
+  ck_assert_int_eq(count(db, "PRAGMA user_version"), 4);
+  OK(db_migrate(db, step, 4, &err));
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM extra"), 1);
-  ck_assert_int_ne(db_migrate(db, broken, 4, &err), FVM_OK);
-  ck_assert_int_eq(count(db, "PRAGMA user_version"), 3);
+  ck_assert_int_ne(db_migrate(db, broken, 5, &err), FVM_OK);
+  ck_assert_int_eq(count(db, "PRAGMA user_version"), 4);
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM sqlite_schema WHERE name='half'"), 0);
   struct ids again = add_ids(db);
   ck_assert_mem_eq(&id, &again, sizeof id);
@@ -260,19 +260,77 @@ START_TEST(older_versions_migrate) {
 }
 END_TEST
 
+/* A file as the first version left it: its one measurement becomes a warm one, and is stale. */
+START_TEST(version_1_becomes_warm) {
+  static const char *const first[] = {
+#include "profiles/schema.h"
+  };
+  struct db *db;
+  sqlite3 *s;
+  ck_assert_int_eq(sqlite3_open(fresh("first"), &s), SQLITE_OK);
+  ck_assert_int_eq(sqlite3_exec(s, first[0], NULL, NULL, NULL), SQLITE_OK);
+  ck_assert_int_eq(
+      sqlite3_exec(s,
+                   "PRAGMA application_id=1180060996; PRAGMA user_version=1;"
+                   "INSERT INTO machine VALUES(1, 'fedcba9876543210', 'A', 2, 'ref', 'cpu=A');"
+                   "INSERT INTO build VALUES(1, 'build 1');"
+                   "INSERT INTO model VALUES(1, '0000000000000007', 'net');"
+                   "INSERT INTO problem VALUES(1, '0000000000000009', 'MatMul', 'MatMul');"
+                   "INSERT INTO node VALUES(1, 0, 'n', 1);"
+                   "INSERT INTO candidate VALUES(1, 1, 'fast');"
+                   "INSERT INTO run VALUES(1, 1, 1, 1, 1, 'jit', 'ok', NULL, 10, 11, 1, 1, 0, "
+                   "'[10]', '{}', '{}', '2026-01-01', 1);",
+                   NULL, NULL, NULL),
+      SQLITE_OK);
+  sqlite3_close(s);
+  refused(path("first"), DB_READ, FVM_EFORMAT, "older");
+  OK(db_open(path("first"), DB_WRITE, &db, &err));
+  struct ids id = add_ids(db);
+  ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM run WHERE state='warm' AND min_ns=10"), 1);
+  ck_assert_int_eq(count(db, "SELECT SUM(ns) FROM v_nodes"), 10);
+  look(db, id, "fast", false);
+  db_close(db);
+}
+END_TEST
+
+START_TEST(states_are_apart) {
+  struct db *db;
+  struct entrant warm = entrant("a", OUTCOME_OK, 100, 1), cold = entrant("a", OUTCOME_OK, 150, 1);
+  struct db_known k;
+  bool found;
+  OK(db_open(fresh("states"), DB_WRITE, &db, &err));
+  struct ids id = add_ids(db);
+  OK(db_nodes(db, id.model, &(struct db_node){"n", id.problem}, 1, &err));
+  OK(db_store(db, id.machine, id.build, WARM, id.problem, &warm, 1, NULL, true, &err));
+  OK(db_lookup(db, id.machine, id.build, COLD, 9, "a", &k, &found, &err));
+  ck_assert(!found);
+  OK(db_store(db, id.machine, id.build, COLD, id.problem, &cold, 1, NULL, true, &err));
+  OK(db_lookup(db, id.machine, id.build, COLD, 9, "a", &k, &found, &err));
+  ck_assert(found && k.ns == 150);
+  ck_assert_int_eq(look(db, id, "a", true).ns, 100);
+  ck_assert_int_eq(count(db, "SELECT SUM(ns) FROM v_best"), 250);
+  ck_assert_int_eq(count(db, "SELECT SUM(ns) FROM v_nodes"), 100); /* the model is a warm one */
+  OK(db_model(db, 7, "net", COLD, &id.model, &err));
+  ck_assert_int_eq(count(db, "SELECT SUM(ns) FROM v_nodes"), 150);
+  entrant_free(&warm);
+  entrant_free(&cold);
+  db_close(db);
+}
+END_TEST
+
 START_TEST(a_full_disk_loses_nothing) {
   struct db *db;
   OK(db_open(fresh("full"), DB_WRITE, &db, &err));
   struct ids id = add_ids(db);
   struct entrant e = entrant("kept", OUTCOME_OK, 10, 3);
-  OK(db_store(db, id.machine, id.build, id.problem, &e, 1, NULL, true, &err));
+  OK(db_store(db, id.machine, id.build, WARM, id.problem, &e, 1, NULL, true, &err));
   OK(db_exec(db, "PRAGMA max_page_count=1", &err)); /* no page more than there is */
   enum fvm_status st = FVM_OK;
   char label[32];
   for (int i = 0; i < 5000 && !st; i++) {
     snprintf(label, sizeof label, "more %d", i);
     e.text = label;
-    st = db_store(db, id.machine, id.build, id.problem, &e, 1, NULL, true, &err);
+    st = db_store(db, id.machine, id.build, WARM, id.problem, &e, 1, NULL, true, &err);
   }
   ck_assert_int_eq(st, FVM_EIO);
   ck_assert_ptr_nonnull(strstr(err.text, "disk is full"));
@@ -300,7 +358,7 @@ static void store_and_die(void) {
   if (db_open(path("killed"), DB_WRITE, &db, &err)) _exit(1);
   struct ids id = add_ids(db);
   struct entrant e = entrant("first", OUTCOME_OK, 10, 3);
-  if (db_store(db, id.machine, id.build, id.problem, &e, 1, NULL, true, &err)) _exit(1);
+  if (db_store(db, id.machine, id.build, WARM, id.problem, &e, 1, NULL, true, &err)) _exit(1);
   if (db_exec(db, "BEGIN IMMEDIATE; DELETE FROM run", &err)) _exit(1);
   kill(getpid(), SIGKILL);
 }
@@ -357,7 +415,7 @@ START_TEST(memory_can_run_out_anywhere) {
       struct entrant e = {.text = "a", .outcome = OUTCOME_OK};
       int64_t one;
       db_problem(db, 9, "p", "MatMul", &one, &err);
-      db_store(db, 1, 1, 1, &e, 1, NULL, true, &err);
+      db_store(db, 1, 1, WARM, 1, &e, 1, NULL, true, &err);
       db_stat(db, true, &t, &err);
       text_free(&t);
       db_close(db);
@@ -382,6 +440,8 @@ int main(void) {
                                 foreign_databases_are_left_alone,
                                 damage_is_an_error,
                                 older_versions_migrate,
+                                version_1_becomes_warm,
+                                states_are_apart,
                                 a_full_disk_loses_nothing,
                                 a_kill_loses_only_what_was_not_stored,
                                 read_only_files_can_be_read,

@@ -106,6 +106,31 @@ static void copies(struct fixture *f, struct entrant *e, int64_t n, int64_t n2) 
   e->label.in[1] = LAYOUT_ROW;
 }
 
+/* Copies that change from run to run give right results, in both states, also when there is little
+ * cache to fill. */
+START_TEST(constants_may_be_cold) {
+  static struct fixture f;
+  for (int w = 0; w < WARMTH_COUNT; w++) {
+    struct measure_options o = quick;
+    o.warmth = (enum warmth)w;
+    o.cache_bytes = w ? 1 << 20 : 1;
+    setup(&f, 4);
+    OK(measure_race(&f.call, f.e, f.n, &o, NULL, NULL, &err));
+    for (int i = 0; i < f.n; i++)
+      ck_assert_msg(sound(f.e[i].outcome), "%s: %s", warmth_name(o.warmth), f.e[i].reason);
+    teardown(&f);
+  }
+}
+END_TEST
+
+START_TEST(large_models_are_cold) {
+  ck_assert_int_eq(measure_warmth(16 << 20, 32 << 20), WARM);
+  ck_assert_int_eq(measure_warmth((16 << 20) + 1, 32 << 20), COLD);
+  ck_assert_int_eq(measure_warmth(5 << 20, 0), WARM);
+  ck_assert_int_eq(measure_warmth((int64_t)1 << 40, 0), COLD);
+}
+END_TEST
+
 START_TEST(each_culprit_is_told_apart) {
   static struct fixture f;
   struct measure_options o = quick;
@@ -284,5 +309,6 @@ START_TEST(sandboxes_contain) {
 END_TEST
 
 UNIT_MAIN("measure", sandboxes_contain, agreement_depends_on_the_type,
-          inputs_are_seeded_and_in_range, sound_candidates_are_timed, each_culprit_is_told_apart,
-          an_interrupt_keeps_what_was_measured, conversions_race_as_identities)
+          inputs_are_seeded_and_in_range, sound_candidates_are_timed, constants_may_be_cold,
+          large_models_are_cold, each_culprit_is_told_apart, an_interrupt_keeps_what_was_measured,
+          conversions_race_as_identities)

@@ -76,6 +76,28 @@ static void count_event(void *arg, const struct profile_event *e) {
   if (e->kind == PROFILE_SAMPLE) ck_assert(e->ns > 0 && e->label);
 }
 
+/* Weights of 24 x 24 floats, and a table that is only gathered from. */
+START_TEST(weights_make_the_state) {
+  static const char net[] = "graph net opset=17 hash=00000000000000ab\n"
+                            "input i:i64[8]\n"
+                            "const t:f32[999,24] = #0000000000000000\n"
+                            "const w:f32[24,24] = #0000000000000000\n"
+                            "x:f32[8,24] = Gather(t, i) @rows\n"
+                            "a:f32[8,24] = MatMul(x, w) @first\n"
+                            "b:f32[8,24] = MatMul(a, w) @second\n"
+                            "output b\n";
+  struct graph *g;
+  struct target t = {.l2_bytes = 512};
+  OK(graph_parse(net, strlen(net), &g, &err));
+  ck_assert_int_eq(profile_warmth(g, &t), COLD);
+  t.l3_bytes = (int64_t)2 * 24 * 24 * 4;
+  ck_assert_int_eq(profile_warmth(g, &t), WARM);
+  t.l3_bytes -= 2;
+  ck_assert_int_eq(profile_warmth(g, &t), COLD);
+  graph_free(g);
+}
+END_TEST
+
 START_TEST(measured_once) {
   setup();
   memset(events, 0, sizeof events);
@@ -182,7 +204,7 @@ START_TEST(a_full_disk_ends_with_its_error) {
   while (!st)
     st = db_exec(f.db,
                  "INSERT INTO run SELECT NULL, machine, build, (SELECT MAX(protocol)+1 FROM run), "
-                 "candidate, engine, status, reason, min_ns, median_ns, mad_ns, n, dropped, "
+                 "candidate, state, engine, status, reason, min_ns, median_ns, mad_ns, n, dropped, "
                  "samples, counters, environment, started_at, finished, error FROM run LIMIT 1",
                  &err);
   ck_assert_int_eq(st, FVM_EIO);
@@ -209,9 +231,13 @@ int main(void) {
   int fd = mkstemp(path);
   if (fd < 0) return EXIT_FAILURE;
   close(fd);
-  const TTest *const tests[] = {measured_once,       more_threads_are_added,
-                                interrupts_resume,   a_kill_resumes,
-                                a_budget_ends_early, a_full_disk_ends_with_its_error};
+  const TTest *const tests[] = {weights_make_the_state,
+                                measured_once,
+                                more_threads_are_added,
+                                interrupts_resume,
+                                a_kill_resumes,
+                                a_budget_ends_early,
+                                a_full_disk_ends_with_its_error};
   int status = unit_main("profile", tests, COUNT(tests));
   remove_files();
   return status;
