@@ -32,10 +32,29 @@ struct solve_result {
   int64_t ticks; /* effort: table entries and search nodes touched */
 };
 /* Exact: R0/R1/R2 reductions, then bucket elimination where the tables fit, else branch and bound
- * until max_ticks (deterministic), then the best found with a bound. FVM_EFAIL: infeasible. */
+ * until max_ticks (deterministic), then the best found with a bound. FVM_EFAIL: infeasible, which
+ * is proved if r->optimal, else nothing was found until max_ticks. */
 enum fvm_status solve_layout(const struct solve_net *net, int64_t max_ticks, struct arena *a,
                              struct solve_result *r, struct fvm_error *err);
 /* Sum of the costs of an assignment, SOLVE_INF when forbidden: for callers and the checker. */
 int64_t solve_cost(const struct solve_net *net, const int *label);
+
+/* The same with a limit on room: each label of a variable adds `sum` to what is taken together, and
+ * asks for `peak`, of which only the greatest counts. None of these numbers is negative. */
+struct solve_room {
+  const int64_t *sum, *peak; /* by label; NULL: all 0 */
+};
+struct solve_budget {
+  const struct solve_net *net;   /* no cost is negative */
+  const struct solve_room *room; /* by variable */
+  int64_t limit;
+  int64_t max_ticks; /* of each search for labels and of the whole of the rest */
+};
+/* Least cost within the limit; r->optimal tells whether r->bound proves it. FVM_EFAIL: nothing
+ * fits, then r->label is the assignment with the least sum, unless r->label is NULL: no labels go
+ * together at all. */
+enum fvm_status solve_budget(const struct solve_budget *b, struct arena *a, struct solve_result *r,
+                             struct fvm_error *err);
+int64_t solve_room(const struct solve_budget *b, const int *label);
 
 #endif

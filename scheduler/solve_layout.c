@@ -114,10 +114,10 @@ static enum fvm_status solve_member(struct solve_work *w, const int *member, int
   if (plan_order(w, &p) <= limits->entries) return eliminate_all(w, &p, err);
   struct solve_part part = {.order = p.order, .n = n};
   enum fvm_status st = solve_search(w, &part, limits->ticks, r->label, err);
+  r->optimal &= part.optimal;
   if (st) return st;
   r->cost += part.cost;
   r->bound += part.bound;
-  r->optimal &= part.optimal;
   for (int i = 0; i < n; i++) w->var.v[member[i]].gone = true;
   return FVM_OK;
 }

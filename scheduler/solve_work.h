@@ -63,6 +63,27 @@ struct solve_part {
 enum fvm_status solve_search(struct solve_work *w, struct solve_part *p, int64_t max_ticks,
                              int *label, struct fvm_error *err);
 
+/* All assignments that may matter, by elimination: what a variable leaves to its neighbours is not
+ * the least cost but the list of (cost, sum) of which none is beaten in both. Solves a network with
+ * a limit on a sum. Its help is a price: for every assignment, (cost << shift) + price * sum is at
+ * least `floor`. */
+struct solve_front {
+  const struct solve_net *net;
+  int64_t *const *sum; /* by variable and label */
+  int64_t limit;
+  int64_t price, floor;
+  int shift;
+  int64_t below;     /* only assignments of a cost below this one are looked for */
+  int64_t max_ticks; /* points made */
+  int keep;          /* most points of a list; the least promising are dropped, see bound */
+  /* results */
+  int *label; /* when found; the caller's memory */
+  bool found, gave_up;
+  int64_t cost, bound; /* bound: no assignment within the limit costs less */
+  int64_t ticks;
+};
+enum fvm_status solve_front(struct solve_front *f, struct fvm_error *err);
+
 /* solve_layout with its limits laid open, so that tests can send small networks to the search. */
 struct solve_limits {
   int64_t entries; /* of bucket elimination, for each connected part */

@@ -167,16 +167,167 @@ START_TEST(search_stops) {
 }
 END_TEST
 
+/* ---- with a limit on room ---- */
+
+/* A network with costs, sums and peaks from small ranges, so that there are ties. */
+struct limited {
+  struct solve_net net;
+  struct solve_room room[16];
+};
+
+static void add_room(struct limited *x, int64_t range, int64_t unit) {
+  for (size_t v = 0; v < x->net.var.n; v++) {
+    int n = x->net.var.v[v].n;
+    int64_t *sum = ARENA_NEW(&x->net.arena, int64_t, n);
+    int64_t *peak = rnd(3) ? ARENA_NEW(&x->net.arena, int64_t, n) : NULL;
+    for (int k = 0; k < n; k++) {
+      sum[k] = rnd(range) * unit;
+      if (peak) peak[k] = rnd(range) * 3;
+    }
+    x->room[v] = (struct solve_room){rnd(8) ? sum : NULL, peak};
+  }
+}
+
+static void drop_negative(int64_t *cost, int64_t n) {
+  for (int64_t i = 0; i < n; i++) cost[i] = MAX(cost[i], 0);
+}
+
+static void make_limited(struct limited *x, int round) {
+  int n = 1 + (int)rnd(7), inf = round % 3 * 11;
+  int64_t range = round % 5 ? 30 : 3;
+  *x = (struct limited){0};
+  add_vars(&x->net, n, 4, inf, range);
+  connect(&x->net, (enum shape)(round % SHAPES), n, inf, range);
+  for (size_t v = 0; v < x->net.var.n; v++) drop_negative(x->net.var.v[v].cost, x->net.var.v[v].n);
+  for (size_t e = 0; e < x->net.edge.n; e++)
+    drop_negative(x->net.edge.v[e].cost,
+                  (int64_t)x->net.var.v[x->net.edge.v[e].u].n * x->net.var.v[x->net.edge.v[e].v].n);
+  add_room(x, range, 1 + rnd(3) * 7);
+}
+
+static int64_t brute_limited(const struct solve_budget *b, int64_t *least_room) {
+  int label[16] = {0}, n = (int)b->net->var.n;
+  int64_t best = SOLVE_INF;
+  *least_room = INT64_MAX;
+  for (;;) {
+    int64_t cost = solve_cost(b->net, label), room = solve_room(b, label);
+    if (cost < SOLVE_INF) *least_room = MIN(*least_room, room);
+    if (room <= b->limit) best = MIN(best, cost);
+    int i = 0;
+    while (i < n && ++label[i] == b->net->var.v[i].n) label[i++] = 0;
+    if (i == n) return best;
+  }
+}
+
+static int refused_seen, squeezed_seen;
+static void against_limit(const struct solve_budget *b) {
+  struct fvm_error err;
+  struct arena a = {0};
+  struct solve_result r;
+  int64_t least, want = brute_limited(b, &least);
+  enum fvm_status st = solve_budget(b, &a, &r, &err);
+  if (want >= SOLVE_INF) {
+    ck_assert_int_eq(st, FVM_EFAIL);
+    ck_assert((r.label == NULL) == (least == INT64_MAX));
+    if (r.label) ck_assert_int_ge(solve_room(b, r.label), least);
+    refused_seen++;
+  } else {
+    ck_assert_msg(st == FVM_OK, "%s", err.text);
+    ck_assert_int_eq(r.cost, want);
+    ck_assert(r.optimal);
+    ck_assert_int_eq(r.bound, want);
+    ck_assert_int_eq(solve_cost(b->net, r.label), want);
+    ck_assert_int_le(solve_room(b, r.label), b->limit);
+    squeezed_seen += want > brute(b->net);
+  }
+  arena_free(&a);
+}
+
+START_TEST(limits_agree_with_exhaustive_search) {
+  refused_seen = squeezed_seen = 0;
+  for (int round = 0; round < 500; round++) {
+    struct limited x;
+    rng = (uint64_t)round + 5000;
+    make_limited(&x, round);
+    struct solve_budget b = {&x.net, x.room, SOLVE_INF, 1000000};
+    int64_t least;
+    brute_limited(&b, &least);
+    for (int i = 0; i < 4 && least < INT64_MAX; i++) {
+      b.limit = least - 1 + rnd(i == 0 ? 2 : 60);
+      against_limit(&b);
+    }
+    solve_net_free(&x.net);
+  }
+  ck_assert_int_gt(refused_seen, 100);
+  ck_assert_int_gt(squeezed_seen, 330);
+}
+END_TEST
+
+/* n equal layers of a few products, each a choice of fast and small: what a deep network asks. */
+static void layers(struct solve_net *net, struct solve_room *room, int n, bool equal) {
+  static const int64_t bytes[] = {2359296, 2359296, 9437184};
+  for (int v = 0; v < n; v++) {
+    int64_t b = bytes[v % 3], ns = b / 5 + (equal ? 0 : rnd(10000)), gain = equal ? 9 : 5 + rnd(9);
+    solve_add_var(net, 3);
+    int64_t *sum = ARENA_NEW(&net->arena, int64_t, 3);
+    for (int k = 0; k < 3; k++) {
+      net->var.v[v].cost[k] = ns - (k == 0 ? ns * gain / 100 : 0) + (k == 2 ? 100 : 0);
+      sum[k] = k == 0 ? b / 4 * 7 : b;
+    }
+    room[v] = (struct solve_room){sum, NULL};
+    int e = v > 0 ? solve_add_edge(net, v - 1, v) : -1;
+    if (e >= 0) set_diagonal(net->edge.v[e].cost, 3);
+  }
+}
+
+START_TEST(deep_networks_keep_limits) {
+  struct fvm_error err;
+  for (int equal = 0; equal < 2; equal++) {
+    struct solve_net net = {0};
+    struct solve_room room[144];
+    int label[144] = {0};
+    rng = 11;
+    layers(&net, room, 144, equal);
+    struct solve_budget b = {&net, room, 0, 100000000};
+    int64_t most = solve_room(&b, label), cost = 0;
+    for (int percent = 58; percent <= 100; percent += 7) {
+      struct arena a = {0};
+      struct solve_result r;
+      b.limit = most / 100 * percent;
+      OK(solve_budget(&b, &a, &r, &err));
+      ck_assert_int_le(solve_room(&b, r.label), b.limit);
+      ck_assert_int_eq(solve_cost(&net, r.label), r.cost);
+      ck_assert_int_le(r.bound, r.cost);
+      ck_assert(r.optimal);
+      ck_assert(cost == 0 || r.cost < cost); /* more room, less time */
+      ck_assert_int_lt(r.ticks, 5000000);
+      cost = r.cost;
+      arena_free(&a);
+    }
+    solve_net_free(&net);
+  }
+}
+END_TEST
+
 START_TEST(memory_may_fail) {
   struct fvm_error err;
   struct solve_net net = {0};
   rng = 5;
   clique(&net, 6, 5);
-  for (long n = 1; n < 400; n++) {
+  struct solve_room room[6];
+  int64_t sum[5] = {9, 7, 5, 2, 0};
+  for (int v = 0; v < 6; v++) {
+    room[v] = (struct solve_room){sum, NULL};
+    drop_negative(net.var.v[v].cost, net.var.v[v].n);
+  }
+  for (size_t e = 0; e < net.edge.n; e++) drop_negative(net.edge.v[e].cost, 25);
+  struct solve_budget b = {&net, room, 20, 1000000};
+  for (long n = 2; n < 2000; n++) {
     struct arena a = {0};
     struct solve_result r;
-    fvm_fail_alloc(n);
-    enum fvm_status st = solve_layout(&net, 1000000, &a, &r, &err);
+    fvm_fail_alloc(n / 2);
+    enum fvm_status st =
+        n % 2 ? solve_layout(&net, 1000000, &a, &r, &err) : solve_budget(&b, &a, &r, &err);
     fvm_fail_alloc(0);
     ck_assert(st == FVM_OK || st == FVM_ENOMEM);
     arena_free(&a);
@@ -186,4 +337,4 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 UNIT_MAIN("solve", agrees_with_exhaustive_search, deep_layered_network, search_proves, search_stops,
-          memory_may_fail)
+          limits_agree_with_exhaustive_search, deep_networks_keep_limits, memory_may_fail)

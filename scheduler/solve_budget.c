@@ -1,0 +1,448 @@
+/* Networks under a limit on room. Contract: solve.h.
+ *
+ * The greatest peak is handled by cases: if it is at most P, labels above P are out and limit - P
+ * is left for the sum. A range of cases is relaxed to the labels of its greatest P and the sum that
+ * its least P leaves; ranges whose bound is no better than what was found are dropped, the others
+ * halved.
+ *
+ * For one case: the Lagrangian dual, max over price >= 0 of min over assignments of cost + price *
+ * (sum - limit), each value of it by the exact solver. It is concave and piecewise linear, so the
+ * price at which two known assignments, one on either side of the limit, cost the same leads to its
+ * top in few steps. What is left between dual and best assignment is searched by solve_front. */
+#include "solve_work.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  MAX_SHIFT = 20, /* binary digits of prices after the point */
+  MAX_STEPS = 64, /* of the dual */
+  FRONT_TICKS = 10000000
+};
+/* Lengths of lists, tried in this order until the ticks last. */
+static const int keeps[] = {4096, 256, 16};
+
+struct budget {
+  const struct solve_budget *b;
+  struct arena *a; /* of everything until the end */
+  int64_t unit;    /* sums are multiples of this; all inside are counted in it */
+  int64_t *peak;   /* distinct ones, ascending, from the least that can be on */
+  int npeak;
+  int64_t ub, bound; /* cost of the best found; least bound of the ranges that are done */
+  int *best, *least; /* labels: of the best; of the least sum */
+  int64_t ticks;
+  struct fvm_error *err;
+};
+/* A range of cases, relaxed: the labels that are left, without those that others beat. */
+struct relaxed {
+  struct budget *b;
+  struct solve_net net, work; /* plain costs; reduced ones, for the solver */
+  const int **orig;
+  int64_t **sum; /* in units */
+  int64_t limit; /* in units */
+  int64_t most_cost, most_sum;
+  int shift;
+  int *now;      /* labels of the last solution, in the relaxed network's numbers */
+  int *feasible; /* best labels that keep the limit */
+  int64_t cost;  /* of these */
+  int64_t dual, price, bound;
+};
+
+static int64_t at(const int64_t *v, int k) { return v ? v[k] : 0; }
+
+int64_t solve_room(const struct solve_budget *b, const int *label) {
+  int64_t sum = 0, peak = 0;
+  for (size_t i = 0; i < b->net->var.n; i++) {
+    sum += at(b->room[i].sum, label[i]);
+    peak = MAX(peak, at(b->room[i].peak, label[i]));
+  }
+  return sum + peak;
+}
+
+/* ---- the network of a range ---- */
+
+/* Whether label x of variable v can take y's place everywhere. */
+static bool beats(const struct budget *b, int v, int x, int y) {
+  const struct solve_net *net = b->b->net;
+  const struct solve_room *r = &b->b->room[v];
+  const int64_t *c = net->var.v[v].cost;
+  if (c[x] > c[y] || at(r->sum, x) > at(r->sum, y) || at(r->peak, x) > at(r->peak, y)) return false;
+  for (size_t i = 0; i < net->edge.n; i++) {
+    const struct solve_edge *e = &net->edge.v[i];
+    if (e->u != v && e->v != v) continue;
+    int64_t n = net->var.v[e->v].n, rows = net->var.v[e->u].n;
+    int64_t mine = e->u == v ? n : 1, other = e->u == v ? 1 : n, count = e->u == v ? n : rows;
+    for (int64_t k = 0; k < count; k++)
+      if (e->cost[x * mine + k * other] > e->cost[y * mine + k * other]) return false;
+  }
+  return true;
+}
+
+/* Labels of a variable that the range may use, in orig[]; returns how many. */
+static int keep_labels(const struct budget *b, int v, int64_t peak, int *orig) {
+  const struct solve_var *x = &b->b->net->var.v[v];
+  int n = 0;
+  for (int k = 0; k < x->n; k++) {
+    bool keep = x->cost[k] < SOLVE_INF && at(b->b->room[v].peak, k) <= peak;
+    for (int i = 0; i < n && keep; i++) keep = !beats(b, v, orig[i], k);
+    if (!keep) continue;
+    int kept = 0;
+    for (int i = 0; i < n; i++)
+      if (!beats(b, v, k, orig[i])) orig[kept++] = orig[i];
+    orig[kept++] = k;
+    n = kept;
+  }
+  return n;
+}
+
+static bool add_var(struct relaxed *x, int v, int64_t peak) {
+  const struct budget *b = x->b;
+  const struct solve_var *from = &b->b->net->var.v[v];
+  int *orig = ARENA_NEW(&x->net.arena, int, from->n);
+  if (!orig) return false;
+  int n = keep_labels(b, v, peak, orig);
+  int64_t most_cost = 0, most_sum = 0;
+  if (solve_add_var(&x->net, n) < 0 || solve_add_var(&x->work, n) < 0) return false;
+  x->orig[v] = orig;
+  x->sum[v] = ARENA_NEW(&x->net.arena, int64_t, n);
+  if (!x->sum[v]) return false;
+  for (int k = 0; k < n; k++) {
+    x->net.var.v[v].cost[k] = from->cost[orig[k]];
+    x->sum[v][k] = at(b->b->room[v].sum, orig[k]) / b->unit;
+    most_cost = MAX(most_cost, from->cost[orig[k]]);
+    most_sum = MAX(most_sum, x->sum[v][k]);
+  }
+  x->most_cost = solve_add(x->most_cost, most_cost);
+  x->most_sum += most_sum;
+  return true;
+}
+
+static bool add_edge(struct relaxed *x, const struct solve_edge *from) {
+  int e = solve_add_edge(&x->net, from->u, from->v);
+  if (e < 0 || solve_add_edge(&x->work, from->u, from->v) < 0) return false;
+  int rows = x->net.var.v[from->u].n, cols = x->net.var.v[from->v].n;
+  int64_t most = 0, n = x->b->b->net->var.v[from->v].n;
+  for (int i = 0; i < rows; i++)
+    for (int k = 0; k < cols; k++) {
+      int64_t c = from->cost[x->orig[from->u][i] * n + x->orig[from->v][k]];
+      x->net.edge.v[e].cost[i * cols + k] = c;
+      if (c < SOLVE_INF) most = MAX(most, c);
+    }
+  x->most_cost = solve_add(x->most_cost, most);
+  return true;
+}
+
+static bool relax(struct relaxed *x, int64_t peak) {
+  const struct solve_net *net = x->b->b->net;
+  x->orig = ARENA_NEW(&x->net.arena, const int *, net->var.n);
+  x->sum = ARENA_NEW(&x->net.arena, int64_t *, net->var.n);
+  x->feasible = ARENA_NEW(&x->net.arena, int, net->var.n);
+  if (!x->orig || !x->sum || !x->feasible) return false;
+  for (int v = 0; v < (int)net->var.n; v++)
+    if (!add_var(x, v, peak)) return false;
+  for (size_t i = 0; i < net->edge.n; i++)
+    if (!add_edge(x, &net->edge.v[i])) return false;
+  x->limit = MIN(x->limit, x->most_sum);
+  while (x->shift < MAX_SHIFT && x->most_cost >> (55 - x->shift) == 0) x->shift++;
+  return true;
+}
+
+/* ---- the dual ---- */
+
+static int64_t cost_of(const struct relaxed *x, const int *label) {
+  return solve_cost(&x->net, label);
+}
+
+static int64_t sum_of(const struct relaxed *x, const int *label) {
+  int64_t sum = 0;
+  for (size_t v = 0; v < x->net.var.n; v++) sum += x->sum[v][label[v]];
+  return sum;
+}
+
+static int64_t priced(int64_t cost, bool counts, int shift, int64_t rest) {
+  return cost >= SOLVE_INF ? SOLVE_INF : (counts ? cost << shift : 0) + rest;
+}
+
+/* Minimise (counts ? cost << shift : 0) + price * sum: x->now, and what the solver proved. */
+static enum fvm_status minimise(struct relaxed *x, bool counts, int64_t price, int64_t *bound) {
+  struct solve_result r;
+  struct arena a = {0};
+  for (size_t v = 0; v < x->net.var.n; v++)
+    for (int k = 0; k < x->net.var.v[v].n; k++)
+      x->work.var.v[v].cost[k] =
+          priced(x->net.var.v[v].cost[k], counts, x->shift, price * x->sum[v][k]);
+  for (size_t e = 0; e < x->net.edge.n; e++) {
+    const struct solve_edge *from = &x->net.edge.v[e];
+    int64_t n = (int64_t)x->net.var.v[from->u].n * x->net.var.v[from->v].n;
+    for (int64_t k = 0; k < n; k++)
+      x->work.edge.v[e].cost[k] = priced(from->cost[k], counts, x->shift, 0);
+  }
+  enum fvm_status st = solve_layout(&x->work, x->b->b->max_ticks, &a, &r, x->b->err);
+  if (!st) {
+    memcpy(x->now, r.label, x->net.var.n * sizeof *x->now);
+    *bound = r.bound;
+    x->b->ticks += r.ticks;
+  } else if (st == FVM_EFAIL && !r.optimal) {
+    x->b->bound = 0; /* not known to be impossible */
+  }
+  arena_free(&a);
+  return st;
+}
+
+/* x->now keeps the limit: is it the best that does? */
+static void take(struct relaxed *x) {
+  int64_t cost = cost_of(x, x->now);
+  if (cost >= x->cost) return;
+  x->cost = cost;
+  memcpy(x->feasible, x->now, x->net.var.n * sizeof *x->now);
+}
+
+static void raise_dual(struct relaxed *x, int64_t value, int64_t price) {
+  int64_t dual = value - price * x->limit;
+  if (dual <= x->dual) return;
+  x->dual = dual;
+  x->price = price;
+  x->bound = CEIL_DIV(MAX(dual, 0), (int64_t)1 << x->shift);
+}
+
+/* Two points of the plane of cost and sum, on either side of the limit. */
+struct side {
+  int64_t cost, sum;
+};
+
+static struct side side_of(const struct relaxed *x) {
+  return (struct side){cost_of(x, x->now), sum_of(x, x->now)};
+}
+
+/* The price at which both cost the same, rounded down; as high as numbers allow. */
+static int64_t price_between(const struct relaxed *x, struct side over, struct side within) {
+  __int128 p = ((__int128)(within.cost - over.cost) << x->shift) / (over.sum - within.sum);
+  int64_t most = ((int64_t)1 << 57) / MAX(x->most_sum, 1);
+  return (int64_t)MIN(p, (__int128)most);
+}
+
+static enum fvm_status climb(struct relaxed *x, struct side over, struct side within) {
+  for (int step = 0; step < MAX_STEPS && x->bound < x->b->ub; step++) {
+    int64_t price = price_between(x, over, within), value;
+    if (price <= 0) return FVM_OK;
+    enum fvm_status st = minimise(x, true, price, &value);
+    if (st) return st;
+    raise_dual(x, value, price);
+    struct side new = side_of(x);
+    int64_t known = MIN((over.cost << x->shift) + price * over.sum,
+                        (within.cost << x->shift) + price * within.sum);
+    if (new.sum <= x->limit) take(x);
+    if ((new.cost << x->shift) + price * new.sum >= known) return FVM_OK;
+    *(new.sum <= x->limit ? &within : &over) = new;
+  }
+  return FVM_OK;
+}
+
+/* Dual and a solution of a relaxed range; x->cost SOLVE_INF: it has none. */
+static enum fvm_status solve_dual(struct relaxed *x, int64_t *least_sum) {
+  int64_t value;
+  enum fvm_status st = minimise(x, false, 1, &value);
+  if (st) return st;
+  struct side within = side_of(x);
+  *least_sum = within.sum;
+  if (within.sum > x->limit) return FVM_OK;
+  take(x);
+  st = minimise(x, true, 0, &value);
+  if (st) return st;
+  raise_dual(x, value, 0);
+  struct side over = side_of(x);
+  if (over.sum > x->limit) return climb(x, over, within);
+  take(x);
+  return FVM_OK;
+}
+
+/* ---- between dual and solution ---- */
+
+/* What label k of v would add to the cost of x->now. */
+static int64_t change(const struct relaxed *x, int v, int k) {
+  const struct solve_net *net = &x->net;
+  int64_t d = net->var.v[v].cost[k] - net->var.v[v].cost[x->now[v]];
+  for (size_t i = 0; i < net->edge.n && d < SOLVE_INF / 2; i++) {
+    const struct solve_edge *e = &net->edge.v[i];
+    int64_t n = net->var.v[e->v].n;
+    if (e->u != v && e->v != v) continue;
+    const int64_t *row = e->cost + (e->u == v ? x->now[e->v] : x->now[e->u] * n);
+    int64_t step = e->u == v ? n : 1;
+    d += row[k * step] - row[x->now[v] * step];
+  }
+  return d;
+}
+
+/* Single changes that cost less and keep the limit, while there are any. */
+static void improve(struct relaxed *x) {
+  memcpy(x->now, x->feasible, x->net.var.n * sizeof *x->now);
+  int64_t room = x->limit - sum_of(x, x->now);
+  bool moved = true;
+  for (int round = 0; moved && round < 16; round++) {
+    moved = false;
+    for (int v = 0; v < (int)x->net.var.n; v++)
+      for (int k = 0; k < x->net.var.v[v].n; k++) {
+        int64_t more = x->sum[v][k] - x->sum[v][x->now[v]];
+        if (more > room || change(x, v, k) >= 0) continue;
+        room -= more;
+        x->now[v] = k;
+        moved = true;
+      }
+  }
+  take(x);
+}
+
+static enum fvm_status search(struct relaxed *x) {
+  struct solve_front f = {.net = &x->net,
+                          .sum = x->sum,
+                          .limit = x->limit,
+                          .price = x->price,
+                          .floor = x->dual + x->price * x->limit,
+                          .shift = x->shift,
+                          .max_ticks = FRONT_TICKS,
+                          .label = x->now};
+  for (size_t i = 0; i < COUNT(keeps) && x->bound < x->cost; i++) {
+    if (x->bound >= x->b->ub || x->b->ticks > x->b->b->max_ticks) return FVM_OK;
+    f.keep = keeps[i];
+    f.below = MIN(x->cost, x->b->ub);
+    enum fvm_status st = solve_front(&f, x->b->err);
+    if (st) return st;
+    x->b->ticks += f.ticks;
+    if (f.gave_up) continue;
+    if (f.found) take(x);
+    x->bound = MAX(x->bound, f.bound);
+    return FVM_OK;
+  }
+  return FVM_OK;
+}
+
+/* ---- ranges of peaks ---- */
+
+static void to_original(const struct relaxed *x, const int *from, int *label) {
+  for (size_t v = 0; v < x->net.var.n; v++) label[v] = x->orig[v][from[v]];
+}
+
+/* The labels that were found for a range, if they keep the limit with the peak they really have. */
+static bool accept(struct relaxed *x) {
+  struct budget *b = x->b;
+  int *label = ARENA_NEW(&x->net.arena, int, x->net.var.n);
+  if (!label) return false;
+  to_original(x, x->feasible, label);
+  bool fits = solve_room(b->b, label) <= b->b->limit;
+  if (fits && x->cost < b->ub) {
+    b->ub = x->cost;
+    memcpy(b->best, label, x->net.var.n * sizeof *label);
+  }
+  return fits;
+}
+
+static enum fvm_status solve_range(struct budget *b, int low, int high);
+
+static enum fvm_status halve(struct budget *b, int low, int high) {
+  int middle = low + (high - low) / 2;
+  enum fvm_status st = solve_range(b, middle + 1, high);
+  return st ? st : solve_range(b, low, middle);
+}
+
+/* Labels of no use together (FVM_EFAIL of the solver) make a range empty. */
+static enum fvm_status solve_relaxed(struct relaxed *x, int low, int high, bool *split) {
+  struct budget *b = x->b;
+  int64_t least_sum;
+  int64_t left = b->b->limit - b->peak[low];
+  x->limit = left < 0 ? -1 : left / b->unit;
+  x->now = ARENA_NEW(&x->net.arena, int, b->b->net->var.n);
+  if (!x->now || !relax(x, b->peak[high])) return fvm_nomem(b->err);
+  enum fvm_status st = solve_dual(x, &least_sum);
+  if (st) return st == FVM_EFAIL ? FVM_OK : st;
+  if (!b->least) {
+    b->least = ARENA_NEW(b->a, int, x->net.var.n);
+    if (!b->least) return fvm_nomem(b->err);
+    to_original(x, x->now, b->least);
+  }
+  if (x->cost >= SOLVE_INF) return FVM_OK;
+  if (x->bound < x->cost) improve(x);
+  st = search(x);
+  if (st) return st;
+  bool fits = accept(x);
+  *split = low < high && x->bound < b->ub && !(fits && x->bound >= x->cost);
+  if (!*split) b->bound = MIN(b->bound, x->bound);
+  return FVM_OK;
+}
+
+static enum fvm_status solve_range(struct budget *b, int low, int high) {
+  struct relaxed x = {.b = b, .cost = SOLVE_INF, .dual = INT64_MIN};
+  bool split = false;
+  enum fvm_status st = solve_relaxed(&x, low, high, &split);
+  solve_net_free(&x.net);
+  solve_net_free(&x.work);
+  return st || !split ? st : halve(b, low, high);
+}
+
+/* ---- set-up ---- */
+
+static int ascending(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+static int64_t gcd(int64_t a, int64_t b) {
+  while (b) {
+    int64_t r = a % b;
+    a = b;
+    b = r;
+  }
+  return a;
+}
+
+/* All peaks that may be the greatest: none below what some variable has at least. */
+static bool list_peaks(struct budget *b) {
+  const struct solve_net *net = b->b->net;
+  size_t n = 1;
+  int64_t floor = 0;
+  for (size_t v = 0; v < net->var.n; v++) n += (size_t)net->var.v[v].n;
+  b->peak = ARENA_NEW(b->a, int64_t, n);
+  if (!b->peak) return false;
+  for (size_t v = 0; v < net->var.n; v++) {
+    int64_t least = INT64_MAX;
+    for (int k = 0; k < net->var.v[v].n; k++) {
+      least = MIN(least, at(b->b->room[v].peak, k));
+      b->peak[b->npeak++] = at(b->b->room[v].peak, k);
+      b->unit = gcd(b->unit, at(b->b->room[v].sum, k));
+    }
+    if (net->var.v[v].n) floor = MAX(floor, least);
+  }
+  b->unit = MAX(b->unit, 1);
+  b->peak[b->npeak++] = floor;
+  qsort(b->peak, (size_t)b->npeak, sizeof *b->peak, ascending);
+  int kept = 0;
+  for (int i = 0; i < b->npeak; i++)
+    if (b->peak[i] >= floor && (kept == 0 || b->peak[i] != b->peak[kept - 1]))
+      b->peak[kept++] = b->peak[i];
+  b->npeak = kept;
+  return true;
+}
+
+enum fvm_status solve_budget(const struct solve_budget *problem, struct arena *a,
+                             struct solve_result *r, struct fvm_error *err) {
+  struct arena own = {0};
+  struct budget b = {.b = problem, .a = &own, .ub = SOLVE_INF, .bound = SOLVE_INF, .err = err};
+  size_t n = problem->net->var.n;
+  *r = (struct solve_result){.label = NULL};
+  int *label = ARENA_NEW(a, int, n);
+  b.best = ARENA_NEW(&own, int, n);
+  enum fvm_status st = label && b.best && list_peaks(&b) ? FVM_OK : fvm_nomem(err);
+  if (!st) st = solve_range(&b, 0, b.npeak - 1);
+  if (!st) {
+    bool found = b.ub < SOLVE_INF;
+    const int *from = found ? b.best : b.least;
+    if (from && n) memcpy(label, from, n * sizeof *label);
+    *r = (struct solve_result){.label = from ? label : NULL,
+                               .cost = b.ub,
+                               .bound = MIN(b.bound, b.ub),
+                               .optimal = b.bound >= b.ub,
+                               .ticks = b.ticks};
+    if (!found) st = fvm_fail(err, FVM_EFAIL, "no choice of labels keeps the limit on room");
+  }
+  arena_free(&own);
+  return st;
+}
