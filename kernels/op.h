@@ -165,7 +165,7 @@ struct label {
   uint8_t out[LABEL_MAXIO];
   int threads;
   int inplace; /* 1 + input whose place the output may take when it dies here; 0: none */
-  bool view;   /* no program: the output is input 0's bytes from view_offset on */
+  bool view;   /* no program: the outputs are input 0's bytes from view_offset on, in turn */
   int64_t view_offset;
 };
 /* Estimate for the analytic model, of the whole problem. */

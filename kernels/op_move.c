@@ -503,22 +503,29 @@ enum fvm_status move_ref(const struct opcall *c, const void *const *in, void *co
 
 /* ---- candidates ---- */
 
-/* Whether one box is the whole output as it lies in the input, from a cache line on. */
+/* Whether one box is a whole output as it lies in the input, from a cache line on. */
 static bool is_view(const struct opcall *c, const struct box *x) {
   for (int i = 0; i < x->rank; i++)
     if (x->dim[i] != 1 && x->x_stride[i] != x->y_stride[i]) return false;
-  return !x->fill && c->nout == 1 && x->x_buf == 0 &&
-         dims_product(x->dim, 0, x->rank) == tensor_count(&c->out[0]) &&
+  return !x->fill && x->x_buf == 0 &&
+         dims_product(x->dim, 0, x->rank) == tensor_count(&c->out[x->y_buf - c->nin]) &&
          x->x_off * (int64_t)x->elem_bytes % FVM_ALIGN == 0;
 }
 
+/* Each output is one box, and in the input comes right after the one before. */
 static bool label_view(const struct opcall *c, const struct target *t, int i, struct label *l) {
-  struct box x, second;
+  struct box x, more;
+  int64_t end = 0;
   (void)t;
-  if (i > 0 || !next_box(c, 0, &x) || next_box(c, 1, &second) || !is_view(c, &x)) return false;
-  l->view = true;
-  l->view_offset = x.x_off * (int64_t)x.elem_bytes;
-  return true;
+  for (int k = 0; i == 0 && k < c->nout; k++) {
+    if (c->out[k].dtype == FVM_NONE || !next_box(c, k, &x)) return false;
+    if (x.y_buf != c->nin + k || !is_view(c, &x)) return false;
+    if (k == 0) l->view_offset = x.x_off * (int64_t)x.elem_bytes;
+    if (k > 0 && x.x_off != end) return false;
+    end = x.x_off + tensor_count(&c->out[k]);
+  }
+  l->view = i == 0 && !next_box(c, c->nout, &more);
+  return l->view;
 }
 
 /* A transposition renames layouts: the output in `lo` is the input in `li`, byte by byte. */

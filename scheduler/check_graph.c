@@ -180,14 +180,20 @@ static bool shows(const struct match *m, const struct plan_tensor *v, const char
   return false;
 }
 
-/* A node without a step: its output is bytes of its first input. */
-static bool is_view(const struct match *m, const struct node *n) {
-  if (n->in.n == 0 || n->in.v[0] < 0 || n->out.n == 0 || n->out.v[0] < 0) return false;
+/* Whether a row is tensor y and shows bytes of tensor x. */
+static bool is_shown(const struct match *m, int y, int x) {
   for (uint32_t r = 0; r < m->k->p->ntensor; r++)
-    if (!strcmp(row_name(m, r), name_of(m, n->out.v[0])) &&
-        shows(m, &m->k->p->tensor[r], name_of(m, n->in.v[0])))
+    if (!strcmp(row_name(m, r), name_of(m, y)) && shows(m, &m->k->p->tensor[r], name_of(m, x)))
       return true;
   return false;
+}
+
+/* A node without a step: its outputs are bytes of its first input. */
+static bool is_view(const struct match *m, const struct node *n) {
+  bool is = n->in.n > 0 && n->in.v[0] >= 0 && n->out.n > 0;
+  for (size_t k = 0; is && k < n->out.n; k++)
+    is = n->out.v[k] >= 0 && is_shown(m, n->out.v[k], n->in.v[0]);
+  return is;
 }
 
 static enum fvm_status check_nodes(const struct match *m) {

@@ -119,10 +119,16 @@ static enum fvm_status bind_outputs(struct sched *w, const struct node *n,
 
 static enum fvm_status add_view(struct sched *w, const struct node *n, const struct label *l) {
   int base, id;
+  int64_t offset = l->view_offset;
   enum fvm_status st = value_in(w, n->in.v[0], label_in(l, 0), &base);
-  if (st) return st;
-  w->out[n->out.v[0]] = label_out(l, 0);
-  return add_value(w, n->out.v[0], label_out(l, 0), base, l->view_offset, &id);
+  for (size_t k = 0; k < n->out.n && !st; k++) {
+    int t = n->out.v[k];
+    enum layout layout = label_out(l, (int)k);
+    w->out[t] = layout;
+    st = add_value(w, t, layout, base, offset, &id);
+    offset += layout_bytes(sched_tensor(w, t), layout);
+  }
+  return st;
 }
 
 static enum fvm_status add_node(struct sched *w, int node) {

@@ -290,12 +290,18 @@ static void run_program(struct opcase *o, const struct label *l, const char *who
 static void check_view(struct opcase *o, const struct label *l, const char *who) {
   struct arena a = {0};
   void *placed = guarded(&a, layout_bytes(&o->in[0], io(l->in, 0)));
-  void *dense = guarded(&a, tensor_bytes(&o->out[0]));
   relayout(&o->in[0], io(l->in, 0), o->x[0], placed, true);
-  ck_assert_int_le(l->view_offset + layout_bytes(&o->out[0], io(l->out, 0)),
-                   layout_bytes(&o->in[0], io(l->in, 0)));
-  relayout(&o->out[0], io(l->out, 0), dense, (char *)placed + l->view_offset, false);
-  compare(o, who, 0, dense, o->y[0]);
+  int64_t offset = l->view_offset;
+  for (int i = 0; i < o->c.nout; i++) {
+    void *dense = guarded(&a, tensor_bytes(&o->out[i]));
+    enum layout layout = io(l->out, i);
+    int64_t end = offset + layout_bytes(&o->out[i], layout);
+    ck_assert_int_le(end, layout_bytes(&o->in[0], io(l->in, 0)));
+    ck_assert_int_eq(offset % FVM_ALIGN, 0);
+    relayout(&o->out[i], layout, dense, (char *)placed + offset, false);
+    compare(o, who, i, dense, o->y[i]);
+    offset = end;
+  }
   arena_free(&a);
 }
 

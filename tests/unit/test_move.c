@@ -100,6 +100,17 @@ START_TEST(splits) {
   opcase_expect(&o, 0, 2, I(2, 3), D(0, 1, 2, 5, 6, 7));
   opcase_expect(&o, 1, 2, I(2, 2), D(3, 4, 8, 9));
   ck_assert_int_ge(opcase_run(&o), 1);
+  struct label l; /* parts that lie one after the other from cache lines on are no copies */
+  for (int aligned = 0; aligned < 2; aligned++) {
+    begin(&o, "Split", 13, 3, I(1, 1, 40));
+    opcase_attr_int(&o, "axis", -1);
+    opcase_ints(&o, 3, aligned ? I(16, 16, 8) : I(16, 8, 16));
+    o.c.nout = 3;
+    opcase_reference(&o);
+    ck_assert(opcall_label(&o.c, &o.target, 0, &l));
+    ck_assert_int_eq(l.view, aligned);
+    ck_assert_int_ge(opcase_run(&o), 1 + aligned);
+  }
   begin(&o, "Split", 13, 1, I(5));
   opcase_ints(&o, 2, I(4, 2));
   o.c.nout = 2;
