@@ -3,19 +3,24 @@
  * out[b, i, h] = sum over j of softmax(scale * q[b, h, i] . k[b, h, j] + mask[b, h, i, j]) * v[b,
  * h, j]
  *
- * Inputs q, k, v: of rank 3, [batch, sequence, heads * width], or rank 4, [batch, heads, sequence,
- * width]. Mask: float, added, or bool, true keeps; broadcasts to [batch, heads, queries, keys].
+ * Inputs q, k, v: of rank 3, [batch, sequence, columns], a head's columns side by side, or of rank
+ * 4, [batch, heads, sequence, width]. An operand of rank 3 may be a range of the columns of a wider
+ * tensor, from q_at, k_at or v_at on; so one product can make all three, and the same tensor stands
+ * for them. Mask: float, added, or bool, true keeps; broadcasts to [batch, heads, queries, keys].
  * Attributes: heads, kv_heads (query heads share key heads in equal groups), scale, causal (query i
- * sees keys up to i + keys - queries), guard (a query that sees no key gets zeros, not NaN).
+ * sees keys up to i + keys - queries), guard (a query that sees no key gets zeros, not NaN), q_at,
+ * k_at, v_at (first column, 0), width and v_width (columns of a head of q and k, and of v; as many
+ * as the tensor has for each head).
  * Output: [batch, queries, heads * width of v]. */
 #ifndef FVM_ATTN_H
 #define FVM_ATTN_H
 
 #include "emit.h"
 
-/* Strides in elements of an operand; elements of a head's row are side by side. */
+/* First element and strides in elements of an operand; a head's row is `width` elements side by
+ * side. */
 struct attn_operand {
-  int64_t batch, head, row, width;
+  int64_t at, batch, head, row, width;
 };
 struct attn {
   int64_t batch, heads, kv_heads, queries, keys;

@@ -72,7 +72,7 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
 }
 
 static struct addr operand(const struct gen *g, int buf, const struct attn_operand *o) {
-  struct addr x = ADDR(buf, 0);
+  struct addr x = ADDR(buf, o->at * 4);
   span_term(&x, &g->batch, o->batch * 4);
   span_term(&x, &g->kv, o->head * 4);
   return x;
@@ -104,9 +104,9 @@ static void pack_head(const struct gen *g) {
 }
 
 /* The block of rows in an operand that is addressed by query. */
-static struct addr by_query(const struct gen *g, int buf, int64_t batch, int64_t head,
+static struct addr by_query(const struct gen *g, int buf, int64_t at, int64_t batch, int64_t head,
                             int64_t row) {
-  struct addr x = ADDR(buf, 0);
+  struct addr x = ADDR(buf, at);
   span_term(&x, &g->batch, batch);
   span_term(&x, &g->kv, head * (g->a.heads / g->a.kv_heads));
   span_term(&x, &g->head, head);
@@ -117,21 +117,22 @@ static struct addr by_query(const struct gen *g, int buf, int64_t batch, int64_t
 /* scores = queries * keys, the mask being what the products start from if it can. */
 static void emit_scores(const struct gen *g) {
   const struct attn *a = &g->a;
-  struct gemm_block k = {.tile = g->tile,
-                         .a = by_query(g, 0, a->q.batch * 4, a->q.head * 4, a->q.row * 4),
-                         .sa = a->q.row,
-                         .ka = 1,
-                         .a_row = a->q.row * 4,
-                         .b = ADDR(g->keys, 0),
-                         .b_col = a->q.width * 4,
-                         .c = {g->scores, 0, a->keys * 4, 4},
-                         .m = g->row.len,
-                         .n = val(a->keys),
-                         .k = val(a->q.width),
-                         .m_max = g->row.max,
-                         .n_max = a->keys,
-                         .rows_outer = true};
-  struct addr mask = by_query(g, 3, a->mask[0] * 4, a->mask[1] * 4, a->mask[2] * 4);
+  struct gemm_block k = {
+      .tile = g->tile,
+      .a = by_query(g, 0, a->q.at * 4, a->q.batch * 4, a->q.head * 4, a->q.row * 4),
+      .sa = a->q.row,
+      .ka = 1,
+      .a_row = a->q.row * 4,
+      .b = ADDR(g->keys, 0),
+      .b_col = a->q.width * 4,
+      .c = {g->scores, 0, a->keys * 4, 4},
+      .m = g->row.len,
+      .n = val(a->keys),
+      .k = val(a->q.width),
+      .m_max = g->row.max,
+      .n_max = a->keys,
+      .rows_outer = true};
+  struct addr mask = by_query(g, 3, 0, a->mask[0] * 4, a->mask[1] * 4, a->mask[2] * 4);
   if (g->mask_in_gemm) {
     k.mode = 1;
     k.d = (struct matrix){3, 0, a->mask[2] * 4, 4};
@@ -147,7 +148,7 @@ static void emit_mask(const struct gen *g) {
   struct val m = g->row.len, n = val(a->keys), one = val(1), zero = val(0);
   int64_t e = g->is_bool ? 1 : 4;
   if (!a->has_mask || g->mask_in_gemm) return;
-  struct addr mask = by_query(g, 3, a->mask[0] * e, a->mask[1] * e, a->mask[2] * e);
+  struct addr mask = by_query(g, 3, 0, a->mask[0] * e, a->mask[1] * e, a->mask[2] * e);
   struct val ms = val(a->mask[2]), mc = val(a->mask[3]);
   if (g->is_bool)
     build_ukr(g->b, UKR_select_4, (struct addr[]){mask, s, konst(g, K_NEVER), s},
@@ -232,9 +233,11 @@ static void cost(const struct opcall *c, const struct label *l, struct opcost *c
   struct attn a;
   const int32_t *k = l->knob;
   CHECK(attn_init(&a, c, NULL) == FVM_OK);
-  cost_stream(c, l, cost);
   int64_t all = a.batch * a.heads, scores = all * a.queries * a.keys;
   int64_t packs = a.batch * a.kv_heads;
+  cost->bytes_read = 4 * (all * a.queries * a.q.width + packs * a.keys * (a.q.width + a.v.width));
+  if (a.has_mask) cost->bytes_read += tensor_bytes(&c->in[3]);
+  cost->bytes_written = tensor_bytes(&c->out[0]);
   cost->flops = scores * (2 * (a.q.width + a.v.width) + 8);
   cost->bytes_written += packs * a.keys * (a.q.width + a.v.width) * 4;
   cost->calls = all * CEIL_DIV(a.queries, k[MR]) * CEIL_DIV(a.keys, k[NR]) +

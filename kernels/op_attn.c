@@ -4,26 +4,52 @@
 
 #include <math.h>
 
-/* Strides of an operand; rows: the length of its sequence. */
+/* Attributes of the operands, by input. */
+static const char *const at_name[] = {"q_at", "k_at", "v_at"};
+static const char *const width_name[] = {"width", "width", "v_width"};
+
+static enum fvm_status bad_heads(int i, int64_t heads, struct fvm_error *err) {
+  return fvm_fail(err, FVM_EFORMAT, "input %d does not have %lld heads", i, (long long)heads);
+}
+
+/* [batch, heads, rows, width]: there is nothing to choose. */
+static enum fvm_status read_split(const struct opcall *c, int i, int64_t heads,
+                                  struct attn_operand *o, struct fvm_error *err) {
+  const int64_t *dim = c->in[i].dim;
+  if (dim[1] != heads) return bad_heads(i, heads, err);
+  if (opcall_int(c, at_name[i], 0) != 0 || opcall_int(c, width_name[i], dim[3]) != dim[3])
+    return fvm_fail(err, FVM_EFORMAT, "input %d has heads of width %lld, not columns", i,
+                    (long long)dim[3]);
+  *o = (struct attn_operand){0, heads * dim[2] * dim[3], dim[2] * dim[3], dim[3], dim[3]};
+  return FVM_OK;
+}
+
+/* Columns of [batch, rows, n]. */
+static enum fvm_status read_columns(const struct opcall *c, int i, int64_t heads,
+                                    struct attn_operand *o, struct fvm_error *err) {
+  const int64_t *dim = c->in[i].dim, n = dim[2], at = opcall_int(c, at_name[i], 0);
+  bool given = opcall_attr(c, width_name[i]) != NULL;
+  int64_t width = given ? opcall_int(c, width_name[i], 0) : n / heads;
+  if (!given && n % heads) return bad_heads(i, heads, err);
+  if (width < 0 || width > n / heads || at < 0 || at > n - heads * width)
+    return fvm_fail(err, FVM_EFORMAT, "input %d has %lld columns: no %lld heads of %lld from %lld",
+                    i, (long long)n, (long long)heads, (long long)width, (long long)at);
+  *o = (struct attn_operand){at, dim[1] * n, width, n, width};
+  return FVM_OK;
+}
+
+/* Where an operand is; rows: the length of its sequence. */
 static enum fvm_status read_operand(const struct opcall *c, int i, int64_t heads,
                                     struct attn_operand *o, int64_t *rows, struct fvm_error *err) {
   const struct tensor *t = &c->in[i];
   if (t->dtype != c->in[0].dtype || (t->rank != 3 && t->rank != 4))
     return fvm_fail(err, FVM_EFORMAT, "input %d is %s of rank %d", i, fvm_dtype_name(t->dtype),
                     t->rank);
-  if (t->rank == 4 ? t->dim[1] != heads : t->dim[2] % heads != 0)
-    return fvm_fail(err, FVM_EFORMAT, "input %d does not have %lld heads", i, (long long)heads);
   if (t->dim[0] != c->in[0].dim[0])
     return fvm_fail(err, FVM_EFORMAT, "inputs 0 and %d have batches of %lld and %lld", i,
                     (long long)c->in[0].dim[0], (long long)t->dim[0]);
-  if (t->rank == 4) {
-    *rows = t->dim[2];
-    *o = (struct attn_operand){heads * *rows * t->dim[3], *rows * t->dim[3], t->dim[3], t->dim[3]};
-  } else {
-    *rows = t->dim[1];
-    *o = (struct attn_operand){*rows * t->dim[2], t->dim[2] / heads, t->dim[2], t->dim[2] / heads};
-  }
-  return FVM_OK;
+  *rows = t->dim[t->rank - 2];
+  return t->rank == 4 ? read_split(c, i, heads, o, err) : read_columns(c, i, heads, o, err);
 }
 
 static enum fvm_status read_mask(struct attn *a, const struct opcall *c, struct fvm_error *err) {
@@ -125,9 +151,9 @@ enum fvm_status attn_ref(const struct opcall *c, const void *const *in, void *co
   for (int64_t n = 0; n < a.batch * a.heads * a.queries; n++) {
     int64_t i = n % a.queries, h = n / a.queries % a.heads, b = n / a.queries / a.heads;
     int64_t kh = h / (a.heads / a.kv_heads);
-    x.q0 = b * a.q.batch + h * a.q.head + i * a.q.row;
-    x.k0 = b * a.k.batch + kh * a.k.head;
-    x.v0 = b * a.v.batch + kh * a.v.head;
+    x.q0 = a.q.at + b * a.q.batch + h * a.q.head + i * a.q.row;
+    x.k0 = a.k.at + b * a.k.batch + kh * a.k.head;
+    x.v0 = a.v.at + b * a.v.batch + kh * a.v.head;
     x.m0 = b * a.mask[0] + h * a.mask[1] + i * a.mask[2];
     x.out0 = ((b * a.queries + i) * a.heads + h) * a.v.width;
     x.visible = a.causal ? MAX(i + a.keys - a.queries + 1, 0) : a.keys;

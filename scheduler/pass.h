@@ -38,10 +38,19 @@ bool rewrite_replace(struct rewrite *w, int y, int x);
 void rewrite_kill(struct rewrite *w, int node);
 /* Make a node another operator, on n inputs; attributes and body go. Its outputs stay. */
 bool rewrite_node(struct rewrite *w, int node, const char *op, int n, const int *in);
+/* Let a node read tensor t as its input k. */
+void rewrite_input(struct rewrite *w, int node, int k, int t);
 /* Give a node room for n attributes, to be filled in; NULL when memory is out. */
 struct attr *rewrite_attrs(struct rewrite *w, int node, int n);
+/* Set an integer attribute, the others stay. False when memory is out. */
+bool rewrite_set_int(struct rewrite *w, int node, const char *name, int64_t v);
+/* Let a FusedAttention read operand q, k or v (0, 1, 2), as wide as it was, from column `at` of
+ * tensor wide on. False when memory is out. */
+bool attention_read(struct rewrite *w, int node, int operand, int wide, int64_t at);
 /* A new constant; data is copied. The name is made from base. -1 when memory is out. */
 int rewrite_constant(struct rewrite *w, const char *base, const struct tensor *t);
+/* A new tensor, to be made by a node; or a constant whose data lives as long as the graph. */
+int rewrite_tensor(struct rewrite *w, const char *base, const struct tensor *t);
 /* The same, for a list of integers. */
 int rewrite_ints(struct rewrite *w, const char *base, int n, const int64_t *v);
 /* The node that alone reads t, once; -1 when there is none or the graph gives t out. */

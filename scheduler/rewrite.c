@@ -113,12 +113,31 @@ bool rewrite_node(struct rewrite *w, int node, const char *op, int n, const int 
   return true;
 }
 
+void rewrite_input(struct rewrite *w, int node, int k, int t) {
+  int *in = &node_at(w->g, node)->in.v[k];
+  if (*in >= 0) w->uses[*in]--;
+  *in = t;
+  w->uses[t]++;
+  w->user[t] = node;
+}
+
 struct attr *rewrite_attrs(struct rewrite *w, int node, int n) {
   struct attr *a = ARENA_NEW(&w->g->arena, struct attr, n);
   struct node *p = node_at(w->g, node);
   p->attr = a;
   p->nattr = a ? n : 0;
   return a;
+}
+
+bool rewrite_set_int(struct rewrite *w, int node, const char *name, int64_t v) {
+  const struct node n = *node_at(w->g, node);
+  int known = 0;
+  while (known < n.nattr && strcmp(n.attr[known].name, name) != 0) known++;
+  struct attr *a = rewrite_attrs(w, node, MAX(n.nattr, known + 1));
+  if (!a) return false;
+  if (n.nattr) memcpy(a, n.attr, (size_t)n.nattr * sizeof *a);
+  a[known] = (struct attr){.name = name, .kind = ATTR_INT, .i = v};
+  return true;
 }
 
 static const char *fresh_name(struct rewrite *w, const char *base) {
@@ -128,17 +147,22 @@ static const char *fresh_name(struct rewrite *w, const char *base) {
   }
 }
 
-int rewrite_constant(struct rewrite *w, const char *base, const struct tensor *t) {
+int rewrite_tensor(struct rewrite *w, const char *base, const struct tensor *t) {
   const char *name = fresh_name(w, base);
-  void *data = arena_alloc(&w->g->arena, (size_t)tensor_bytes(t), 1);
-  if (!name || !data) return -1;
-  memcpy(data, t->data, (size_t)tensor_bytes(t));
-  int i = graph_add_tensor(w->g, name);
+  int i = name ? graph_add_tensor(w->g, name) : -1;
   if (i < 0 || !names_add(&w->names, w->g->tensor.v[i].name, i)) return -1;
   CHECK((size_t)i < w->room);
   w->g->tensor.v[i].t = *t;
-  w->g->tensor.v[i].t.data = data;
   return i;
+}
+
+int rewrite_constant(struct rewrite *w, const char *base, const struct tensor *t) {
+  struct tensor copy = *t;
+  void *data = arena_alloc(&w->g->arena, (size_t)tensor_bytes(t), 1);
+  if (!data) return -1;
+  memcpy(data, t->data, (size_t)tensor_bytes(t));
+  copy.data = data;
+  return rewrite_tensor(w, base, &copy);
 }
 
 int rewrite_ints(struct rewrite *w, const char *base, int n, const int64_t *v) {

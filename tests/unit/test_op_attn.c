@@ -22,6 +22,14 @@ static void operand(int rank, int64_t batch, int64_t heads, int64_t rows, int64_
     opcase_in(&o, FVM_F32, 4, (int64_t[]){batch, heads, rows, width});
 }
 
+/* Columns of a wider tensor: some before, some after. */
+static void columns(const char *at_name, int64_t batch, int64_t heads, int64_t rows,
+                    int64_t width) {
+  int64_t at = opcase_random(&o, 9);
+  opcase_attr_int(&o, at_name, at);
+  opcase_in(&o, FVM_F32, 3, (int64_t[]){batch, rows, at + heads * width + opcase_random(&o, 2)});
+}
+
 /* Two keys with scores 0 and log 3: weights 1/4 and 3/4. */
 START_TEST(known) {
   begin(0);
@@ -102,6 +110,30 @@ START_TEST(all_random) {
 }
 END_TEST
 
+START_TEST(columns_random) {
+  static const int64_t rows[] = {1, 3, 16, 33}, widths[] = {4, 16, 17};
+  for (uint64_t seed = 100; seed < 112; seed++) {
+    begin(seed);
+    int64_t batch = 1 + opcase_random(&o, 2), kv = 1 + opcase_random(&o, 2);
+    int64_t heads = kv * (1 + opcase_random(&o, 2)), d = pick(widths, COUNT(widths));
+    int64_t q = pick(rows, COUNT(rows)), k = q + pick(rows, COUNT(rows)), dv = 1 + d / 2;
+    opcase_attr_int(&o, "heads", heads);
+    opcase_attr_int(&o, "kv_heads", kv);
+    opcase_attr_int(&o, "causal", seed % 2);
+    opcase_attr_int(&o, "width", d);
+    opcase_attr_int(&o, "v_width", dv);
+    opcase_attr_float(&o, "scale", 0.3f);
+    columns("q_at", batch, heads, q, d);
+    if (seed % 3)
+      columns("k_at", batch, kv, k, d);
+    else
+      operand(4, batch, kv, k, d);
+    columns("v_at", batch, kv, k, dv);
+    ck_assert_int_ge(opcase_run(&o), 2);
+  }
+}
+END_TEST
+
 START_TEST(refusals) {
   begin(0);
   opcase_attr_int(&o, "heads", 2);
@@ -116,7 +148,17 @@ START_TEST(refusals) {
   operand(3, 1, 2, 3, 4);
   operand(3, 1, 2, 3, 4);
   opcase_refused(&o, FVM_EFORMAT, "3 heads on 2 key heads");
+  for (int rank = 3; rank <= 4; rank++) {
+    begin(0);
+    opcase_attr_int(&o, "heads", 2);
+    opcase_attr_int(&o, "k_at", 1);
+    opcase_attr_int(&o, "width", 4);
+    for (int i = 0; i < 3; i++) operand(rank, 1, 2, 3, 4);
+    opcase_refused(&o, FVM_EFORMAT,
+                   rank == 3 ? "input 1 has 8 columns: no 2 heads of 4 from 1"
+                             : "input 1 has heads of width 4, not columns");
+  }
 }
 END_TEST
 
-UNIT_MAIN("op_attn", known, causal_known, guard_known, all_random, refusals)
+UNIT_MAIN("op_attn", known, causal_known, guard_known, all_random, columns_random, refusals)
