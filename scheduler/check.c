@@ -263,6 +263,16 @@ static enum fvm_status check_arena(const struct checker *k, uint32_t *sorted) {
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
+/* The plan may run the graph in either form; what is wrong is said of the first. */
+static enum fvm_status check_forms(struct checker *k, const struct graph *g) {
+  enum fvm_status st = check_graph(k, g);
+  if (st != FVM_EFORMAT || !g->other) return st;
+  struct fvm_error first = *k->err;
+  if (check_graph(k, g->other) == FVM_OK) return FVM_OK;
+  *k->err = first;
+  return st;
+}
+
 static enum fvm_status run(struct checker *k, const struct graph *g, uint32_t *sorted) {
   enum fvm_status st = check_sums(k);
   if (st == FVM_OK) st = plan_check_weights(k->p, k->err);
@@ -273,7 +283,7 @@ static enum fvm_status run(struct checker *k, const struct graph *g, uint32_t *s
   if (st == FVM_OK) st = check_reads(k);
   if (st == FVM_OK) st = check_outputs(k);
   if (st == FVM_OK) st = check_arena(k, sorted);
-  if (st == FVM_OK && g) st = check_graph(k, g);
+  if (st == FVM_OK && g) st = check_forms(k, g);
   return st;
 }
 

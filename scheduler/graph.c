@@ -19,6 +19,7 @@ static void node_free(struct node *n) {
 
 void graph_free(struct graph *g) {
   if (!g) return;
+  graph_free(g->other);
   for (size_t i = 0; i < g->node.n; i++) node_free(&g->node.v[i]);
   VEC_FREE(&g->node);
   VEC_FREE(&g->tensor);
@@ -28,6 +29,35 @@ void graph_free(struct graph *g) {
   arena_free(&g->arena);
   mapping_release(g->mapping);
   fvm_free(g, 1, sizeof *g);
+}
+
+static bool copy_node(const struct node *from, struct node *to) {
+  *to = *from;
+  memset(&to->in, 0, sizeof to->in);
+  memset(&to->out, 0, sizeof to->out);
+  bool ok = true;
+  for (size_t k = 0; ok && k < from->in.n; k++) ok = VEC_PUSH(&to->in, from->in.v[k]);
+  for (size_t k = 0; ok && k < from->out.n; k++) ok = VEC_PUSH(&to->out, from->out.v[k]);
+  return ok;
+}
+
+struct graph *graph_fork(const struct graph *g) {
+  struct graph *f = graph_new();
+  if (!f) return NULL;
+  f->name = g->name;
+  f->model_hash = g->model_hash;
+  f->opset = g->opset;
+  bool ok = true;
+  for (size_t i = 0; ok && i < g->tensor.n; i++) ok = VEC_PUSH(&f->tensor, g->tensor.v[i]);
+  for (size_t i = 0; ok && i < g->input.n; i++) ok = VEC_PUSH(&f->input, g->input.v[i]);
+  for (size_t i = 0; ok && i < g->output.n; i++) ok = VEC_PUSH(&f->output, g->output.v[i]);
+  for (size_t i = 0; ok && i < g->node.n; i++) {
+    struct node n = {0};
+    ok = VEC_PUSH(&f->node, n) && copy_node(&g->node.v[i], &f->node.v[i]);
+  }
+  if (ok) return f;
+  graph_free(f);
+  return NULL;
 }
 
 int graph_add_tensor(struct graph *g, const char *name) {

@@ -41,10 +41,16 @@ struct graph {
   bool miss_lost;        /* memory ran out while one was written */
   /* What must outlive the graph's constants (mapped files), released by graph_free. */
   struct mapping *mapping;
+  /* The same computation with other nodes, of which the planner takes whichever is faster; owned.
+   * NULL: there is none. */
+  struct graph *other;
 };
 
 struct graph *graph_new(void);
 void graph_free(struct graph *g);
+/* A copy to be changed, which shares names, attributes and constants with g and must not outlive
+ * it. NULL when memory is out. */
+struct graph *graph_fork(const struct graph *g);
 /* Both return the index, or -1 when memory is out. Names are copied. */
 int graph_add_tensor(struct graph *g, const char *name);
 int graph_add_node(struct graph *g, const char *name, const struct op *op);
@@ -82,7 +88,8 @@ enum fvm_status onnx_import(const char *path, const struct dim_binding *dim, int
 enum fvm_status onnx_read_tensor(const char *path, struct arena *a, struct tensor *t,
                                  const char **name, struct fvm_error *err);
 
-/* Passes (passes.def, pipeline.c). */
+/* Passes (passes.def, pipeline.c). All of them make g->other too; a pass that is named and makes
+ * another form changes g itself. */
 enum fvm_status pipeline_run(struct graph *g, const char *stop_after, struct fvm_error *err);
 
 /* Run the whole graph by reference operators: inputs and outputs row-major, in graph order. */

@@ -52,19 +52,36 @@ static enum fvm_status unknown_pass(const char *name, struct fvm_error *err) {
   return st;
 }
 
+static enum fvm_status run_pass(const struct pass *p, struct graph *g, struct fvm_error *err) {
+  size_t misses = g->miss.n;
+  enum fvm_status st = p->run(g, err);
+  if (st == FVM_OK) st = sweep(g, err);
+  if (st == FVM_OK) st = pass_miss_sweep(g, misses, err);
+  if (st == FVM_OK && (st = graph_check(g, p->gives & HAS_SHAPES, err)) != FVM_OK)
+    fvm_prefix(err, "after pass %s", p->name);
+  return st;
+}
+
+/* Keep what the pass makes of a copy, if that is anything new: it always leaves fewer nodes. */
+static enum fvm_status add_form(const struct pass *p, struct graph *g, struct fvm_error *err) {
+  struct graph *other = graph_fork(g);
+  enum fvm_status st = other ? run_pass(p, other, err) : fvm_nomem(err);
+  if (st == FVM_OK && other->node.n < g->node.n)
+    g->other = other;
+  else
+    graph_free(other);
+  return st;
+}
+
 enum fvm_status pipeline_run(struct graph *g, const char *stop_after, struct fvm_error *err) {
   const struct pass *last = stop_after ? find_pass(stop_after) : &passes[COUNT(passes) - 1];
   if (!last) return unknown_pass(stop_after, err);
   unsigned has = 0;
   for (const struct pass *p = passes; p <= last; p++) {
     CHECK((has & p->needs) == p->needs);
-    size_t misses = g->miss.n;
-    enum fvm_status st = p->run(g, err);
-    if (st == FVM_OK) st = sweep(g, err);
-    if (st == FVM_OK) st = pass_miss_sweep(g, misses, err);
+    bool form = p->gives & OTHER_FORM && !stop_after;
+    enum fvm_status st = form ? add_form(p, g, err) : run_pass(p, g, err);
     has = p->gives;
-    if (st == FVM_OK && (st = graph_check(g, has & HAS_SHAPES, err)) != FVM_OK)
-      fvm_prefix(err, "after pass %s", p->name);
     if (st != FVM_OK) return st;
   }
   return FVM_OK;

@@ -38,6 +38,7 @@ struct schedule {
   int64_t arena_bytes, arena_bound, order_peak, order_bound;
   int64_t weight_bytes, scratch_bytes;
   int labels_total, labels_measured, conversions;
+  int guesses; /* steps whose cost was not measured */
   bool optimal;
   double plan_seconds;
 };
@@ -47,7 +48,8 @@ struct plan_options {
   int64_t max_ticks;
   const char *build, *machine; /* texts for the plan's header */
 };
-/* Choose labels and layouts, insert conversions, order, place. */
+/* Choose labels and layouts, insert conversions, order, place. Where the graph has another form, of
+ * the two the one that takes less time: s->graph is g or g->other. */
 enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
                                const struct plan_options *o, struct schedule **s,
                                struct fvm_error *err);

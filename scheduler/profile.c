@@ -244,7 +244,7 @@ static enum fvm_status profile_one(struct profiler *p, int index) {
 static enum fvm_status store_graph(struct profiler *p, const struct graph *g) {
   struct arena a = {0};
   int64_t model;
-  size_t n = p->set.of_node.n;
+  size_t n = p->set.node_name.n;
   int64_t *id = ARENA_NEW(&a, int64_t, MAX(p->set.problem.n, 1));
   struct db_node *node = ARENA_NEW(&a, struct db_node, MAX(n, 1));
   enum fvm_status st = id && node ? FVM_OK : fvm_nomem(p->err);

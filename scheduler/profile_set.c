@@ -62,9 +62,7 @@ static enum fvm_status add_node(struct profile_set *s, const struct graph *g, in
   p.nlabel = count_labels(&p.call, t);
   opcall_text(&p.call, &text);
   int i = add_problem(s, &p, &text);
-  return i >= 0 && VEC_PUSH(&s->of_node, i) && VEC_PUSH(&s->node_name, g->node.v[node].name)
-             ? FVM_OK
-             : fvm_nomem(err);
+  return i >= 0 && VEC_PUSH(&s->of_node, i) ? FVM_OK : fvm_nomem(err);
 }
 
 /* ---- conversions ---- */
@@ -77,7 +75,8 @@ static void mark(const struct graph *g, int node, const struct label *l, struct 
     if (n->out.v[i] >= 0) f->made[n->out.v[i]] |= 1u << l->out[i];
 }
 
-static enum fvm_status find_flow(struct profile_set *s, const struct graph *g,
+/* of_node: problems of g's live nodes. */
+static enum fvm_status find_flow(struct profile_set *s, const struct graph *g, const int *of_node,
                                  const struct target *t, struct flow *f, struct fvm_error *err) {
   f->made = ARENA_NEW(&s->arena, uint32_t, MAX(g->tensor.n, 1));
   f->wanted = ARENA_NEW(&s->arena, uint32_t, MAX(g->tensor.n, 1));
@@ -86,7 +85,7 @@ static enum fvm_status find_flow(struct profile_set *s, const struct graph *g,
   for (size_t i = 0; i < g->node.n; i++) {
     struct label l;
     if (g->node.v[i].dead) continue;
-    const struct opcall *c = &s->problem.v[s->of_node.v[k++]].call;
+    const struct opcall *c = &s->problem.v[of_node[k++]].call;
     for (int j = 0; opcall_label(c, t, j, &l); j++) mark(g, (int)i, &l, f);
   }
   for (size_t i = 0; i < g->tensor.n; i++) {
@@ -117,9 +116,10 @@ static enum fvm_status add_convert(struct profile_set *s, const struct tensor *x
 }
 
 static enum fvm_status add_converts(struct profile_set *s, const struct graph *g,
-                                    const struct target *t, struct fvm_error *err) {
+                                    const int *of_node, const struct target *t,
+                                    struct fvm_error *err) {
   struct flow f;
-  enum fvm_status st = find_flow(s, g, t, &f, err);
+  enum fvm_status st = find_flow(s, g, of_node, t, &f, err);
   for (size_t i = 0; i < g->tensor.n && !st; i++) {
     const struct tensor *x = &g->tensor.v[i].t;
     if (x->data) continue; /* constants are converted when the plan is written */
@@ -146,13 +146,22 @@ static enum fvm_status sort_by_weight(struct profile_set *s, struct fvm_error *e
   return FVM_OK;
 }
 
-enum fvm_status profile_set_make(struct profile_set *s, const struct graph *g,
+static enum fvm_status add_graph(struct profile_set *s, const struct graph *g,
                                  const struct target *t, struct fvm_error *err) {
-  *s = (struct profile_set){0};
+  size_t first = s->of_node.n;
   enum fvm_status st = FVM_OK;
   for (size_t i = 0; i < g->node.n && !st; i++)
     if (!g->node.v[i].dead) st = add_node(s, g, (int)i, t, err);
-  if (!st) st = add_converts(s, g, t, err);
+  return st ? st : add_converts(s, g, s->of_node.v + first, t, err);
+}
+
+enum fvm_status profile_set_make(struct profile_set *s, const struct graph *g,
+                                 const struct target *t, struct fvm_error *err) {
+  *s = (struct profile_set){0};
+  enum fvm_status st = add_graph(s, g, t, err);
+  for (size_t i = 0; i < g->node.n && !st; i++)
+    if (!g->node.v[i].dead && !VEC_PUSH(&s->node_name, g->node.v[i].name)) st = fvm_nomem(err);
+  if (!st && g->other) st = add_graph(s, g->other, t, err);
   if (!st) st = sort_by_weight(s, err);
   if (st) profile_set_free(s);
   return st;

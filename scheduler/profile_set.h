@@ -18,10 +18,10 @@ struct profile_set {
   struct arena arena;
   VEC(struct profile_problem) problem; /* in order of first use; conversions after the nodes' */
   VEC(int) heavy;                      /* all problems, the one to be measured first at the head */
-  VEC(int) of_node;                    /* problem of each live node, in order */
-  VEC(const char *) node_name;
+  VEC(int) of_node;                    /* problem of each live node, in order; then of g->other's */
+  VEC(const char *) node_name;         /* of the live nodes of g itself */
 };
-/* needs: shapes, topological order. */
+/* Of a graph and of its other form. needs: shapes, topological order. */
 enum fvm_status profile_set_make(struct profile_set *s, const struct graph *g,
                                  const struct target *t, struct fvm_error *err);
 void profile_set_free(struct profile_set *s);

@@ -150,6 +150,7 @@ static enum fvm_status add_node(struct sched *w, int node) {
   step.bind = ARENA_NEW(&s->arena, int, step.program.nbuf);
   if (!step.bind || !drop_untouched(s, &step.program, (int)n->in.n, used)) return fvm_nomem(w->err);
   for (uint32_t i = 0; i < step.program.nbuf; i++) step.bind[i] = -1;
+  s->guesses += !c->measured;
   st = bind_inputs(w, n, &step, used);
   if (!st) st = bind_outputs(w, n, &step);
   return st ? st : add_step(w, &step);

@@ -21,9 +21,9 @@ static bool set_up(struct sched *w) {
   return true;
 }
 
-enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
-                               const struct plan_options *o, struct schedule **schedule,
-                               struct fvm_error *err) {
+static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
+                                     const struct plan_options *o, struct schedule **schedule,
+                                     struct fvm_error *err) {
   double start = now();
   struct sched w = {.g = g, .cost = cost, .o = o, .err = err};
   struct schedule *s = w.s = fvm_alloc(1, sizeof *s);
@@ -42,6 +42,33 @@ enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
     s = NULL;
   }
   *schedule = s;
+  return st;
+}
+
+/* Of two forms the first is the simpler one; guesses must not win against measurements. */
+static bool is_better(const struct schedule *x, const struct schedule *y) {
+  return x->guesses <= y->guesses && x->cost_ns < y->cost_ns;
+}
+
+/* Both forms are scheduled to the end, since layouts and threads of the neighbours, too, depend on
+ * which one it is. All at once and not place by place: the layers of a network are alike, so what
+ * is faster in one of them is in all. */
+enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
+                               const struct plan_options *o, struct schedule **schedule,
+                               struct fvm_error *err) {
+  struct schedule *other = NULL;
+  enum fvm_status st = schedule_form(g, cost, o, schedule, err);
+  if (!st && g->other) st = schedule_form(g->other, cost, o, &other, err);
+  if (other && is_better(other, *schedule)) {
+    struct schedule *worse = *schedule;
+    *schedule = other;
+    other = worse;
+  }
+  schedule_free(other);
+  if (st) {
+    schedule_free(*schedule);
+    *schedule = NULL;
+  }
   return st;
 }
 

@@ -145,24 +145,30 @@ static float **results(struct arena *a, const char *path, char *text, const char
   return out;
 }
 
+static void compare_after(struct arena *a, const char *path, char *text, const char *pass) {
+  struct graph *g = load(path, text, "infer");
+  float **before = results(a, path, text, "infer"), **after = results(a, path, text, pass);
+  for (size_t i = 0; i < g->output.n; i++) {
+    const struct tensor *t = &g->tensor.v[g->output.v[i]].t;
+    ck_assert_int_eq(t->dtype, FVM_F32);
+    for (int64_t k = 0; k < tensor_count(t); k++) {
+      float x = before[i][k], y = after[i][k];
+      ck_assert_msg(x == y || (isnan(x) && isnan(y)) || fabsf(x - y) <= 1e-5f * MAX(1, fabsf(x)),
+                    "%s: output %zu, element %lld: "
+                    "%g before the passes, %g after",
+                    path, i, (long long)k, (double)x, (double)y);
+    }
+  }
+  graph_free(g);
+}
+
+/* Both forms of the graph: as it is after all passes, and with products merged. */
 START_TEST(results_stay) {
   struct arena a = {0};
   for (char **path = files_in(&a, "tests/graph", ".g"); *path; path++) {
     char *text = read_text(&a, *path, NULL);
-    struct graph *g = load(*path, text, "infer");
-    float **before = results(&a, *path, text, "infer"), **after = results(&a, *path, text, NULL);
-    for (size_t i = 0; i < g->output.n; i++) {
-      const struct tensor *t = &g->tensor.v[g->output.v[i]].t;
-      ck_assert_int_eq(t->dtype, FVM_F32);
-      for (int64_t k = 0; k < tensor_count(t); k++) {
-        float x = before[i][k], y = after[i][k];
-        ck_assert_msg(x == y || (isnan(x) && isnan(y)) || fabsf(x - y) <= 1e-5f * MAX(1, fabsf(x)),
-                      "%s: output %zu, element %lld: "
-                      "%g before the passes, %g after",
-                      *path, i, (long long)k, (double)x, (double)y);
-      }
-    }
-    graph_free(g);
+    compare_after(&a, *path, text, NULL);
+    compare_after(&a, *path, text, "merge");
   }
   arena_free(&a);
 }
