@@ -40,6 +40,9 @@ void rewrite_kill(struct rewrite *w, int node);
 bool rewrite_node(struct rewrite *w, int node, const char *op, int n, const int *in);
 /* Let a node read tensor t as its input k. */
 void rewrite_input(struct rewrite *w, int node, int k, int t);
+/* A new node behind all others, for the order to be restored after the pass: its index, or -1 when
+ * memory is out. It makes tensor out. Pointers to nodes are void after it. */
+int rewrite_add(struct rewrite *w, const char *name, const char *op, int n, const int *in, int out);
 /* Give a node room for n attributes, to be filled in; NULL when memory is out. */
 struct attr *rewrite_attrs(struct rewrite *w, int node, int n);
 /* Set an integer attribute, the others stay. False when memory is out. */
@@ -51,7 +54,7 @@ bool attention_read(struct rewrite *w, int node, int operand, int wide, int64_t 
 int rewrite_constant(struct rewrite *w, const char *base, const struct tensor *t);
 /* A new tensor, to be made by a node; or a constant whose data lives as long as the graph. */
 int rewrite_tensor(struct rewrite *w, const char *base, const struct tensor *t);
-/* The same, for a list of integers. */
+/* A constant list of integers. */
 int rewrite_ints(struct rewrite *w, const char *base, int n, const int64_t *v);
 /* The node that alone reads t, once; -1 when there is none or the graph gives t out. */
 int only_user(const struct rewrite *w, int t);
@@ -78,6 +81,9 @@ bool is_op(const struct node *n, const char *op);
 bool scalar_of(const struct graph *g, int t, double *v);
 /* Whether all elements of constant t are this value (numbers and booleans). */
 bool is_uniform(const struct graph *g, int t, double v);
+/* The input that an element-wise operator of two gives back, broadcast to its result, because the
+ * other one is a neutral constant (x + 0, x * 1, x and true); or -1. */
+int neutral_rest(const struct graph *g, const struct node *n);
 bool same_dims(const struct tensor *a, const struct tensor *b);
 const struct attr *node_attr(const struct node *n, const char *name);
 int64_t node_int(const struct node *n, const char *name, int64_t otherwise);

@@ -58,22 +58,6 @@ static bool is_forward(const struct graph *g, const struct node *n) {
   return true;
 }
 
-/* The input that an element-wise operator with a neutral constant gives back, or -1. */
-static int neutral_rest(const struct graph *g, const struct node *n) {
-  static const struct {
-    const char *op;
-    double neutral;
-    bool commutes;
-  } rows[] = {{"Add", 0, true},  {"Sub", 0, false}, {"Mul", 1, true}, {"Div", 1, false},
-              {"Pow", 1, false}, {"And", 1, true},  {"Or", 0, true}};
-  for (size_t i = 0; i < COUNT(rows); i++) {
-    if (strcmp(n->op->name, rows[i].op) != 0) continue;
-    if (is_uniform(g, n->in.v[1], rows[i].neutral)) return n->in.v[0];
-    if (rows[i].commutes && is_uniform(g, n->in.v[0], rows[i].neutral)) return n->in.v[1];
-  }
-  return -1;
-}
-
 /* The input that the node only passes on, or -1. */
 static int passed_on(const struct graph *g, const struct node *n) {
   int x = n->in.n ? n->in.v[0] : -1;

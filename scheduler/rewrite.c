@@ -6,8 +6,8 @@
 
 /* ---- begin and end ---- */
 
-/* Each node can be given this many new constants. */
-enum { NEW_PER_NODE = 2 };
+/* Each node can be given this many new tensors. */
+enum { NEW_PER_NODE = 4 };
 
 static bool index_names(struct rewrite *w) {
   for (size_t i = 0; i < w->g->tensor.n; i++)
@@ -119,6 +119,12 @@ void rewrite_input(struct rewrite *w, int node, int k, int t) {
   *in = t;
   w->uses[t]++;
   w->user[t] = node;
+}
+
+int rewrite_add(struct rewrite *w, const char *name, const char *op, int n, const int *in,
+                int out) {
+  int i = graph_add_node(w->g, name, op_find(op, strlen(op)));
+  return i >= 0 && rewrite_node(w, i, op, n, in) && node_add_out(w->g, i, out) ? i : -1;
 }
 
 struct attr *rewrite_attrs(struct rewrite *w, int node, int n) {
@@ -256,3 +262,18 @@ float node_float(const struct node *n, const char *name, float otherwise) {
 }
 
 bool close_to(double a, double b) { return fabs(a - b) <= 1e-5 * fabs(b); }
+
+int neutral_rest(const struct graph *g, const struct node *n) {
+  static const struct {
+    const char *op;
+    double neutral;
+    bool commutes;
+  } rows[] = {{"Add", 0, true},  {"Sub", 0, false}, {"Mul", 1, true}, {"Div", 1, false},
+              {"Pow", 1, false}, {"And", 1, true},  {"Or", 0, true}};
+  for (size_t i = 0; i < COUNT(rows); i++) {
+    if (strcmp(n->op->name, rows[i].op) != 0) continue;
+    if (is_uniform(g, n->in.v[1], rows[i].neutral)) return n->in.v[0];
+    if (rows[i].commutes && is_uniform(g, n->in.v[0], rows[i].neutral)) return n->in.v[1];
+  }
+  return -1;
+}
