@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "stats.h"
@@ -243,4 +244,65 @@ enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum wa
     st = db_next(db, &q, err);
   }
   return st;
+}
+
+/* ---- lists ---- */
+
+/* A text of the row; NULL stays NULL. */
+static bool column_text(const struct query *q, int i, struct arena *a, const char **text) {
+  const char *s = (const char *)sqlite3_column_text(q->stmt, i);
+  *text = s ? arena_strdup(a, s) : NULL;
+  return !s || *text;
+}
+
+enum fvm_status db_list(struct db *db, int64_t machine, int64_t build, enum warmth w,
+                        uint64_t problem_hash, struct arena *a, struct db_labels *labels,
+                        struct fvm_error *err) {
+  struct query q;
+  char hash[17];
+  hash_text(problem_hash, hash);
+  enum fvm_status st = db_query(db, SQL_LIST, &q, err, "siiis", hash, machine, build,
+                                (int64_t)MEASURE_PROTOCOL, warmth_name(w));
+  while (!st && q.row) {
+    struct db_label l = {.outcome = outcome_parse((const char *)sqlite3_column_text(q.stmt, 1)),
+                         .ns = sqlite3_column_int64(q.stmt, 2),
+                         .error = sqlite3_column_type(q.stmt, 4) == SQLITE_NULL
+                                      ? -1
+                                      : sqlite3_column_double(q.stmt, 4)};
+    struct db_label *last = labels->list.n ? &labels->list.v[labels->list.n - 1] : NULL;
+    bool ok = column_text(&q, 0, a, &l.label) && column_text(&q, 3, a, &l.reason);
+    /* The interpreter's row follows the compiled one's, and its time counts. */
+    if (ok && last && !strcmp(last->label, l.label))
+      last->ns = l.ns;
+    else
+      ok = ok && VEC_PUSH(&labels->list, l);
+    if (!ok) {
+      db_end(&q);
+      return fvm_nomem(err);
+    }
+    st = db_next(db, &q, err);
+  }
+  return st;
+}
+
+static enum warmth warmth_parse(const char *text) {
+  for (int i = 0; i < WARMTH_COUNT; i++)
+    if (text && !strcmp(text, warmth_name((enum warmth)i))) return (enum warmth)i;
+  return WARM;
+}
+
+enum fvm_status db_node_problem(struct db *db, uint64_t model_hash, const char *node,
+                                struct arena *a, struct db_use *u, struct fvm_error *err) {
+  struct query q;
+  char key[17];
+  hash_text(model_hash, key);
+  *u = (struct db_use){0};
+  enum fvm_status st = db_query(db, SQL_NODE_PROBLEM, &q, err, "ss", key, node);
+  if (st || !q.row) return st;
+  u->hash = strtoull((const char *)sqlite3_column_text(q.stmt, 0), NULL, 16);
+  u->warmth = warmth_parse((const char *)sqlite3_column_text(q.stmt, 2));
+  u->nodes = sqlite3_column_int(q.stmt, 3);
+  bool ok = column_text(&q, 1, a, &u->text);
+  db_end(&q);
+  return ok ? FVM_OK : fvm_nomem(err);
 }

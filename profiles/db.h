@@ -46,6 +46,29 @@ struct db_known {
 enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum warmth w,
                           uint64_t problem_hash, const char *label, struct db_known *k, bool *found,
                           struct fvm_error *err);
+/* All labels of a problem of which something is known, as they were entered; texts are the arena's.
+ */
+struct db_label {
+  const char *label, *reason; /* reason: of any outcome but ok, or NULL */
+  enum outcome outcome;
+  int64_t ns;   /* as in struct db_known */
+  double error; /* the same */
+};
+struct db_labels {
+  VEC(struct db_label) list; /* the caller frees it */
+};
+enum fvm_status db_list(struct db *db, int64_t machine, int64_t build, enum warmth w,
+                        uint64_t problem_hash, struct arena *a, struct db_labels *labels,
+                        struct fvm_error *err);
+/* The problem of a model's node; text is NULL when the database has no such node. */
+struct db_use {
+  uint64_t hash;
+  const char *text;
+  enum warmth warmth; /* of the model */
+  int nodes;          /* of the model with this problem */
+};
+enum fvm_status db_node_problem(struct db *db, uint64_t model_hash, const char *node,
+                                struct arena *a, struct db_use *u, struct fvm_error *err);
 /* Human-readable summary: machines, builds, models, problems, runs by outcome, size. */
 enum fvm_status db_stat(struct db *db, bool json, struct text *out, struct fvm_error *err);
 

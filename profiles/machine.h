@@ -17,6 +17,14 @@ enum fvm_status machine_read(struct machine *m, struct fvm_error *err);
 /* Peak of one core by a register-only FMA loop and bytes/s of reading, best of several tries;
  * takes about 0.2 s. */
 void machine_speed(double *gflops, double *gbytes);
+/* What a number of threads reach together, each at its own data: the peak, reading from memory, and
+ * reading what stays in level 2. About a second, best of several tries. */
+struct machine_speeds {
+  int threads;
+  double gflops, gbytes, cache_gbytes;
+};
+enum fvm_status machine_team_speed(const struct machine *m, int threads, struct machine_speeds *s,
+                                   struct fvm_error *err);
 /* The target that candidates are made for; nthreads <= 8 entries. */
 void machine_target(const struct machine *m, const int *threads, int nthreads, struct target *t);
 /* Text and hash of this build of tool and micro-kernels: a measurement of another one is stale. */

@@ -1,5 +1,6 @@
-/* Peak arithmetic and reading speed of one core: what the analytic model scales with, and what the
- * benchmarks are held against. */
+/* Peak arithmetic and reading speed of one core, or of several together: what benchmarks and
+ * `fluidvm explain` are held against. */
+#include "../vm/threads.h"
 #include "machine.h"
 
 #include <time.h>
@@ -35,49 +36,119 @@ FMA_LOOP(fma_avx2, 8, __attribute__((target("avx2,fma"))))
 FMA_LOOP(fma_avx512, 16, __attribute__((target("avx512f,fma"))))
 #endif
 
-static double flops_once(float (*loop)(long), int lanes) {
-  enum { N = 200000 };
-  double t0 = seconds();
-  volatile float sink = loop(N);
-  (void)sink;
-  double t = seconds() - t0;
-  return t > 0 ? 2.0 * CHAINS * N * lanes / t : 0;
+/* Sum of n vectors in eight chains: nothing but reading takes its time. n is a multiple of 8. */
+#define READ_LOOP(name, LANES, attributes)                                                         \
+  typedef float name##_v __attribute__((vector_size(LANES * 4), aligned(64)));                     \
+  attributes static float name(const void *p, size_t bytes) {                                      \
+    const name##_v *v = p;                                                                         \
+    size_t n = bytes / sizeof *v;                                                                  \
+    name##_v s0 = {0}, s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;              \
+    for (size_t i = 0; i < n; i += 8) {                                                            \
+      s0 += v[i], s1 += v[i + 1], s2 += v[i + 2], s3 += v[i + 3];                                  \
+      s4 += v[i + 4], s5 += v[i + 5], s6 += v[i + 6], s7 += v[i + 7];                              \
+    }                                                                                              \
+    s0 += s1 + s2 + s3 + s4 + s5 + s6 + s7;                                                        \
+    return s0[0] + s0[LANES - 1];                                                                  \
+  }
+READ_LOOP(read_plain, 4, )
+#if defined(__x86_64__)
+READ_LOOP(read_avx2, 8, __attribute__((target("avx2"))))
+READ_LOOP(read_avx512, 16, __attribute__((target("avx512f"))))
+#endif
+
+struct loops {
+  float (*fma)(long);
+  float (*read)(const void *, size_t);
+  int lanes;
+};
+
+static struct loops loops_here(void) {
+  struct loops l = {fma_plain, read_plain, 4};
+#if defined(__x86_64__)
+  if (cpu_isa() >= ISA_AVX2) l = (struct loops){fma_avx2, read_avx2, 8};
+  if (cpu_isa() >= ISA_AVX512) l = (struct loops){fma_avx512, read_avx512, 16};
+#endif
+  return l;
 }
 
-static double peak_gflops(void) {
-  float (*loop)(long) = fma_plain;
-  int lanes = 4;
-#if defined(__x86_64__)
-  if (cpu_isa() >= ISA_AVX2) loop = fma_avx2, lanes = 8;
-  if (cpu_isa() >= ISA_AVX512) loop = fma_avx512, lanes = 16;
-#endif
-  double best = 0;
-  for (int i = 0; i < 20; i++) best = MAX(best, flops_once(loop, lanes));
-  return best / 1e9;
+/* ---- a team at work ---- */
+
+enum { FMA_ROUNDS = 200000, MAX_THREADS = 64 };
+struct job {
+  struct loops loops;
+  char *data;   /* of all threads */
+  size_t share; /* bytes of one thread; 0: arithmetic */
+  int repeats;  /* how often each reads its share */
+  volatile float sink[MAX_THREADS];
+};
+
+static int work(void *arg, struct team *team, int tid) {
+  struct job *j = arg;
+  team_wait(team);
+  if (!j->share) j->sink[tid] = j->loops.fma(FMA_ROUNDS);
+  for (int i = 0; j->share && i < j->repeats; i++)
+    j->sink[tid] = j->loops.read(j->data + (size_t)tid * j->share, j->share);
+  return 0;
+}
+
+/* Seconds of the fastest of several runs. */
+static double fastest(struct pool *pool, struct job *j, int tries) {
+  double best = 1e9;
+  for (int i = 0; i < tries; i++) {
+    double t0 = seconds();
+    pool_run(pool, pool_threads(pool), work, j);
+    best = MIN(best, seconds() - t0);
+  }
+  return MAX(best, 1e-9);
+}
+
+static double peak_gflops(struct pool *pool) {
+  enum { TRIES = 20 };
+  struct job j = {.loops = loops_here()};
+  double flops = 2.0 * CHAINS * FMA_ROUNDS * j.loops.lanes * pool_threads(pool);
+  return flops / fastest(pool, &j, TRIES) / 1e9;
+}
+
+/* Each thread reads share bytes of its own, a multiple of a page; 0 when memory is out. */
+static double read_gbytes(struct pool *pool, size_t share, int repeats, int tries) {
+  int n = pool_threads(pool);
+  size_t bytes = (size_t)n * share + FVM_ALIGN;
+  char *own = fvm_alloc(bytes, 1);
+  if (!own) return 0;
+  for (size_t i = 0; i < bytes; i += 4096) own[i] = 1; /* have every page mapped */
+  struct job j = {.loops = loops_here(), .share = share, .repeats = repeats};
+  j.data = (char *)ROUND_UP((uintptr_t)own, (uintptr_t)FVM_ALIGN);
+  double gbytes = (double)share * n * repeats / fastest(pool, &j, tries) / 1e9;
+  fvm_free(own, bytes, 1);
+  return gbytes;
 }
 
 /* Reading once through more memory than most caches hold. */
-static double read_gbytes(void) {
-  size_t n = (size_t)64 << 20 >> 3;
-  uint64_t *v = fvm_alloc(n, sizeof *v);
-  double best = 0;
-  if (!v) return 0;
-  for (size_t i = 0; i < n; i += 512) v[i] = i; /* have every page mapped */
-  for (int try = 0; try < 5; try++) {
-    uint64_t sum[4] = {0};
-    double t0 = seconds();
-    for (size_t i = 0; i < n; i += 4)
-      for (int k = 0; k < 4; k++) sum[k] += v[i + (size_t)k];
-    volatile uint64_t sink = sum[0] + sum[1] + sum[2] + sum[3];
-    (void)sink;
-    double t = seconds() - t0;
-    if (t > 0) best = MAX(best, (double)(n * sizeof *v) / t / 1e9);
-  }
-  fvm_free(v, n, sizeof *v);
-  return best;
+static double memory_gbytes(struct pool *pool, int64_t l3_bytes) {
+  int64_t all = MIN(MAX((int64_t)128 << 20, 4 * l3_bytes), (int64_t)512 << 20);
+  return read_gbytes(pool, (size_t)ROUND_UP(all / pool_threads(pool), (int64_t)4096), 1, 5);
 }
 
 void machine_speed(double *gflops, double *gbytes) {
-  *gflops = peak_gflops();
-  *gbytes = read_gbytes();
+  struct pool *pool = NULL;
+  *gflops = *gbytes = 0;
+  if (pool_new(1, &pool, NULL) != FVM_OK) return;
+  *gflops = peak_gflops(pool);
+  *gbytes = memory_gbytes(pool, 0);
+  pool_free(pool);
+}
+
+enum fvm_status machine_team_speed(const struct machine *m, int threads, struct machine_speeds *s,
+                                   struct fvm_error *err) {
+  struct pool *pool = NULL;
+  size_t half = (size_t)ROUND_UP(MAX(m->l2_bytes, (int64_t)256 << 10) / 2, (int64_t)4096);
+  CHECK(threads >= 1 && threads <= MAX_THREADS);
+  enum fvm_status st = pool_new(threads, &pool, err);
+  if (st != FVM_OK) return st;
+  *s = (struct machine_speeds){.threads = threads,
+                               .gflops = peak_gflops(pool),
+                               .gbytes = memory_gbytes(pool, m->l3_bytes),
+                               .cache_gbytes = read_gbytes(pool, half, 50, 10)};
+  pool_free(pool);
+  return FVM_OK;
 }

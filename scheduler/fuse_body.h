@@ -18,5 +18,7 @@ struct group {
 bool fuse_possible(const struct graph *g, const struct group *s);
 /* Let the sink's node become the group; the other nodes go. */
 bool fuse_apply(struct rewrite *w, const struct group *s);
+/* Note (pass_miss) why element-wise nodes did not go into what makes their inputs. */
+void fuse_note_misses(struct graph *g);
 
 #endif

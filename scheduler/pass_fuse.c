@@ -140,6 +140,7 @@ enum fvm_status pass_fuse(struct graph *g, struct fvm_error *err) {
   enum fvm_status st = rewrite_begin(&w, g, err);
   if (st != FVM_OK) return st;
   bool ok = fuse_behind_anchors(&w) && fuse_chains(&w) && fuse_elementwise(&w);
+  if (ok) fuse_note_misses(g);
   rewrite_end(&w);
   return ok ? FVM_OK : fvm_nomem(err);
 }

@@ -48,8 +48,8 @@ static enum fvm_status open_costs(struct session *s, const char *path, struct co
   if (st == FVM_OK) st = db_machine(s->db, &s->machine, &s->machine_id, err);
   if (st == FVM_OK) st = db_build(s->db, build_text(), &s->build_id, err);
   if (st == FVM_OK) {
-    s->cost = cost_db_new(s->db, s->machine_id, s->build_id, profile_warmth(s->graph, &s->target),
-                          model, err);
+    enum warmth w = s->graph ? profile_warmth(s->graph, &s->target) : WARM;
+    s->cost = cost_db_new(s->db, s->machine_id, s->build_id, w, model, err);
     if (!s->cost) st = err->code;
   }
   if (st != FVM_OK) cost_free(model);
@@ -72,7 +72,7 @@ enum fvm_status session_cost(struct session *s, struct cli *cli, struct fvm_erro
   return FVM_OK;
 }
 
-static void plan_options(const struct session *s, struct plan_options *o) {
+void session_options(const struct session *s, struct plan_options *o) {
   /* Enough for every network of the zoo by far; the solver says so when it is not. */
   enum { MAX_TICKS = 200000000 };
   *o = (struct plan_options){s->target, MAX_TICKS, build_text(), s->machine.text};
@@ -80,7 +80,7 @@ static void plan_options(const struct session *s, struct plan_options *o) {
 
 enum fvm_status session_schedule(struct session *s, struct fvm_error *err) {
   struct plan_options o;
-  plan_options(s, &o);
+  session_options(s, &o);
   double start = cli_seconds();
   enum fvm_status st = schedule_graph(s->graph, s->cost, &o, &s->schedule, err);
   if (st == FVM_OK) s->schedule->plan_seconds = cli_seconds() - start;
@@ -89,7 +89,7 @@ enum fvm_status session_schedule(struct session *s, struct fvm_error *err) {
 
 enum fvm_status session_write(struct session *s, const char *path, struct fvm_error *err) {
   struct plan_options o;
-  plan_options(s, &o);
+  session_options(s, &o);
   return plan_write(s->schedule, &o, path, err);
 }
 
@@ -118,21 +118,26 @@ static enum fvm_status temporary(struct cli *cli, char **folder, char **file,
   return fvm_nomem(err);
 }
 
+enum fvm_status session_plan(struct session *s, struct cli *cli, struct fvm_plan **plan,
+                             struct fvm_error *err) {
+  char *folder, *file;
+  enum fvm_status st = session_schedule(s, err);
+  if (st == FVM_OK) st = temporary(cli, &folder, &file, err);
+  if (st != FVM_OK) return st;
+  st = session_write(s, file, err);
+  if (st == FVM_OK) st = fvm_load(file, plan, err);
+  unlink(file); /* the mapping keeps it */
+  rmdir(folder);
+  return st;
+}
+
 enum fvm_status session_load(struct cli *cli, const char *path, struct fvm_plan **plan,
                              struct fvm_error *err) {
   if (is_plan_file(path)) return fvm_load(path, plan, err);
   struct session s = {0};
-  char *folder, *file;
   enum fvm_status st = session_graph(&s, cli, path, err);
   if (st == FVM_OK) st = session_cost(&s, cli, err);
-  if (st == FVM_OK) st = session_schedule(&s, err);
-  if (st == FVM_OK) st = temporary(cli, &folder, &file, err);
-  if (st == FVM_OK) {
-    st = session_write(&s, file, err);
-    if (st == FVM_OK) st = fvm_load(file, plan, err);
-    unlink(file); /* the mapping keeps it */
-    rmdir(folder);
-  }
+  if (st == FVM_OK) st = session_plan(&s, cli, plan, err);
   session_close(&s);
   return st;
 }

@@ -23,12 +23,17 @@ enum fvm_status session_graph(struct session *s, struct cli *cli, const char *mo
  * analytic model, whose figures are nominal for the ISA and so the same in every run. Thread counts
  * up to --threads. */
 enum fvm_status session_cost(struct session *s, struct cli *cli, struct fvm_error *err);
+/* What session_schedule asks the planner for. */
+void session_options(const struct session *s, struct plan_options *o);
 /* Plan the graph: fills s->schedule. */
 enum fvm_status session_schedule(struct session *s, struct fvm_error *err);
 enum fvm_status session_write(struct session *s, const char *path, struct fvm_error *err);
+/* Plan the graph into a temporary file that is gone after loading. */
+enum fvm_status session_plan(struct session *s, struct cli *cli, struct fvm_plan **plan,
+                             struct fvm_error *err);
 void session_close(struct session *s);
 
-/* A plan file as it is, or a model planned into a temporary file that is gone after loading. */
+/* A plan file as it is, or a model planned by session_plan. */
 enum fvm_status session_load(struct cli *cli, const char *path, struct fvm_plan **plan,
                              struct fvm_error *err);
 /* Whether the file begins with the magic of plan files. */

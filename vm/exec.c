@@ -6,10 +6,12 @@
  */
 #include "config.h"
 
+#include "exec.h"
 #include "interp.h"
 #include "plan.h"
 
 #include <string.h>
+#include <time.h>
 
 struct fvm_instance {
   const struct fvm_plan *plan;
@@ -170,13 +172,35 @@ static enum fvm_status all_bound(const struct fvm_instance *in, struct fvm_error
   return FVM_OK;
 }
 
+static enum fvm_status out_of_range(const struct fvm_plan *p, uint32_t i, struct fvm_error *err) {
+  return fvm_fail(err, FVM_EFAIL, "step %u (%.200s): an index in the data is out of range", i,
+                  plan_string(p, p->step[i].name));
+}
+
 enum fvm_status fvm_run(struct fvm_instance *in, struct fvm_error *err) {
   const struct fvm_plan *p = in->plan;
   enum fvm_status st = all_bound(in, err);
   if (st != FVM_OK) return st;
   for (uint32_t i = 0; i < p->nstep; i++)
-    if (run_step(in, &p->step[i]) != 0)
-      return fvm_fail(err, FVM_EFAIL, "step %u (%.200s): an index in the data is out of range", i,
-                      plan_string(p, p->step[i].name));
+    if (run_step(in, &p->step[i]) != 0) return out_of_range(p, i, err);
   return FVM_OK;
+}
+
+static int64_t clock_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+enum fvm_status exec_run_timed(struct fvm_instance *in, int64_t *ns, struct fvm_error *err) {
+  const struct fvm_plan *p = in->plan;
+  enum fvm_status st = all_bound(in, err);
+  int64_t start = clock_ns();
+  for (uint32_t i = 0; i < p->nstep && st == FVM_OK; i++) {
+    if (run_step(in, &p->step[i]) != 0) return out_of_range(p, i, err);
+    int64_t end = clock_ns();
+    ns[i] = end - start;
+    start = end;
+  }
+  return st;
 }

@@ -56,6 +56,12 @@ expect 1 "--max-arena" "$fluidvm" plan "$model" -o p --max-arena 1
 expect 1 "--memory" "$fluidvm" plan "$model" -o p --memory 1
 expect 1 "--latency" "$fluidvm" plan "$model" -o p --latency 0
 
+expect 2 "no node 'none'" "$fluidvm" explain "$model" none
+expect 2 "--model belongs to a plan" "$fluidvm" explain "$model" --model "$model"
+expect 3 "none.onnx" "$fluidvm" explain none.onnx
+expect 3 "text" "$fluidvm" explain "$model" --db text
+expect 2 "too many arguments" "$fluidvm" explain "$model" a b
+
 # a disk that is full half way: a limit on file size gives the same error from write()
 expect 4 "p.full" sh -c "ulimit -f 1; trap '' XFSZ; exec '$fluidvm' plan '$model' -o p.full"
 [ ! -e p.full ] || { echo "FAIL: half a plan was left behind"; failed=$((failed + 1)); }

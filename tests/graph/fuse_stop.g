@@ -25,3 +25,7 @@ output y
 # output c
 # output y
 # <<<
+# >>> misses
+# Relu @relu: an epilogue: what it reads of MatMul 'mm' is an output of the model
+# Add @add: an epilogue: what it reads of MatMul 'mm' is an output of the model
+# <<<

@@ -52,3 +52,6 @@ output r
 # output u
 # output r
 # <<<
+# >>> misses
+# Neg @neg: an epilogue: what it reads of MatMul 'k3' is read by 'shared', too
+# <<<

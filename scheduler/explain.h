@@ -1,0 +1,114 @@
+/* Where the time of a plan goes, and why its labels are what they are: what `fluidvm explain`
+ * shows.
+ *
+ *   explain.c        steps with their bounds, equal ones together, by time lost
+ *   explain_node.c   all labels of one problem, and what each would cost the whole plan
+ *   explain_text.c   both as text and as JSON
+ *
+ * The bound of a step is the longest of three times on all threads of the plan: its multiply-adds
+ * at the measured peak (of the textbook's algorithm for products, which Strassen's may beat), its
+ * constants read from memory once, its other values moved through level 2 once. */
+#ifndef FVM_EXPLAIN_H
+#define FVM_EXPLAIN_H
+
+#include "../profiles/db.h"
+#include "plan_build.h"
+
+/* Equal steps: same program, label and operator. */
+struct explain_step {
+  const char *name; /* of the first of them */
+  const char *kind; /* operator, or without a graph the candidate; "convert" */
+  const char *label;
+  int first, count, threads;
+  /* Sums over all of them. */
+  int64_t predicted_ns, measured_ns, bound_ns;
+  int64_t flops, weight_bytes, value_bytes;
+};
+/* Latencies from running the plan a few times; all 0 when it was not run. */
+struct explain_times {
+  int runs;
+  int64_t latency_ns; /* the least */
+  int64_t timed_ns;   /* the least with a clock read after each step */
+  int64_t *step_ns;   /* the least of each step */
+};
+struct explanation {
+  struct arena arena;
+  const struct fvm_plan *plan;
+  const struct graph *graph; /* NULL: known only from the plan */
+  const struct graph *form;  /* the graph or its other form, whichever the plan is of */
+  struct explain_times times;
+  struct machine_speeds speed;
+  const char *machine;            /* a line for people */
+  VEC(struct explain_step) step;  /* each by itself, in order of execution */
+  VEC(struct explain_step) loser; /* the same, most time lost first */
+  VEC(struct explain_step) group; /* equal ones together, most time lost first */
+  VEC(struct explain_step) kind;  /* by kind, most time first; name and label are NULL */
+  struct explain_step all;
+  int64_t flops_ns, weights_ns; /* the plan's multiply-adds at the peak; its weights read once */
+};
+/* The caller fills in plan, graph, times, speed and machine; explain_steps the rest. */
+enum fvm_status explain_steps(struct explanation *x, struct fvm_error *err);
+void explain_free(struct explanation *x);
+/* What steps take: measured, or predicted when they were not run. */
+int64_t explain_ns(const struct explanation *x, const struct explain_step *s);
+/* That above the bound; negative when the bound, a guess for what stays in caches, was too high. */
+int64_t explain_lost(const struct explanation *x, const struct explain_step *s);
+enum explain_limit { LIMIT_FLOPS, LIMIT_WEIGHTS, LIMIT_VALUES };
+/* Which of the three times is the longest. */
+enum explain_limit explain_limit(const struct explanation *x, const struct explain_step *s);
+/* A step or node by name: its group, or NULL. */
+const struct explain_step *explain_find(const struct explanation *x, const char *name);
+
+/* ---- one node ---- */
+
+struct explain_label {
+  const char *text, *reason; /* reason: of any outcome but ok, or NULL */
+  enum outcome outcome;      /* OUTCOME_COUNT: not measured */
+  int64_t ns;                /* 0: none */
+  int64_t plan_ns;           /* the whole plan with it on all nodes of the problem; -1: unknown */
+  int64_t weight_bytes, scratch_bytes; /* -1: unknown */
+  double error;                        /* as cost_error gives it; -1: unknown */
+  int threads;                         /* 0: unknown */
+  bool chosen;
+};
+struct explain_node {
+  struct arena arena;
+  const char *name, *problem;      /* problem: its canonical text */
+  int uses;                        /* nodes of the graph that are this problem; 0: unknown */
+  int64_t plan_ns;                 /* of the plan as it is */
+  VEC(struct explain_label) label; /* fastest first, then those without a time */
+};
+/* From the graph of a schedule: all labels of the target, with costs from the chain cost and
+ * measurements from db (which may be NULL); the schedule is the one made with the same options. */
+struct explain_source {
+  const struct schedule *schedule;
+  const struct plan_options *options;
+  struct cost *cost;
+  struct db *db;
+  int64_t machine_id, build_id;
+  enum warmth warmth; /* that the graph's problems were measured in */
+  const char *chosen; /* label that the plan has; NULL: the schedule's */
+};
+enum fvm_status explain_node(struct explain_node *n, const struct explain_source *s,
+                             const char *name, struct fvm_error *err);
+/* Without the graph: what the database has about the node of this model. chosen is the label that
+ * the plan has. FVM_EUSAGE when it knows no such node. */
+enum fvm_status explain_node_stored(struct explain_node *n, struct db *db, int64_t machine_id,
+                                    int64_t build_id, uint64_t model_hash, const char *name,
+                                    const char *chosen, struct fvm_error *err);
+void explain_node_free(struct explain_node *n);
+
+/* ---- text ---- */
+
+struct explain_style {
+  bool all;   /* every step and near miss by itself */
+  bool color; /* on terminals, unless NO_COLOR is set */
+  bool bars;  /* on terminals */
+};
+void explain_text(const struct explanation *x, const struct explain_style *s, struct text *out);
+void explain_node_text(const struct explanation *x, const struct explain_node *n,
+                       const struct explain_style *s, struct text *out);
+/* One object; n may be NULL. */
+void explain_json(const struct explanation *x, const struct explain_node *n, struct text *out);
+
+#endif

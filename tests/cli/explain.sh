@@ -1,0 +1,59 @@
+#!/bin/sh
+# fluidvm explain of a model, of a plan, of a plan with its model, of a node; with a database and
+# without. Values, not timings. Run by make check in the build directory.
+set -u
+bin=$(pwd)
+src=$(cd "${srcdir:-.}" && pwd)
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+failed=0
+model=$src/tests/onnx/matmul_add.onnx
+fluidvm=$bin/fluidvm
+
+# says TEXT COMMAND ...: it ends well and prints the text
+says() {
+  text=$1
+  shift
+  "$@" >out 2>err
+  got=$?
+  if [ "$got" != 0 ] || ! grep -qF -- "$text" out; then
+    failed=$((failed + 1))
+    echo "FAIL: $*"
+    echo "  wanted '$text'; got status $got and:"
+    sed 's/^/  | /' out err
+  fi
+}
+"$fluidvm" profile "$model" --db db --threads 1 --quiet >out 2>err || { cat err; exit 1; }
+"$fluidvm" plan "$model" --db db --threads 1 -o plan >out 2>err || { cat err; exit 1; }
+node=$("$fluidvm" dump "$model" | sed -n 's/.*MatMul(.*@\([^ ]*\).*/\1/p' | head -n 1)
+
+says "time by kind of step" "$fluidvm" explain "$model" --threads 1 --runs 2
+says "every pattern that was begun was found whole" "$fluidvm" explain "$model" --db db --runs 2
+says "give its model by --model" "$fluidvm" explain plan --runs 2
+says "MatMul+Add" "$fluidvm" explain plan --model "$model" --runs 2 --all
+says "the fastest of" "$fluidvm" explain "$model" "$node" --db db --threads 1 --runs 2
+says "labels  " "$fluidvm" explain plan "$node" --db db --runs 2
+says "the analytic model" "$fluidvm" explain "$model" "$node" --runs 2
+says '"runs":2,' "$fluidvm" explain "$model" --json --runs 2
+says '"chosen":true' "$fluidvm" explain plan "$node" --db db --json --runs 2
+if grep -q "$(printf '\033')" out; then
+  failed=$((failed + 1))
+  echo "FAIL: colours in a file"
+fi
+
+# refuses TEXT COMMAND ...: wrong usage, and the text says why
+refuses() {
+  text=$1
+  shift
+  "$@" >out 2>err
+  got=$?
+  if [ "$got" != 2 ] || ! grep -qF -- "$text" err; then
+    failed=$((failed + 1))
+    echo "FAIL: $*: status $got, $(cat err)"
+  fi
+}
+refuses "--db DB" "$fluidvm" explain plan "$node" --runs 2
+refuses "no node 'none'" "$fluidvm" explain plan none --db db --runs 2
+refuses "was made from another one" "$fluidvm" explain plan --model "$src/tests/onnx/first.onnx"
+[ "$failed" = 0 ]
