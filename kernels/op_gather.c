@@ -239,17 +239,57 @@ enum fvm_status gather_nd_ref(const struct opcall *c, const void *const *in, voi
   return FVM_OK;
 }
 
-/* One index a place is Gather with a batch; deeper places would need arithmetic on indices. */
+/* Deeper places need tables, one entry for each index of an axis. */
+enum { MAX_TABLE = 1 << 16 };
+
 static bool label_gather_nd(const struct opcall *c, const struct target *t, int i,
                             struct label *l) {
-  return read_gather_nd(c).depth == 1 && label_gather(c, t, i, l);
+  struct gather_nd g = read_gather_nd(c);
+  for (int k = 0; g.depth > 1 && k < g.depth; k++)
+    if (c->in[0].dim[g.batch_dims + k] > MAX_TABLE) return false;
+  return label_gather(c, t, i, l);
+}
+
+/* n numbers, from 0 on, `step` apart. */
+static int make_table(struct builder *b, int64_t n, int64_t step) {
+  int table = build_buf(b, BUF_SHARED, 8 * n), by = build_buf(b, BUF_SHARED, 8);
+  struct val one = val(1);
+  build_ukr(b, UKR_fill_8, (struct addr[]){ADDR(table, 0)}, (struct val[]){one, one, one, val(0)});
+  build_ukr(b, UKR_fill_8, (struct addr[]){ADDR(by, 0)}, (struct val[]){one, one, one, val(step)});
+  int i = build_loop(b, 0, val(n - 1), 1);
+  build_ukr(b, UKR_add_i64,
+            (struct addr[]){ADDR(table, 0, {i, 8}), ADDR(by, 0), ADDR(table, 8, {i, 8})},
+            (struct val[]){one, one, one, one, one, one, one});
+  build_end(b);
+  return table;
+}
+
+/* Places of `depth` indices as one: the sum of what each index finds in the table of its axis.
+ * Finding resolves negative indices and stops at those outside. */
+static int place_buffer(const struct opcall *c, const struct gather_nd *g, struct builder *b) {
+  const int64_t *dim = &c->in[0].dim[g->batch_dims];
+  int64_t n = g->batch * g->count;
+  int index = index_buffer(c, b), one = build_buf(b, BUF_SHARED, 8 * n);
+  int found = build_buf(b, BUF_SHARED, 8 * n), place = build_buf(b, BUF_SHARED, 8 * n);
+  for (int k = 0; k < g->depth; k++) {
+    int table = make_table(b, dim[k], dims_product(dim, k + 1, g->depth));
+    build_ukr(b, UKR_copy_8, (struct addr[]){ADDR(index, 8 * k), ADDR(one, 0)},
+              (struct val[]){val(n), val(1), val(g->depth), val(1), val(1), val(1)});
+    build_ukr(b, UKR_gather_8,
+              (struct addr[]){ADDR(table, 0), ADDR(one, 0), ADDR(k ? found : place, 0)},
+              (struct val[]){val(n), val(1), val(dim[k]), val(1), val(1)});
+    if (k)
+      build_ukr(b, UKR_add_i64, (struct addr[]){ADDR(place, 0), ADDR(found, 0), ADDR(place, 0)},
+                (struct val[]){val(1), val(n), val(n), val(1), val(n), val(1), val(n)});
+  }
+  return place;
 }
 
 static void emit_gather_nd(const struct opcall *c, const struct label *l, struct builder *b) {
   struct gather_nd g = read_gather_nd(c);
   int64_t size = (int64_t)fvm_dtype_bytes(c->in[0].dtype);
   if (tensor_count(&c->out[0]) == 0) return;
-  int index = index_buffer(c, b);
+  int index = g.depth > 1 ? place_buffer(c, &g, b) : index_buffer(c, b);
   int i = (l->threads > 1 ? build_par : build_loop)(b, 0, val(g.batch), 1);
   build_ukr(b, gather_kernel((size_t)size),
             (struct addr[]){ADDR(0, 0, {i, g.places * g.inner * size}),
