@@ -117,6 +117,10 @@ enum fvm_status graph_opcall(const struct graph *g, int node, struct arena *a, s
   return FVM_OK;
 }
 
+bool node_picks_rows(const struct node *n, int in) {
+  return in == 0 && strncmp(n->op->name, "Gather", 6) == 0;
+}
+
 int *graph_uses(const struct graph *g, struct arena *a) {
   int *uses = ARENA_NEW(a, int, g->tensor.n);
   if (!uses) return NULL;

@@ -62,6 +62,8 @@ void node_kill(struct graph *g, int node);
 /* Fill an opcall with views of the graph: in/out arrays come from the arena given. */
 enum fvm_status graph_opcall(const struct graph *g, int node, struct arena *a, struct opcall *c,
                              struct fvm_error *err);
+/* Whether the node reads only some rows of an input, as of a table of embeddings. */
+bool node_picks_rows(const struct node *n, int in);
 /* Number of uses of each tensor by live nodes plus 1 for a graph output; array of tensor.n ints
  * from the arena, or NULL. */
 int *graph_uses(const struct graph *g, struct arena *a);

@@ -37,6 +37,7 @@ struct schedule {
   int64_t cost_ns, layout_cost_ns, layout_bound_ns;
   int64_t arena_bytes, arena_bound, order_peak, order_bound;
   int64_t weight_bytes, scratch_bytes;
+  int64_t stream_bytes; /* of the weights: see struct plan_meta */
   int labels_total, labels_measured, conversions;
   int guesses; /* steps whose cost was not measured */
   bool optimal;

@@ -252,6 +252,7 @@ static void put_tables(struct writer *w) {
                                .ninputs = (uint32_t)g->input.n,
                                .model_hash = g->model_hash,
                                .arena_bytes = (uint64_t)s->arena_bytes,
+                               .stream_bytes = (uint64_t)s->stream_bytes,
                                .predicted_ns = s->cost_ns,
                                .layout_cost_ns = s->layout_cost_ns,
                                .layout_bound_ns = s->layout_bound_ns,
@@ -337,14 +338,24 @@ static enum fvm_status write_weight(struct writer *w, const struct sched_value *
   return st;
 }
 
+/* The weight that follows in the file the one at an offset; NULL: none. */
+static const struct sched_value *next_weight(const struct writer *w, int64_t after) {
+  const struct sched_value *next = NULL;
+  for (size_t i = 0; i < w->s->value.n; i++) {
+    const struct sched_value *v = &w->s->value.v[i];
+    if (v->space == SPACE_WEIGHTS && v->base < 0 && v->bytes && v->offset > after &&
+        (!next || v->offset < next->offset))
+      next = v;
+  }
+  return next;
+}
+
 static enum fvm_status write_weights(struct writer *w) {
   struct pool *pool;
   enum fvm_status st = pool_new(1, &pool, w->err);
   if (st) return st;
-  for (size_t i = 0; i < w->s->value.n && !st; i++) {
-    const struct sched_value *v = &w->s->value.v[i];
-    if (v->space == SPACE_WEIGHTS && v->base < 0 && v->bytes) st = write_weight(w, v, pool);
-  }
+  const struct sched_value *v = next_weight(w, -1);
+  for (; v && !st; v = next_weight(w, v->offset)) st = write_weight(w, v, pool);
   pool_free(pool);
   return st;
 }

@@ -61,15 +61,11 @@ static int64_t last_cache(const struct target *t) {
   return t->l3_bytes ? t->l3_bytes : t->l2_bytes;
 }
 
-static bool is_table(const struct node *n, size_t in) {
-  return in == 0 && strncmp(n->op->name, "Gather", 6) == 0;
-}
-
 static bool is_weight(const struct graph *g, int tensor) {
   for (size_t i = 0; i < g->node.n; i++) {
     const struct node *n = &g->node.v[i];
     for (size_t k = 0; !n->dead && k < n->in.n; k++)
-      if (n->in.v[k] == tensor && !is_table(n, k)) return true;
+      if (n->in.v[k] == tensor && !node_picks_rows(n, (int)k)) return true;
   }
   return false;
 }

@@ -189,28 +189,56 @@ static bool same_weight(const struct sched *w, const struct sched_value *x,
   return s->data == t->data || !memcmp(s->data, t->data, (size_t)bytes);
 }
 
-/* Offsets in the weights section, in order of first use; equal ones share. */
-static enum fvm_status place_weights(struct sched *w) {
+static bool is_weight(const struct sched_value *v) {
+  return v->space == SPACE_WEIGHTS && v->base < 0;
+}
+
+/* Equal weights share. */
+static enum fvm_status share_weights(struct sched *w) {
   struct schedule *s = w->s;
   uint64_t *hash = ARENA_NEW(&w->a, uint64_t, s->value.n);
   if (!hash) return fvm_nomem(w->err);
   for (int i = 0; i < (int)s->value.n; i++) {
     struct sched_value *v = &s->value.v[i];
-    if (v->space != SPACE_WEIGHTS || v->base >= 0) continue;
+    if (!is_weight(v)) continue;
     const struct tensor *t = sched_tensor(w, v->tensor);
     hash[i] = fvm_hash(t->data, (size_t)tensor_bytes(t), 0);
     for (int j = 0; j < i && v->base < 0; j++) {
       const struct sched_value *y = &s->value.v[j];
-      if (y->space == SPACE_WEIGHTS && y->base < 0 && hash[i] == hash[j] && same_weight(w, v, y))
-        v->base = j;
+      if (is_weight(y) && hash[i] == hash[j] && same_weight(w, v, y)) v->base = j;
     }
-    if (v->base >= 0) continue;
-    v->offset = ROUND_UP(s->weight_bytes, (int64_t)FVM_ALIGN);
-    if (!fvm_add(v->offset, v->bytes, &s->weight_bytes) || s->weight_bytes > TENSOR_MAXBYTES)
-      return fvm_fail(w->err, FVM_EUNSUPPORTED, "the weights together exceed %lld bytes",
-                      (long long)TENSOR_MAXBYTES);
   }
   return FVM_OK;
+}
+
+/* At the end of the weights section, if it has no place yet. */
+static enum fvm_status place_weight(struct sched *w, struct sched_value *v) {
+  struct schedule *s = w->s;
+  if (!is_weight(v) || v->offset >= 0) return FVM_OK;
+  v->offset = ROUND_UP(s->weight_bytes, (int64_t)FVM_ALIGN);
+  if (fvm_add(v->offset, v->bytes, &s->weight_bytes) && s->weight_bytes <= TENSOR_MAXBYTES)
+    return FVM_OK;
+  return fvm_fail(w->err, FVM_EUNSUPPORTED, "the weights together exceed %lld bytes",
+                  (long long)TENSOR_MAXBYTES);
+}
+
+/* Offsets in the weights section in the order in which the steps read them, so that a run is one
+ * stream through the file, and what is prefetched beyond the end of one weight is the next. Behind
+ * the stream comes what is only picked from by row. */
+static enum fvm_status place_weights(struct sched *w) {
+  struct schedule *s = w->s;
+  enum fvm_status st = share_weights(w);
+  for (size_t i = 0; i < s->value.n; i++)
+    if (is_weight(&s->value.v[i])) s->value.v[i].offset = -1;
+  for (size_t k = 0; k < s->step.n && !st; k++) {
+    const struct sched_step *step = &s->step.v[k];
+    for (int i = 0; i < step_inputs(w, step) && !st; i++)
+      if (step->bind[i] >= 0 && !(step->node >= 0 && node_picks_rows(&w->g->node.v[step->node], i)))
+        st = place_weight(w, &s->value.v[sched_root(s, step->bind[i], NULL)]);
+  }
+  s->stream_bytes = s->weight_bytes;
+  for (size_t i = 0; i < s->value.n && !st; i++) st = place_weight(w, &s->value.v[i]);
+  return st;
 }
 
 /* ---- programs ---- */

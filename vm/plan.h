@@ -28,7 +28,7 @@
 #include "code.h"
 
 #define PLAN_MAGIC "FVMPLAN\n"
-enum { PLAN_VERSION = 1, PLAN_PAGE = 4096, PLAN_MAXTHREADS = 64 };
+enum { PLAN_VERSION = 2, PLAN_PAGE = 4096, PLAN_MAXTHREADS = 64 };
 
 enum plan_section {
   PLAN_META,
@@ -63,6 +63,9 @@ struct plan_meta {
   uint32_t ninputs, zero;         /* how many rows of IO are inputs */
   uint64_t model_hash;
   uint64_t arena_bytes; /* activations; scratch comes on top (struct plan_step) */
+  /* Weights before this offset are read by the steps in this order; those behind it are tables of
+   * which a run reads some rows. */
+  uint64_t stream_bytes;
   int64_t predicted_ns; /* sum of step costs */
   int64_t layout_cost_ns, layout_bound_ns;
   uint64_t order_peak_bytes, order_bound_bytes, arena_bound_bytes;

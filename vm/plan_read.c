@@ -17,7 +17,7 @@
 #error "plan files are read in place: little-endian machines only"
 #endif
 _Static_assert(sizeof(struct plan_header) == 32 && sizeof(struct plan_entry) == 32, "no padding");
-_Static_assert(sizeof(struct plan_meta) == 88 && sizeof(struct plan_io) == 80, "no padding");
+_Static_assert(sizeof(struct plan_meta) == 96 && sizeof(struct plan_io) == 80, "no padding");
 _Static_assert(sizeof(struct plan_program) == 24 && sizeof(struct plan_buffer) == 16, "no padding");
 _Static_assert(sizeof(struct plan_step) == 32 && sizeof(struct plan_bind) == 16, "no padding");
 _Static_assert(sizeof(struct plan_tensor) == 112 && sizeof(struct plan_const) == 96, "no padding");
@@ -129,6 +129,8 @@ static enum fvm_status read_meta(struct fvm_plan *p, struct fvm_error *err) {
     return bad(err, PLAN_META, "text outside of STRINGS");
   if (m->threads < 1 || m->threads > PLAN_MAXTHREADS || m->zero != 0)
     return bad(err, PLAN_META, "%u threads", m->threads);
+  if (m->stream_bytes > p->section[PLAN_WEIGHTS].bytes)
+    return bad(err, PLAN_META, "stream beyond the weights");
   if (m->arena_bytes > (uint64_t)most_bytes) return bad(err, PLAN_META, "arena too large");
   return FVM_OK;
 }
@@ -287,6 +289,22 @@ static enum fvm_status read_all(struct fvm_plan *p, struct fvm_error *err) {
   return FVM_OK;
 }
 
+/* Huge pages for the stream of weights: where the file is in huge pages of the page cache, one
+ * fault maps 2 MiB; where it must be read first, it comes in these. Tables stay with small pages,
+ * or every row that is read would bring 2 MiB into the process. The system may refuse: nothing else
+ * changes. */
+static void advise(const struct fvm_plan *p) {
+#ifdef MADV_HUGEPAGE
+  char *base = (char *)(uintptr_t)p->base;
+  size_t stream = (size_t)(p->weights - p->base) + (size_t)p->meta->stream_bytes;
+  size_t tables = ROUND_UP(stream, (size_t)PLAN_PAGE);
+  madvise(base, stream, MADV_HUGEPAGE);
+  if (tables < p->bytes) madvise(base + tables, p->bytes - tables, MADV_NOHUGEPAGE);
+#else
+  (void)p;
+#endif
+}
+
 /* Takes over the mapping, also on failure. */
 static enum fvm_status load(const void *base, size_t bytes, bool mapped, struct fvm_plan **plan,
                             struct fvm_error *err) {
@@ -299,6 +317,7 @@ static enum fvm_status load(const void *base, size_t bytes, bool mapped, struct 
   p->bytes = bytes;
   p->mapped = mapped;
   enum fvm_status st = read_all(p, err);
+  if (st == FVM_OK && mapped) advise(p);
   if (st == FVM_OK)
     *plan = p;
   else

@@ -272,6 +272,40 @@ START_TEST(the_cheaper_form_is_kept) {
 END_TEST
 
 /* Equal constants and equal programs are stored once; what nobody reads is not stored. */
+/* Constants that come in another order than the steps need them, the first a table. */
+START_TEST(weights_lie_in_order_of_use) {
+  struct fvm_error err;
+  struct graph *g = new_graph();
+  int table = new_const(g, 2, (int64_t[]){50, 8}), last = new_const(g, 2, (int64_t[]){8, 5});
+  int first = new_const(g, 2, (int64_t[]){8, 8}), row = new_const(g, 1, (int64_t[]){3});
+  static const int64_t index[] = {1, 49, 7};
+  g->tensor.v[row].t.dtype = FVM_I64;
+  g->tensor.v[row].t.data = index;
+  int x = new_input(g, 2, (int64_t[]){3, 8});
+  int t = new_node(g, "Gather", 2, (int[]){table, row}, -1);
+  int a = new_node(g, "Add", 2, (int[]){x, t}, -1);
+  int y = new_node(g, "MatMul", 2, (int[]){a, first}, -1);
+  new_output(g, new_node(g, "MatMul", 2, (int[]){y, last}, -1));
+  struct schedule *s = schedule(g, cost_model_new(50, 10, 20));
+  int64_t at[4] = {-1, -1, -1, -1};
+  for (size_t i = 0; i < s->value.n; i++) {
+    const struct sched_value *v = &s->value.v[i];
+    const int tensor[] = {first, last, table, row};
+    for (int k = 0; k < 4; k++)
+      if (v->tensor == tensor[k] && v->space == SPACE_WEIGHTS) at[k] = v->offset;
+  }
+  ck_assert(at[0] >= 0 && at[0] < at[1] && at[1] < at[2] && at[3] < at[2]);
+  ck_assert_int_eq(at[2], ROUND_UP(s->stream_bytes, (int64_t)FVM_ALIGN));
+  plan_and_run(g, s);
+  struct fvm_plan *p;
+  OK(fvm_load(in_dir("a.plan"), &p, &err));
+  ck_assert_uint_eq(p->meta->stream_bytes, (uint64_t)s->stream_bytes);
+  fvm_unload(p);
+  schedule_free(s);
+  graph_free(g);
+}
+END_TEST
+
 START_TEST(equal_things_are_stored_once) {
   struct fvm_error err;
   struct graph *g = new_graph();
@@ -496,6 +530,6 @@ START_TEST(end) {
 END_TEST
 
 UNIT_MAIN("schedule", begin, views_cost_no_step, outputs_that_need_copies, chains_run_in_place,
-          equal_things_are_stored_once, many_readers_leave_no_gap, the_cheaper_form_is_kept,
-          what_nothing_runs_is_named, random_graphs, files_that_cannot_be_written, memory_may_fail,
-          end)
+          weights_lie_in_order_of_use, equal_things_are_stored_once, many_readers_leave_no_gap,
+          the_cheaper_form_is_kept, what_nothing_runs_is_named, random_graphs,
+          files_that_cannot_be_written, memory_may_fail, end)
