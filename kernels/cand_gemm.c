@@ -11,7 +11,7 @@
 #include "gemm.h"
 
 /* Knobs. */
-enum { MR, NR, KC, MC, NC, NEST, PACK };
+enum { MR, NR, KC, MC, NC, NEST, PACK, AHEAD };
 enum nest { NEST_COLS, NEST_ROWS, NEST_TILES, NEST_BATCH };
 
 /* ---- emission -------------------------------------------------------------------------------- */
@@ -21,7 +21,7 @@ struct gen {
   struct builder *b;
   int64_t kc, mc, nc;
   enum nest nest;
-  bool pack_a, pack_b;
+  bool pack_a, pack_b, ahead;
   struct addr a, bt; /* of the current batch */
   int64_t sa, ka, sk, sn;
   int64_t a_matrix, b_matrix; /* bytes of a matrix of each operand */
@@ -99,7 +99,8 @@ static void init(struct gen *x, const struct opcall *c, const struct label *l, s
                     .mc = k[MC],
                     .nc = k[NC],
                     .nest = (enum nest)k[NEST],
-                    .pack_a = k[PACK] != 0};
+                    .pack_a = k[PACK] != 0,
+                    .ahead = k[AHEAD] != 0};
   CHECK(gemm_problem(c, l->in[0] == LAYOUT_ROW, &x->g));
   const struct gemm_problem *g = &x->g;
   x->pack_b = l->in[1] == LAYOUT_ROW || l->in[1] == LAYOUT_COL;
@@ -146,6 +147,7 @@ static void k_block(const struct gen *x, struct gemm_block k, const struct span 
   span_term(&k.a, k0, x->ka * 4);
   span_term(&k.b, k0, x->pack_b ? x->sk * 4 : x->tile->nr * 4);
   k.k = k0->len;
+  k.k_max = k0->max;
   if (x->pack_a) pack_a(x, &k);
   if (x->pack_b) pack_b(x, &k);
   emit_gemm(&k, x->b);
@@ -192,7 +194,8 @@ static void row_blocks(const struct gen *x, const struct place *at) {
                          .n = j.len,
                          .m_max = i.max,
                          .n_max = j.max,
-                         .rows_outer = x->nest == NEST_TILES};
+                         .rows_outer = x->nest == NEST_TILES,
+                         .ahead = x->ahead};
   span_term(&k.a, &i, x->sa * 4);
   span_term(&k.b, &j, x->pack_b ? x->sn * 4 : g->k * 4);
   place_row(&k.at, &i, 1);
@@ -250,6 +253,7 @@ struct offers {
   const struct target *t;
   int threads;
   enum layout a, b;
+  bool ahead; /* B is in panels that come one after the other */
   bool local; /* products are made in scratch, which can't hold more than a piece: no split of k */
 };
 
@@ -260,7 +264,8 @@ static bool offer(struct offers *o, enum nest nest, int64_t kc, int64_t mc, int6
   *l = (struct label){.cand = l->cand,
                       .threads = o->threads,
                       .knob = {o->tile->mr, o->tile->nr, (int32_t)MAX(kc, 1), (int32_t)MAX(mc, 1),
-                               (int32_t)MAX(nc, 1), (int32_t)nest, pack}};
+                               (int32_t)MAX(nc, 1), (int32_t)nest, pack,
+                               o->ahead && nest != NEST_TILES}};
   l->in[0] = (uint8_t)o->a;
   l->in[1] = (uint8_t)o->b;
   return true;
@@ -358,7 +363,13 @@ static bool is_ours(const struct opcall *c, const struct gemm_problem *g) {
 
 /* The panels that hold columns of the logical B: its rows when B is stored transposed. */
 static bool panel_tiles(struct offers *o) {
+  int64_t n = o->g->n, nr = o->tile->nr;
   o->b = o->g->b.trans ? o->tile->panelt : o->tile->panel;
+  o->ahead = false;
+  if ((o->threads == 1 || n >= o->threads * nr) &&
+      offer(o, NEST_COLS, o->g->k, rows_in_l2(o, o->g->k), nr, false))
+    return true;
+  o->ahead = true;
   return whole_k(o) || split_k(o);
 }
 static bool panel_tiles_simple(struct offers *o) {
@@ -410,7 +421,7 @@ static bool label_pack(const struct opcall *c, const struct target *t, int i, st
 }
 
 #define KNOBS                                                                                      \
-  { "mr", "nr", "kc", "mc", "nc", "nest", "pack" }
+  { "mr", "nr", "kc", "mc", "nc", "nest", "pack", "ahead" }
 const struct cand gemm_cands[] = {
     {"gemm_panels", KNOBS, label_panels, emit, cost},
     {"gemm_pack_b", KNOBS, label_pack, emit, cost},

@@ -92,8 +92,9 @@ struct gemm_block {
   int mode;
   struct place at; /* of the block in c and d */
   struct val m, n, k;
-  int64_t m_max, n_max;
+  int64_t m_max, n_max, k_max;
   bool rows_outer;
+  bool ahead; /* while a panel is used, bring the next one into the caches (not rows_outer) */
   /* When set: called for each finished piece: a row of tiles (rows_outer) or a panel. */
   void (*post)(void *ctx, const struct place *p, struct val m, int64_t m_max, struct val n,
                int64_t n_max);

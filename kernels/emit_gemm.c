@@ -33,6 +33,16 @@ const struct gemm_tile *gemm_tile_at(enum isa isa, int64_t m, int64_t n, int i) 
   return NULL;
 }
 
+/* Each tile of a column of tiles brings in its share of the panel that comes after p. */
+static struct addr next_panel(const struct gemm_block *g, struct addr p, const struct span *r,
+                              int64_t *ahead) {
+  int64_t nr = g->tile->nr, share = CEIL_DIV(g->k_max * nr * 4, MAX(g->m_max, 1));
+  p.off += g->b_col * nr;
+  span_term(&p, r, share);
+  *ahead = CEIL_DIV(MIN(g->tile->mr, g->m_max) * share, MAX(g->k_max, 1));
+  return p;
+}
+
 static void tile_call(const struct gemm_block *g, const struct span *r, const struct span *s,
                       const struct place *inner, struct builder *b) {
   struct place at = g->at;
@@ -48,9 +58,11 @@ static void tile_call(const struct gemm_block *g, const struct span *r, const st
     span_term(&d, s, g->d.cs);
   }
   const struct matrix *dm = g->mode ? &g->d : &g->c;
-  build_ukr(b, (int)g->tile->ukr, (struct addr[]){a, p, d, c},
+  int64_t ahead = 0;
+  struct addr next = g->ahead ? next_panel(g, p, r, &ahead) : p;
+  build_ukr(b, (int)g->tile->ukr, (struct addr[]){a, p, d, c, next},
             (struct val[]){r->len, s->len, g->k, val(g->sa), val(g->ka), val(dm->rs / 4),
-                           val(g->c.rs / 4), val(g->mode)});
+                           val(g->c.rs / 4), val(g->mode), val(ahead)});
 }
 
 /* Rows of tiles (or panels) outside, with a post when each is done; the other way inside. */

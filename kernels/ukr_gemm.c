@@ -15,7 +15,8 @@
 struct gemm {
   const float *a, *b, *d;
   float *c;
-  int64_t m, n, k, sa, ka, nr, sd, sc;
+  uintptr_t next;
+  int64_t m, n, k, sa, ka, nr, sd, sc, ahead;
   bool mode;
 };
 
@@ -35,10 +36,11 @@ INLINE vf load_panel(const float *p, int width) {
 typedef vf accum[MAXROWS][MAXCOLS];
 
 /* acc += column a[0..rows) * row b[0..width). */
-INLINE void step(accum acc, const float *a, int64_t sa, const float *b, const int rows,
-                 const int width) {
+INLINE void step(accum acc, const float *a, int64_t sa, const float *b, uintptr_t next,
+                 const int rows, const int width) {
   const int cols = (width + VW - 1) / VW;
   vf bv[MAXCOLS];
+  _mm_prefetch((const char *)next, _MM_HINT_T0);
 #pragma GCC unroll 8
   for (int j = 0; j < cols; j++) bv[j] = load_panel(b + j * VW, width - j * VW);
 #pragma GCC unroll 16
@@ -57,6 +59,7 @@ INLINE void block(const struct gemm *g, const int rows, const int width) {
   const int64_t sa = g->sa, ka = g->ka, nr = g->nr, sd = g->sd, sc = g->sc;
   const float *a = g->a, *b = g->b, *d = g->d;
   float *c = g->c;
+  uintptr_t next = g->next, ahead = (uintptr_t)g->ahead;
   accum acc;
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++)
@@ -64,11 +67,11 @@ INLINE void block(const struct gemm *g, const int rows, const int width) {
     for (int j = 0; j < cols; j++)
       acc[i][j] = g->mode ? load_panel(d + i * sd + j * VW, width - j * VW) : vf_set1(0);
   int64_t k = g->k;
-  for (; rows >= HIGH && k > 1; k -= 2, a += 2 * ka, b += 2 * nr) {
-    step(acc, a, sa, b, rows, width);
-    step(acc, a + ka, sa, b + nr, rows, width);
+  for (; rows >= HIGH && k > 1; k -= 2, a += 2 * ka, b += 2 * nr, next += 2 * ahead) {
+    step(acc, a, sa, b, next, rows, width);
+    step(acc, a + ka, sa, b + nr, next + ahead, rows, width);
   }
-  for (; k > 0; k--, a += ka, b += nr) step(acc, a, sa, b, rows, width);
+  for (; k > 0; k--, a += ka, b += nr, next += ahead) step(acc, a, sa, b, next, rows, width);
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
@@ -130,7 +133,19 @@ static void edge(const struct gemm *g, block_fn *run, int64_t width) {
 INLINE int tile(void *const *p, const int64_t *v, int64_t nr, block_fn *run, int64_t rows,
                 int64_t width) {
   const int64_t sa = v[2] ? v[3] : 0; /* a is empty when k = 0: nothing bounds its stride */
-  const struct gemm g = {p[0], p[1], p[2], p[3], 0, 0, v[2], sa, v[4], nr, v[5], v[6], v[7] != 0};
+  const struct gemm g = {.a = p[0],
+                         .b = p[1],
+                         .d = p[2],
+                         .c = p[3],
+                         .next = (uintptr_t)p[4],
+                         .k = v[2],
+                         .sa = sa,
+                         .ka = v[4],
+                         .nr = nr,
+                         .sd = v[5],
+                         .sc = v[6],
+                         .mode = v[7] != 0,
+                         .ahead = v[8]};
   const int64_t m = v[0], n = v[1];
   for (int64_t j = 0; j < n; j += width)
     for (int64_t i = 0; i < m; i += rows) {
