@@ -71,6 +71,7 @@ struct gemm_tile {
   enum isa isa; /* least ISA for which it is offered */
   enum ukr_id ukr;
   enum layout panel, panelt;
+  enum layout sums, sumst; /* of B for Strassen's product; LAYOUT_ROW: not offered */
 };
 extern const struct gemm_tile gemm_tiles[];
 const struct gemm_tile *gemm_tile_find(int mr, int nr);

@@ -32,5 +32,9 @@ bool gemm_problem(const struct opcall *c, bool fold, struct gemm_problem *g);
 void gemm_strides(const struct gemm_operand *o, enum layout l, int64_t *rs, int64_t *cs);
 
 extern const struct cand gemm_cands[];
+/* The functions of candidate gemm_strassen (cand_strassen.c). */
+bool strassen_label(const struct opcall *c, const struct target *t, int i, struct label *l);
+void strassen_emit(const struct opcall *c, const struct label *l, struct builder *b);
+void strassen_cost(const struct opcall *c, const struct label *l, struct opcost *cost);
 
 #endif

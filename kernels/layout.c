@@ -1,9 +1,10 @@
 /* Layouts: sizes, strides, conversions. The rows: layouts.def. */
 #include "op_impl.h"
+#include "strassen.h"
 
 #include <string.h>
 
-enum kind { PLAIN, SWAP, PANEL, PANELT, LAST };
+enum kind { PLAIN, SWAP, PANEL, PANELT, SUMS, SUMST, LAST };
 
 static const struct row {
   const char *name;
@@ -25,24 +26,32 @@ enum layout layout_parse(const char *s, size_t len) {
 
 int layout_block(enum layout l) { return (int)rows[l].block; }
 
-bool layout_fits(const struct tensor *t, enum layout l) {
-  static const int least[] = {[PLAIN] = 0, [SWAP] = 2, [PANEL] = 2, [PANELT] = 2, [LAST] = 3};
-  return t->rank >= least[rows[l].kind];
-}
-
 /* The axes that panels see as rows (k) and columns (n) of the packed matrix. */
 static void panel_axes(const struct tensor *t, enum layout l, int *k, int *n) {
-  bool turned = rows[l].kind == PANELT;
+  bool turned = rows[l].kind == PANELT || rows[l].kind == SUMST;
   *k = t->rank - (turned ? 1 : 2);
   *n = t->rank - (turned ? 2 : 1);
+}
+
+static bool has_sums(enum layout l) { return rows[l].kind == SUMS || rows[l].kind == SUMST; }
+
+bool layout_fits(const struct tensor *t, enum layout l) {
+  static const int least[] = {
+      [PLAIN] = 0, [SWAP] = 2, [PANEL] = 2, [PANELT] = 2, [SUMS] = 2, [SUMST] = 2, [LAST] = 3};
+  int k, n;
+  if (t->rank < least[rows[l].kind]) return false;
+  if (!has_sums(l)) return true;
+  panel_axes(t, l, &k, &n);
+  return t->dtype == FVM_F32 && t->dim[k] % 2 == 0;
 }
 
 int64_t layout_bytes(const struct tensor *t, enum layout l) {
   if (!rows[l].block) return tensor_bytes(t);
   int k, n;
   panel_axes(t, l, &k, &n);
-  return dims_product(t->dim, 0, t->rank - 2) * t->dim[k] * ROUND_UP(t->dim[n], rows[l].block) *
-         (int64_t)fvm_dtype_bytes(t->dtype);
+  int64_t batch = dims_product(t->dim, 0, t->rank - 2), size = (int64_t)fvm_dtype_bytes(t->dtype);
+  if (has_sums(l)) return batch * sums_bytes(t->dim[k], t->dim[n], rows[l].block);
+  return batch * t->dim[k] * ROUND_UP(t->dim[n], rows[l].block) * size;
 }
 
 /* Axes from the outermost to the innermost in memory. */
@@ -103,6 +112,19 @@ static void convert_panels(const struct tensor *t, enum layout from, enum layout
   build_end(b);
 }
 
+static void convert_sums(const struct tensor *t, enum layout from, enum layout to,
+                         struct builder *b) {
+  int k, n;
+  int64_t stride[FVM_MAXRANK], block = rows[to].block, batch = dims_product(t->dim, 0, t->rank - 2);
+  panel_axes(t, to, &k, &n);
+  layout_strides(t, from, stride);
+  struct sums_matrix m = {t->dim[k], t->dim[n], stride[k] / 4, stride[n] / 4, block};
+  if (batch == 0 || m.k == 0 || m.n == 0) return;
+  int i = build_loop(b, 0, val(batch), 1);
+  sums_emit(b, &m, ADDR(0, 0, {i, m.k * m.n * 4}), ADDR(1, 0, {i, sums_bytes(m.k, m.n, block)}));
+  build_end(b);
+}
+
 enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum layout to,
                                struct arena *a, struct program *p, struct fvm_error *err) {
   bool panels = rows[to].block != 0; /* they take matrices that lie whole one after the other */
@@ -116,7 +138,7 @@ enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum la
   build_init(&b, a);
   build_buf(&b, BUF_IN, layout_bytes(t, from));
   build_buf(&b, BUF_OUT, layout_bytes(t, to));
-  (panels ? convert_panels : convert_plain)(t, from, to, &b);
+  (has_sums(to) ? convert_sums : panels ? convert_panels : convert_plain)(t, from, to, &b);
   return build_finish(&b, p, err);
 }
 
