@@ -39,13 +39,13 @@ const struct gemm_tile *gemm_tile_at(enum isa isa, int64_t m, int64_t n, int i) 
   return NULL;
 }
 
-/* Each tile of a column of tiles brings in its share of the panel that comes after p. */
+/* All blocks of rows together bring in the panel that comes after p, in equal shares. */
 static struct addr next_panel(const struct gemm_block *g, struct addr p, const struct span *r,
                               int64_t *ahead) {
-  int64_t nr = g->tile->nr, share = CEIL_DIV(g->k_max * nr * 4, MAX(g->m_max, 1));
+  int64_t mr = g->tile->mr, nr = g->tile->nr;
+  *ahead = CEIL_DIV(nr * 4, MAX(CEIL_DIV(g->m_max, mr), 1));
   p.off += g->b_col * nr;
-  span_term(&p, r, share);
-  *ahead = CEIL_DIV(MIN(g->tile->mr, g->m_max) * share, MAX(g->k_max, 1));
+  span_term(&p, r, CEIL_DIV(g->k_max * *ahead, mr));
   return p;
 }
 
@@ -71,6 +71,13 @@ static void tile_call(const struct gemm_block *g, const struct span *r, const st
                            val(g->c.rs / 4), val(g->mode), val(ahead)});
 }
 
+/* Inside a panel one call makes all rows, unless A lies in panels of its own. */
+static struct span open_inner(const struct gemm_block *g, struct val limit, int64_t max, int step,
+                              struct builder *b) {
+  if (!g->rows_outer && g->a_row == g->sa * 4) return (struct span){-1, limit, max};
+  return span_open(b, false, limit, max, step);
+}
+
 /* Rows of tiles (or panels) outside, with a post when each is done; the other way inside. */
 static void pieces(const struct gemm_block *g, bool compute, struct builder *b) {
   bool ro = g->rows_outer;
@@ -79,7 +86,7 @@ static void pieces(const struct gemm_block *g, bool compute, struct builder *b) 
   int step[2] = {ro ? g->tile->mr : g->tile->nr, ro ? g->tile->nr : g->tile->mr};
   struct span o = span_open(b, false, lim[0], max[0], step[0]);
   if (compute) {
-    struct span i = span_open(b, false, lim[1], max[1], step[1]);
+    struct span i = open_inner(g, lim[1], max[1], step[1], b);
     struct place in = {0};
     if (ro)
       place_col(&in, &i, 1);

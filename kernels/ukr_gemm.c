@@ -1,4 +1,4 @@
-/* Fast gemm. A tile of ukr_gemm.def is cut into blocks that fit the registers: ROWS x COLS vectors
+/* Fast gemm. The product is cut into blocks that fit the registers: ROWS x COLS vectors
  * of accumulators, which start from d (or 0) and take one FMA for each k, in order. So the result
  * of an element depends neither on the tile nor on where k was cut: only on its d, a and b.
  *
@@ -129,9 +129,9 @@ static void edge(const struct gemm *g, block_fn *run, int64_t width) {
   for (int64_t i = 0; i < g->m; i++) memcpy(g->c + i * g->sc, buf + i * width, row_bytes);
 }
 
-/* Cut a tile into blocks. */
-INLINE int tile(void *const *p, const int64_t *v, int64_t nr, block_fn *run, int64_t rows,
-                int64_t width) {
+/* Cut the product into blocks. */
+INLINE int product(void *const *p, const int64_t *v, int64_t nr, block_fn *run, int64_t rows,
+                   int64_t width) {
   const int64_t sa = v[2] ? v[3] : 0; /* a is empty when k = 0: nothing bounds its stride */
   const struct gemm g = {.a = p[0],
                          .b = p[1],
@@ -154,6 +154,7 @@ INLINE int tile(void *const *p, const int64_t *v, int64_t nr, block_fn *run, int
       s.b += j;
       if (s.mode) s.d += i * s.sd + j;
       s.c += i * s.sc + j;
+      s.next += (uintptr_t)(i / rows * s.k * s.ahead);
       s.m = MIN(rows, m - i);
       s.n = MIN(width, n - j);
       if (s.n == width)
@@ -164,18 +165,18 @@ INLINE int tile(void *const *p, const int64_t *v, int64_t nr, block_fn *run, int
   return 0;
 }
 
-/* Function, rows and width of the blocks that a tile of NR columns is cut into. */
-#define USE(width) block_##width, ROWS_##width, width
-#define TILE_16 USE(16)
-#define TILE_24 USE(24)
+/* Function, rows and width of the blocks that panels of NR columns are cut into. */
+#define USE(mr, width) block_##width, MIN(mr, ROWS_##width), width
+#define TILE_16(mr) USE(mr, 16)
+#define TILE_24(mr) USE(mr, 24)
 #ifdef __AVX512F__
-#define TILE_32 USE(32)
-#define TILE_48 USE(48)
+#define TILE_32(mr) USE(mr, 32)
+#define TILE_48(mr) USE(mr, 48)
 #else
-#define TILE_32 USE(16)
-#define TILE_48 USE(24)
+#define TILE_32(mr) USE(mr, 16)
+#define TILE_48(mr) USE(mr, 24)
 #endif
 #define GEMM(MR, NR)                                                                               \
-  FN(gemm_##MR##x##NR) { return tile(p, v, NR, TILE_##NR); }
+  FN(gemm_##MR##x##NR) { return product(p, v, NR, TILE_##NR(MR)); }
 #include "ukr_gemm.def"
 #undef GEMM

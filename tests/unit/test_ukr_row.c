@@ -33,7 +33,7 @@ static void expect_factor(struct ukr_factor f, int arg, int lit) {
 }
 
 /* "a:r4 m,sa k,ka | b:r4 k,32 32 | d:r4 m,sd n | c:w4 m,sc n | next:r1 0",
- * "m<=12 n<=32 k sa ka sd sc mode<=1 ahead" "2 m n k" */
+ * "m n<=32 k sa ka sd sc mode<=1 ahead" "2 m n k" */
 START_TEST(gemm_row_reads_right) {
   const struct ukr_sig *s = ukr_sig(UKR_gemm_12x32);
   ck_assert_int_eq(s->nptr, 5);
@@ -48,7 +48,7 @@ START_TEST(gemm_row_reads_right) {
   expect_factor(s->ptr[1].stride[1], -1, 1);
   expect_factor(s->ptr[4].extent[0], -1, 0);
   ck_assert_str_eq(s->val[7].name, "mode");
-  ck_assert_int_eq(s->val[0].max, 12);
+  ck_assert_int_eq(s->val[1].max, 32);
   ck_assert_int_eq(s->val[2].max, INT64_MAX);
   ck_assert_int_eq(s->val[7].max, 1);
   ck_assert_int_eq(s->flop_coef, 2);
