@@ -203,6 +203,35 @@ static void relayout(const struct tensor *t, enum layout l, void *dense, void *p
   }
 }
 
+/* Element (i, j) of a matrix of k rows and n columns; 0 outside. */
+static float element(const float *x, int64_t k, int64_t n, bool turned, int64_t i, int64_t j) {
+  if (i >= k || j >= n) return 0;
+  return turned ? x[j * k + i] : x[i * n + j];
+}
+
+bool layout_has_sums(enum layout l) { return layout_name(l)[0] == 's'; }
+
+/* By the formulas in kernels/strassen.h, element by element. */
+void layout_sums(const struct tensor *t, enum layout l, const float *x, float *y) {
+  bool turned = layout_name(l)[1] == 't';
+  int64_t block = layout_block(l), rows = t->dim[t->rank - 2], cols = t->dim[t->rank - 1];
+  int64_t k = turned ? cols : rows, n = turned ? rows : cols, h = k / 2;
+  int64_t matrices = rows > 0 && cols > 0 ? tensor_count(t) / (rows * cols) : 0;
+  for (int64_t q = 0; q < matrices; q++, x += rows * cols)
+    for (int64_t p = 0; p < n; p += 2 * block, y += 7 * h * block)
+      for (int64_t i = 0; i < h; i++)
+        for (int64_t j = 0; j < block; j++) {
+          bool left = j < n - p; /* columns of the left panel end before the right one begins */
+          float b11 = left ? element(x, k, n, turned, i, p + j) : 0;
+          float b21 = left ? element(x, k, n, turned, i + h, p + j) : 0;
+          float b12 = element(x, k, n, turned, i, p + block + j);
+          float b22 = element(x, k, n, turned, i + h, p + block + j);
+          float t1 = b12 - b11, t2 = b22 - t1, t3 = b22 - b12;
+          const float sum[7] = {b11, b21, t2, t1, b22, t3, b21 - t2};
+          for (int s = 0; s < 7; s++) y[(s * h + i) * block + j] = sum[s];
+        }
+}
+
 static enum layout io(const uint8_t *list, int i) {
   return i < LABEL_MAXIO ? (enum layout)list[i] : LAYOUT_ROW;
 }
@@ -229,7 +258,10 @@ static void fill_buffers(struct opcase *o, const struct label *l, const struct p
   for (uint32_t i = 0; i < p->nbuf; i++) {
     int64_t n = p->buf[i].bytes;
     buf[i] = guarded(a, p->buf[i].kind == BUF_SCRATCH ? threads * scratch_stride(n) : n);
-    if ((int)i < o->c.nin && o->in[i].dtype)
+    if ((int)i >= o->c.nin || !o->in[i].dtype) continue;
+    if (layout_has_sums(io(l->in, (int)i)))
+      layout_sums(&o->in[i], io(l->in, (int)i), o->x[i], buf[i]);
+    else
       relayout(&o->in[i], io(l->in, (int)i), o->x[i], buf[i], true);
   }
   if (inplace) buf[o->c.nin] = buf[l->inplace - 1];

@@ -197,6 +197,37 @@ START_TEST(gemm_bodies) {
 }
 END_TEST
 
+/* Strassen's products: every way that columns may end, one and several blocks of rows, bias and
+ * body. */
+START_TEST(strassen) {
+  static const int64_t size[][3] = {{16, 64, 64},  {34, 65, 66}, {48, 97, 64},  {22, 128, 100},
+                                    {20, 150, 64}, {64, 96, 64}, {512, 64, 72}, {40, 90, 130}};
+  for (size_t i = 0; i < COUNT(size); i++)
+    for (int form = 0; form < 3; form++) {
+      int64_t m = size[i][0], n = size[i][1], k = size[i][2];
+      begin(form ? "Gemm" : "MatMul", i);
+      struct label l;
+      bool found = false;
+      if (form == 1) opcase_attr_int(&o, "transB", 1);
+      small_caches();
+      opcase_in(&o, FVM_F32, 2, (int64_t[]){m, k});
+      opcase_in(&o, FVM_F32, 2, form == 1 ? (int64_t[]){n, k} : (int64_t[]){k, n});
+      make_constant();
+      if (form) opcase_in(&o, FVM_F32, 1, &n);
+      if (form < 2) {
+        opcase_own(&o);
+        opcase_in(&o, FVM_F32, 2, (int64_t[]){m, n});
+        opcase_item(&o, "Add", FVM_F32, 2, (int[]){2 + form, 3 + form});
+      }
+      opcase_reference(&o);
+      for (int q = 0; !found && opcall_label(&o.c, &o.target, q, &l); q++)
+        found = !strcmp(l.cand->name, "gemm_strassen");
+      ck_assert_msg(found, "no label for %d x %d x %d", (int)m, (int)n, (int)k);
+      ck_assert_int_ge(opcase_run(&o), 2);
+    }
+}
+END_TEST
+
 START_TEST(batch_body) {
   begin("MatMul", 1);
   opcase_in(&o, FVM_F32, 4, (int64_t[]){2, 3, 17, 9});
@@ -210,4 +241,4 @@ START_TEST(batch_body) {
 END_TEST
 
 UNIT_MAIN("op_gemm", matmul_known, matmul_vectors, gemm_known, refusals, matmul_random, gemm_random,
-          matmul_bodies, gemm_bodies, batch_body)
+          matmul_bodies, gemm_bodies, strassen, batch_body)
