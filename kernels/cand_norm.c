@@ -1,5 +1,5 @@
-/* Ways to run Softmax, LogSoftmax, LayerNormalization, BatchNormalization: blocks of rows by row
- * kernels or strips. */
+/* Ways to run Softmax, LogSoftmax, LayerNormalization, RMSNormalization, BatchNormalization: blocks
+ * of rows by row kernels or strips. */
 #include "norm.h"
 #include "op_impl.h"
 
@@ -137,7 +137,7 @@ const struct cand softmax_cands[] = {
     {0},
 };
 
-/* ---- LayerNormalization ---------------------------------------------------------------------- */
+/* ---- LayerNormalization, RMSNormalization ---------------------------------------------------- */
 /* An optional input of the operator's own: inputs of the body come after those. */
 static const struct tensor *param(const struct opcall *c, int i) {
   return i < c->nown ? opcall_in(c, i) : NULL;
@@ -156,21 +156,34 @@ static struct addr param_row(const struct opcall *c, int i, int64_t n, struct bu
   return row;
 }
 
-static void emit_layernorm(const struct opcall *c, const struct label *l, struct builder *b) {
+static void emit_rownorm(const struct opcall *c, const struct label *l, bool rms,
+                         struct builder *b) {
   struct lines s = layernorm_lines(c);
   struct epilogue e;
   struct place at = {0};
   int64_t rows = l->knob[ROWS];
   epilogue_init(&e, c, s.n, rows, s.n, false, b);
-  struct addr scale = param_row(c, 1, s.n, b), bias = param_row(c, 2, s.n, b);
+  struct addr scale = param_row(c, 1, s.n, b), bias = scale;
+  if (!rms) bias = param_row(c, 2, s.n, b);
   struct span r = span_open(b, true, val(s.outer), s.outer, rows);
   place_row(&at, &r, 1);
   struct addr x = matrix_at(&(struct matrix){0, 0, s.n * 4, 4}, &at);
-  build_ukr(b, UKR_layernorm_f32, (struct addr[]){x, scale, bias, epilogue_anchor(&e, &at)},
-            (struct val[]){r.len, val(s.n), val(s.n), val(e.anchor.rs / 4),
-                           val_float(opcall_float(c, "epsilon", 1e-5f))});
+  struct addr y = epilogue_anchor(&e, &at);
+  struct val v[] = {r.len, val(s.n), val(s.n), val(e.anchor.rs / 4),
+                    val_float(opcall_float(c, "epsilon", 1e-5f))};
+  if (rms)
+    build_ukr(b, UKR_rmsnorm_f32, (struct addr[]){x, scale, y}, v);
+  else
+    build_ukr(b, UKR_layernorm_f32, (struct addr[]){x, scale, bias, y}, v);
   epilogue_emit(&e, &at, r.len, r.max, val(s.n), s.n, b);
   span_close(b, &r);
+}
+
+static void emit_layernorm(const struct opcall *c, const struct label *l, struct builder *b) {
+  emit_rownorm(c, l, false, b);
+}
+static void emit_rmsnorm(const struct opcall *c, const struct label *l, struct builder *b) {
+  emit_rownorm(c, l, true, b);
 }
 
 /* One value for all columns, or one for each and the same in all rows. */
@@ -181,8 +194,7 @@ static bool is_row_param(const struct opcall *c, int i, int64_t n) {
          (tensor_count(t) == n && matrix_strides(t, &c->in[0], n, &rs, &cs) && rs == 0);
 }
 
-static bool label_layernorm(const struct opcall *c, const struct target *t, int i,
-                            struct label *l) {
+static bool label_rownorm(const struct opcall *c, const struct target *t, int i, struct label *l) {
   struct lines s = layernorm_lines(c);
   if (c->in[0].dtype != FVM_F32 || c->nout != 1 || s.outer * s.n == 0) return false;
   if (!is_row_param(c, 1, s.n) || !is_row_param(c, 2, s.n)) return false;
@@ -192,7 +204,11 @@ static bool label_layernorm(const struct opcall *c, const struct target *t, int 
 }
 
 const struct cand layernorm_cands[] = {
-    {"layernorm_rows", {"rows"}, label_layernorm, emit_layernorm, cost_rows},
+    {"layernorm_rows", {"rows"}, label_rownorm, emit_layernorm, cost_rows},
+    {0},
+};
+const struct cand rmsnorm_cands[] = {
+    {"rmsnorm_rows", {"rows"}, label_rownorm, emit_rmsnorm, cost_rows},
     {0},
 };
 

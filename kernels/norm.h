@@ -8,7 +8,7 @@ struct lines {
   int64_t outer, n, inner;
 };
 struct lines softmax_lines(const struct opcall *c);
-struct lines layernorm_lines(const struct opcall *c);
+struct lines layernorm_lines(const struct opcall *c); /* RMSNormalization, too */
 struct lines channel_lines(const struct opcall *c); /* n: channels */
 
 #endif

@@ -134,6 +134,36 @@ enum fvm_status layernorm_ref(const struct opcall *c, const void *const *in, voi
   return FVM_OK;
 }
 
+/* ---- RMSNormalization ------------------------------------------------------------------------ */
+enum fvm_status rmsnorm_shape(struct opcall *c, struct fvm_error *err) {
+  int axis;
+  enum fvm_status st = need_float(c, err);
+  if (st == FVM_OK) st = op_axis_attr(c, -1, &axis, err);
+  if (st == FVM_OK) st = check_param(c, 1, err);
+  return st == FVM_OK ? same_shape(c, err) : st;
+}
+
+enum fvm_status rmsnorm_ref(const struct opcall *c, const void *const *in, void *const *out,
+                            struct fvm_error *err) {
+  (void)err;
+  struct lines s = layernorm_lines(c);
+  enum fvm_dtype t = c->in[0].dtype;
+  double eps = (double)opcall_float(c, "epsilon", 1e-5f);
+  struct walk w = {.rank = c->in[0].rank};
+  memcpy(w.dim, c->in[0].dim, sizeof c->in[0].dim);
+  broadcast_strides(&c->in[1], &c->in[0], w.stride[0]);
+  walk_start(&w);
+  for (int64_t o = 0; o < s.outer; o++) {
+    double sq = 0;
+    for (int64_t i = o * s.n; i < (o + 1) * s.n; i++)
+      sq += elem_f64(in[0], t, i) * elem_f64(in[0], t, i);
+    double inv = 1 / sqrt(sq / (double)s.n + eps);
+    for (int64_t i = o * s.n; i < (o + 1) * s.n; i++, walk_next(&w))
+      elem_set_f64(out[0], t, i, elem_f64(in[0], t, i) * inv * elem_f64(in[1], t, w.off[0]));
+  }
+  return FVM_OK;
+}
+
 /* ---- per channel: BatchNormalization, InstanceNormalization, GroupNormalization -------------- */
 static enum fvm_status check_channel(const struct opcall *c, int i, int64_t n,
                                      struct fvm_error *err) {

@@ -53,6 +53,20 @@ static void layernorm_row(const float *x, const float *g, const float *b, float 
     y[j] = (float)(((double)x[j] - mean) * inv * (double)g[j] + (double)b[j]);
 }
 
+FN(rmsnorm_f32) {
+  const float *g = p[1];
+  int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];
+  for (int64_t i = 0; i < m && n > 0; i++) {
+    const float *x = (const float *)p[0] + i * sx;
+    float *y = (float *)p[2] + i * sy;
+    double sum = 0;
+    for (int64_t j = 0; j < n; j++) sum += (double)x[j] * (double)x[j];
+    double inv = 1 / sqrt(sum / (double)n + (double)ukr_float(v[4]));
+    for (int64_t j = 0; j < n; j++) y[j] = (float)((double)x[j] * inv * (double)g[j]);
+  }
+  return 0;
+}
+
 FN(layernorm_f32) {
   const float *g = p[1], *b = p[2];
   int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];

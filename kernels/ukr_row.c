@@ -113,7 +113,12 @@ FN(softmax_f32) {
   return 0;
 }
 
-/* ---- layer normalisation ---- */
+/* ---- normalisation ---- */
+
+/* 1 / sqrt(sum / n + eps), rounded once: it is a factor of the whole row. */
+static float inverse_root(float sum, int64_t n, float eps) {
+  return (float)(1 / sqrt((double)sum / (double)n + (double)eps));
+}
 
 static float sum_squares(const float *x, int64_t n, float mean) {
   vf r[2], mu = vf_set1(mean);
@@ -136,7 +141,7 @@ static float sum_squares(const float *x, int64_t n, float mean) {
 static void layernorm_row(const float *x, const float *g, const float *b, float *y, int64_t n,
                           float eps) {
   float mean = reduce_rowsum_f32(x, n) / (float)n;
-  float inv = 1 / sqrtf(sum_squares(x, n, mean) / (float)n + eps);
+  float inv = inverse_root(sum_squares(x, n, mean), n, eps);
   vf mu = vf_set1(mean), s = vf_set1(inv);
   int64_t j = 0;
   for (; j <= n - VW; j += VW) {
@@ -154,5 +159,22 @@ FN(layernorm_f32) {
   int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];
   for (int64_t i = 0; i < m && n > 0; i++)
     layernorm_row((const float *)p[0] + i * sx, g, b, (float *)p[3] + i * sy, n, ukr_float(v[4]));
+  return 0;
+}
+
+static void rmsnorm_row(const float *x, const float *g, float *y, int64_t n, float eps) {
+  vf s = vf_set1(inverse_root(reduce_rowsumsq_f32(x, n), n, eps));
+  int64_t j = 0;
+  for (; j <= n - VW; j += VW) vf_store(y + j, vf_mul(vf_mul(vf_load(x + j), s), vf_load(g + j)));
+  if (j == n) return;
+  vm part = vm_first(n - j);
+  vf_storem(y + j, part, vf_mul(vf_mul(vf_loadm(x + j, part), s), vf_loadm(g + j, part)));
+}
+
+FN(rmsnorm_f32) {
+  const float *g = p[1];
+  int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];
+  for (int64_t i = 0; i < m && n > 0; i++)
+    rmsnorm_row((const float *)p[0] + i * sx, g, (float *)p[2] + i * sy, n, ukr_float(v[4]));
   return 0;
 }

@@ -85,6 +85,11 @@ bool is_uniform(const struct graph *g, int t, double v);
  * other one is a neutral constant (x + 0, x * 1, x and true); or -1. */
 int neutral_rest(const struct graph *g, const struct node *n);
 bool same_dims(const struct tensor *a, const struct tensor *b);
+/* First of the axes that a ReduceMean with keepdims takes, all up to the last; -1 when it isn't so.
+ */
+int mean_axis(const struct graph *g, const struct node *n);
+/* t is x * x or x ^ 2: x, else -1. */
+int square_of(const struct graph *g, int t);
 const struct attr *node_attr(const struct node *n, const char *name);
 int64_t node_int(const struct node *n, const char *name, int64_t otherwise);
 float node_float(const struct node *n, const char *name, float otherwise);

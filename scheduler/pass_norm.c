@@ -17,9 +17,7 @@ static int side_made_by(const struct graph *g, const struct node *n, const char 
   return -1;
 }
 
-/* First of the axes that a ReduceMean with keepdims takes, all up to the last; -1 when it isn't so.
- */
-static int mean_axis(const struct graph *g, const struct node *n) {
+int mean_axis(const struct graph *g, const struct node *n) {
   const struct tensor *x = tensor_of(g, n->in.v[0]), *y = tensor_of(g, n->out.v[0]);
   if (x->rank != y->rank) return -1;
   const struct attr *a = node_attr(n, "axes");
@@ -36,8 +34,7 @@ static int mean_axis(const struct graph *g, const struct node *n) {
   return mask == (1u << x->rank) - (1u << first) ? first : -1;
 }
 
-/* d * d or d ^ 2: d, else -1. */
-static int squared(const struct graph *g, int t) {
+int square_of(const struct graph *g, int t) {
   double v;
   int p = made_by(g, t, "Mul");
   if (p >= 0) return node_at(g, p)->in.v[0] == node_at(g, p)->in.v[1] ? node_at(g, p)->in.v[0] : -1;
@@ -60,7 +57,9 @@ static bool match_division(struct graph *g, int div, struct norm *m) {
 #define MISS(...) pass_miss(g, div, "LayerNormalization", __VA_ARGS__)
   if (!scalar_of(g, rest, &m->epsilon)) return MISS("what is added to the variance is no constant");
   int sub = made_by(g, n->in.v[0], "Sub");
-  if (sub < 0 || squared(g, node_at(g, var)->in.v[0]) != n->in.v[0])
+  int d = square_of(g, node_at(g, var)->in.v[0]);
+  if (sub < 0 && d == n->in.v[0]) return false; /* an RMS normalisation */
+  if (sub < 0 || d != n->in.v[0])
     return MISS("it does not divide the differences whose squares '%.80s' takes the mean of",
                 node_at(g, var)->name);
   int mean = made_by(g, node_at(g, sub)->in.v[1], "ReduceMean");

@@ -74,16 +74,47 @@ START_TEST(layernorm_random) {
 }
 END_TEST
 
+START_TEST(rmsnorm_known) {
+  opcase_init(&o, "RMSNormalization", 23);
+  opcase_attr_float(&o, "epsilon", 0.5f);
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){2, 2});
+  opcase_set(&o, (double[]){1, 0, 4, -5});
+  opcase_in(&o, FVM_F32, 1, (int64_t[]){2});
+  opcase_set(&o, (double[]){2, 42});
+  opcase_reference(&o);
+  opcase_expect(&o, 0, 2, (int64_t[]){2, 2}, (double[]){2, 0, 8 / sqrt(21), -210 / sqrt(21)});
+  ck_assert_int_ge(opcase_run(&o), 1);
+  opcase_init(&o, "RMSNormalization", 23);
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){1, 2});
+  opcase_in(&o, FVM_F32, 1, (int64_t[]){3});
+  opcase_refused(&o, FVM_EFORMAT, "3");
+}
+END_TEST
+
+START_TEST(rmsnorm_random) {
+  for (uint64_t seed = 0; seed < 16; seed++) {
+    begin("RMSNormalization", 23, seed);
+    int64_t dim[3] = {extent(), extent(), 1 + extent()};
+    int axis = 1 + (int)opcase_random(&o, 2);
+    opcase_attr_int(&o, "axis", axis);
+    opcase_in(&o, FVM_F32, 3, dim);
+    opcase_in(&o, FVM_F32, seed % 5 ? 3 - axis : 1, seed % 5 ? dim + axis : (int64_t[]){1});
+    ck_assert_int_ge(opcase_run(&o), 1);
+  }
+}
+END_TEST
+
 /* A body on rows: y * column + residual. */
 START_TEST(norm_bodies) {
-  static const char *const op[] = {"Softmax", "LogSoftmax", "LayerNormalization"};
-  for (uint64_t seed = 0; seed < 9; seed++) {
-    int k = (int)(seed % 3);
+  static const char *const op[] = {"Softmax", "LogSoftmax", "LayerNormalization",
+                                   "RMSNormalization"};
+  for (uint64_t seed = 0; seed < 12; seed++) {
+    int k = (int)(seed % 4);
     begin(op[k], 17, seed);
     int64_t m = extent(), n = 1 + extent();
     if (k < 2) opcase_attr_int(&o, "axis", seed < 6 ? 1 : 0);
     opcase_in(&o, FVM_F32, 2, (int64_t[]){m, n});
-    if (k == 2) opcase_in(&o, FVM_F32, 1, &n);
+    if (k >= 2) opcase_in(&o, FVM_F32, 1, &n);
     int in = o.c.nin;
     opcase_own(&o);
     opcase_in(&o, FVM_F32, 2, (int64_t[]){m, 1});
@@ -214,5 +245,6 @@ START_TEST(reduce_other) {
 }
 END_TEST
 
-UNIT_MAIN("op_norm", softmax_known, softmax_random, layernorm_known, layernorm_random, norm_bodies,
-          channel_norms, groupnorm_known, lrn_known, reduce_known, reduce_random, reduce_other)
+UNIT_MAIN("op_norm", softmax_known, softmax_random, layernorm_known, layernorm_random,
+          rmsnorm_known, rmsnorm_random, norm_bodies, channel_norms, groupnorm_known, lrn_known,
+          reduce_known, reduce_random, reduce_other)
