@@ -74,3 +74,20 @@ FN(layernorm_f32) {
     layernorm_row((const float *)p[0] + i * sx, g, b, (float *)p[3] + i * sy, n, ukr_float(v[4]));
   return 0;
 }
+
+FN(rope_f32) {
+  int64_t m = v[0], h = v[1], n = v[2];
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t k = 0; k < h; k++)
+      for (int64_t j = 0; j < n; j++) {
+        const float *x = (const float *)p[0] + i * v[3] + k * v[4] + j;
+        const float *c = (const float *)p[1] + i * v[5] + j,
+                    *s = (const float *)p[2] + i * v[7] + j;
+        float *y = (float *)p[3] + i * v[9] + k * v[10] + j;
+        double x0 = (double)x[0], x1 = (double)x[n];
+        double y1 = x1 * (double)c[v[6]] + x0 * (double)s[v[8]];
+        y[0] = (float)(x0 * (double)*c - x1 * (double)*s);
+        y[n] = (float)y1;
+      }
+  return 0;
+}

@@ -58,7 +58,7 @@ static bool match_division(struct graph *g, int div, struct norm *m) {
   if (!scalar_of(g, rest, &m->epsilon)) return MISS("what is added to the variance is no constant");
   int sub = made_by(g, n->in.v[0], "Sub");
   int d = square_of(g, node_at(g, var)->in.v[0]);
-  if (sub < 0 && d == n->in.v[0]) return false; /* an RMS normalisation */
+  if (d >= 0 && made_by(g, d, "Sub") < 0) return false; /* an RMS normalisation */
   if (sub < 0 || d != n->in.v[0])
     return MISS("it does not divide the differences whose squares '%.80s' takes the mean of",
                 node_at(g, var)->name);

@@ -84,6 +84,23 @@ static void draw_pack(struct call *c) {
   *arg(c, "sn") = kind == 0 ? 1 : kind == 1 ? k + pad() : 3 * k + pad();
 }
 
+/* Rows of heads, or heads of rows; one row of angles for all, and one half of it for both. */
+static void draw_rope(struct call *c) {
+  int64_t m = *arg(c, "m") = below(5), h = *arg(c, "h") = below(5), n = *arg(c, "n");
+  bool by_rows = below(2);
+  for (int k = 0; k < 2; k++) {
+    int64_t width = 2 * n + pad();
+    *arg(c, k ? "sy" : "sx") = by_rows ? h * width + pad() : width;
+    *arg(c, k ? "hy" : "hx") = by_rows ? width : m * width + pad();
+    *arg(c, k ? "ss" : "sc") = below(2) ? 0 : 2 * n + pad();
+    *arg(c, k ? "cs" : "cc") = below(2) ? 0 : n;
+  }
+  if (below(2)) return;
+  *arg(c, "sy") = *arg(c, "sx");
+  *arg(c, "hy") = *arg(c, "hx");
+  c->same[0] = 3;
+}
+
 static void draw_window(struct call *c) {
   static const char *const small[] = {"kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw"};
   for (size_t i = 0; i < COUNT(small); i++) *arg(c, small[i]) = below(4);
@@ -107,6 +124,7 @@ static void draw_call(struct call *c) {
   for (int k = 0; k < c->sig->nptr; k++) c->same[k] = k;
   if (starts(name, "gemm_")) return draw_gemm(c);
   if (starts(name, "gather_")) return draw_gather(c);
+  if (starts(name, "rope_")) return draw_rope(c);
   if (starts(name, "pack_")) return draw_pack(c);
   if (has_arg(c, "kh")) return draw_window(c);
   draw_matrices(c);
@@ -162,7 +180,8 @@ static void draw_data(struct call *c, int k, unsigned char *p, int64_t bytes) {
   const struct ukr_operand *o = &c->sig->ptr[k];
   enum kind kind = kind_of(c, k);
   bool plain = starts(c->sig->name, "gemm") || has_arg(c, "kh") || has_arg(c, "eps") ||
-               starts(c->sig->name, "row") || (has_arg(c, "scale") && below(2));
+               starts(c->sig->name, "row") || starts(c->sig->name, "rope") ||
+               (has_arg(c, "scale") && below(2));
   for (int64_t i = 0; i < bytes; i += o->elem_bytes) {
     int64_t x = kind == K_BOOL ? below(3) : (int64_t)draw();
     if (kind == K_I64 || kind == K_I32) x = draw_int();
@@ -185,10 +204,10 @@ static const struct limit {
   double ulp, abs;
 } limits[] = {
     {"gemm_", 0, 2e-5},      {"dwconv_", 0, 1e-6}, {"avgpool_", 0, 1e-6}, {"softmax_", 32, 1e-9},
-    {"layernorm_", 4, 1e-4}, {"rmsnorm_", 4, 0},   {"rowsum", 0, 1e-5},   {"rowprod", 64, 1e-30},
-    {"exp_", 2, 0},          {"log_", 4, 0},       {"erf_", 4, 0},        {"tanh_", 4, 0},
-    {"sigmoid_", 4, 0},      {"gelu_", 6, 0},      {"silu_", 4, 0},       {"sin_", 4, 0},
-    {"cos_", 4, 0},          {"softplus_", 4, 0},  {"pow_", 4, 0},
+    {"layernorm_", 4, 1e-4}, {"rmsnorm_", 4, 0},   {"rope_", 1, 3e-7},    {"rowsum", 0, 1e-5},
+    {"rowprod", 64, 1e-30},  {"exp_", 2, 0},       {"log_", 4, 0},        {"erf_", 4, 0},
+    {"tanh_", 4, 0},         {"sigmoid_", 4, 0},   {"gelu_", 6, 0},       {"silu_", 4, 0},
+    {"sin_", 4, 0},          {"cos_", 4, 0},       {"softplus_", 4, 0},   {"pow_", 4, 0},
 };
 
 static bool close_enough(const char *name, float got, float want) {
