@@ -90,6 +90,8 @@ bool same_dims(const struct tensor *a, const struct tensor *b);
 int mean_axis(const struct graph *g, const struct node *n);
 /* t is x * x or x ^ 2: x, else -1. */
 int square_of(const struct graph *g, int t);
+/* A Transpose of [B,H,S,D] to [B,S,H,D] or back. */
+bool swaps_heads(const struct node *n);
 const struct attr *node_attr(const struct node *n, const char *name);
 int64_t node_int(const struct node *n, const char *name, int64_t otherwise);
 float node_float(const struct node *n, const char *name, float otherwise);

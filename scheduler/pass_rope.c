@@ -243,16 +243,10 @@ static bool match_partial(const struct graph *g, int i, struct rope_match *m) {
 
 /* ---- what lies in front of it ---- */
 
-static bool is_head_swap(const struct node *n) {
-  const struct attr *p = node_attr(n, "perm");
-  return p && p->kind == ATTR_INTS && p->n == 4 && p->ints[0] == 0 && p->ints[1] == 2 &&
-         p->ints[2] == 1 && p->ints[3] == 3;
-}
-
 /* [B,H,S,D] that is a transposed [B,S,H,D] is read there, and as [B,S,H*D] when it was that. */
 static bool look_through(const struct graph *g, struct rope_match *m) {
   int swap = m->from == ROPE_HEADS ? made_by(g, m->x, "Transpose") : -1;
-  if (swap >= 0 && is_head_swap(node_at(g, swap))) {
+  if (swap >= 0 && swaps_heads(node_at(g, swap))) {
     m->x = input(g, swap, 0);
     m->from = ROPE_ROWS;
   }

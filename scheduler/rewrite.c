@@ -261,6 +261,12 @@ float node_float(const struct node *n, const char *name, float otherwise) {
   return a && a->kind == ATTR_FLOAT ? a->f : otherwise;
 }
 
+bool swaps_heads(const struct node *n) {
+  static const int64_t perm[] = {0, 2, 1, 3};
+  const struct attr *p = node_attr(n, "perm");
+  return p && p->kind == ATTR_INTS && p->n == 4 && !memcmp(p->ints, perm, sizeof perm);
+}
+
 bool close_to(double a, double b) { return fabs(a - b) <= 1e-5 * fabs(b); }
 
 int neutral_rest(const struct graph *g, const struct node *n) {
