@@ -150,6 +150,10 @@ enum fvm_status opcall_shape(struct opcall *c, struct fvm_error *err);
 enum fvm_status opcall_ref(const struct opcall *c, const void *const *in, void *const *out,
                            struct fvm_error *err);
 
+/* Most bytes of input i that one run reads, in pages of 4096 bytes; -1: all of it may be. Rows
+ * picked by index (Gather) are few, whatever the table's size. */
+int64_t opcall_row_bytes(const struct opcall *c, int i);
+
 /* ---- candidates ------------------------------------------------------------------------------ */
 struct target {
   enum isa isa;

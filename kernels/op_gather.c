@@ -74,6 +74,18 @@ enum fvm_status gather_ref(const struct opcall *c, const void *const *in, void *
   return FVM_OK;
 }
 
+/* A row of b bytes lies in at most (b + 4094) / 4096 + 1 pages, wherever it begins. */
+int64_t opcall_row_bytes(const struct opcall *c, int i) {
+  enum { PAGE = 4096 };
+  if (c->op->ref != gather_ref || i != 0) return -1;
+  struct gather g = read_gather(c);
+  int64_t row = g.inner * (int64_t)fvm_dtype_bytes(c->in[0].dtype), rows, bytes;
+  if (row == 0) return 0;
+  bool ok = fvm_mul(g.outer, g.count, &rows) &&
+            fvm_mul(rows, ((row + PAGE - 2) / PAGE + 1) * PAGE, &bytes);
+  return ok ? MIN(bytes, ROUND_UP(tensor_bytes(&c->in[0]), (int64_t)PAGE)) : -1;
+}
+
 static int gather_kernel(size_t bytes) {
   return bytes == 1   ? UKR_gather_1
          : bytes == 2 ? UKR_gather_2

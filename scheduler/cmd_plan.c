@@ -19,6 +19,7 @@ static enum fvm_status print_json(const struct schedule *s, struct fvm_error *er
       {"arena_bound_bytes", (double)s->arena_bound},
       {"scratch_bytes", (double)s->scratch_bytes},
       {"weight_bytes", (double)s->weight_bytes},
+      {"resident_bytes", (double)s->resident_bytes},
       {"steps", (double)s->step.n},
       {"labels_total", s->labels_total},
       {"labels_measured", s->labels_measured},
@@ -44,6 +45,8 @@ static void print_text(const struct schedule *s, const char *path) {
   printf("  activations %.1f KiB (bound %.1f), scratch %.1f KiB, weights %.1f MiB\n",
          (double)s->arena_bytes / 1024, (double)s->arena_bound / 1024,
          (double)s->scratch_bytes / 1024, (double)s->weight_bytes / 1048576);
+  printf("  memory      %.1f MiB: activations, scratch and what is read of the weights\n",
+         (double)s->resident_bytes / 1048576);
   if (s->labels_measured < s->labels_total)
     printf("  not all costs are measured: run 'fluidvm profile' on this machine first\n");
 }
@@ -72,24 +75,17 @@ static enum fvm_status write_checked(struct session *s, struct cli *cli, const c
   return st;
 }
 
-/* The best plan is one for latency; one that trades it for memory is not looked for. */
+/* The plan is the best for latency within --memory; one that trades it for the arena is not looked
+ * for. */
 static enum fvm_status within_limits(const struct session *s, struct cli *cli,
                                      struct fvm_error *err) {
   const struct schedule *p = s->schedule;
   int64_t arena = cli_int(cli, OPT_MAX_ARENA, INT64_MAX), need = p->arena_bytes;
-  int64_t memory = cli_int(cli, OPT_MEMORY, INT64_MAX);
-  int64_t all = p->weight_bytes + p->arena_bytes + p->scratch_bytes;
   double latency = cli_real(cli, OPT_LATENCY, 1e300), ms = (double)p->cost_ns * 1e-6;
   if (need > arena)
     return fvm_fail(err, FVM_EFAIL,
                     "no plan within --max-arena %lld bytes: the best needs %lld, its bound is %lld",
                     (long long)arena, (long long)need, (long long)p->arena_bound);
-  if (all > memory)
-    return fvm_fail(err, FVM_EFAIL,
-                    "no plan within --memory %lld bytes: the best needs %lld of weights, %lld of "
-                    "activations and %lld of scratch",
-                    (long long)memory, (long long)p->weight_bytes, (long long)need,
-                    (long long)p->scratch_bytes);
   if (ms > latency)
     return fvm_fail(err, FVM_EFAIL,
                     "no plan within --latency %g ms: the best is predicted to take %.3f", latency,
@@ -104,7 +100,9 @@ enum fvm_status cmd_plan(struct cli *cli, struct fvm_error *err) {
   enum fvm_status st = regular_or_new(out, err);
   if (st == FVM_OK) st = session_graph(&s, cli, cli->pos[0], err);
   if (st == FVM_OK) st = session_cost(&s, cli, err);
+  s.memory = cli_int(cli, OPT_MEMORY, 0);
   if (st == FVM_OK) st = session_schedule(&s, err);
+  if (st == FVM_EFAIL && s.memory) fvm_prefix(err, "--memory");
   if (st == FVM_OK) st = within_limits(&s, cli, err);
   if (st == FVM_OK) st = write_checked(&s, cli, out, err);
   if (st == FVM_OK && cli_flag(cli, OPT_JSON))

@@ -38,6 +38,9 @@ struct schedule {
   int64_t arena_bytes, arena_bound, order_peak, order_bound;
   int64_t weight_bytes, scratch_bytes;
   int64_t stream_bytes; /* of the weights: see struct plan_meta */
+  /* What a run keeps in memory: weights less the rows of tables that it does not read, activations
+   * and scratch. */
+  int64_t resident_bytes;
   int labels_total, labels_measured, conversions;
   int guesses; /* steps whose cost was not measured */
   bool optimal;
@@ -48,9 +51,13 @@ struct plan_options {
   struct target target;
   int64_t max_ticks;
   const char *build, *machine; /* texts for the plan's header */
+  int64_t memory;              /* most resident_bytes; 0: no limit */
+  double
+      label_error; /* labels of larger errors are used only where there is none else; 0: all are */
 };
 /* Choose labels and layouts, insert conversions, order, place. Where the graph has another form, of
- * the two the one that takes less time: s->graph is g or g->other. */
+ * the two the one that takes less time: s->graph is g or g->other. FVM_EFAIL: nothing fits into
+ * memory. The bound of a schedule that had to be fitted into memory is that of all that fit. */
 enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
                                const struct plan_options *o, struct schedule **s,
                                struct fvm_error *err);

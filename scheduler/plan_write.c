@@ -223,9 +223,11 @@ static void put_report(struct writer *w) {
   text_printf(&t, "layout cost %lld ns, bound %lld ns (%s), %d labels, %d measured\n",
               (long long)s->layout_cost_ns, (long long)s->layout_bound_ns,
               s->optimal ? "optimal" : "gap", s->labels_total, s->labels_measured);
-  text_printf(&t, "arena %.2f MiB, bound %.2f MiB; weights %.2f MiB; scratch %.2f MiB\n\n",
+  text_printf(&t, "arena %.2f MiB, bound %.2f MiB; weights %.2f MiB; scratch %.2f MiB\n",
               mib(s->arena_bytes), mib(s->arena_bound), mib(s->weight_bytes),
               mib(s->scratch_bytes));
+  text_printf(&t, "in memory %.2f MiB: of tables that are read by row, the rows count\n\n",
+              mib(s->resident_bytes));
   text_printf(&t, "%12s %6s  %s\n", "ns", "%", "step: label");
   for (size_t k = 0; k < s->step.n; k++) {
     const struct plan_step *x =

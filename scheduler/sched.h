@@ -3,6 +3,8 @@
  *
  *   sched_menu.c    what each node can be run by, and what that and conversions cost
  *   sched_choose.c  one label for each node: a cost function network, solved
+ *   sched_room.c    what labels take of memory: constants in layouts, scratch
+ *   sched_fit.c     the best schedule within a budget of memory
  *   sched_steps.c   steps and values: programs, conversions, views, outputs
  *   sched_place.c   order, in-place, places of all values, weights */
 #ifndef FVM_SCHED_H
@@ -16,6 +18,10 @@ struct choice {
   struct label label;
   int64_t ns;
   bool measured;
+  double error; /* -1: not known */
+  /* Only of a struct sched with weighs_memory: */
+  int64_t scratch;
+  uint64_t reads; /* bit i: input i */
 };
 /* All of a problem; nodes with equal problems share it. */
 struct menu {
@@ -43,6 +49,12 @@ struct sched {
   struct cost *cost;
   const struct plan_options *o;
   struct schedule *s;
+  /* Labels that need less memory are kept beside faster ones; sched_choose spends at most `room`
+   * bytes on weights and scratch. */
+  bool weighs_memory;
+  int64_t room;
+  bool *banned;               /* by tensor: it is not to be converted; NULL: all may be */
+  uint64_t *hash;             /* of each constant's bytes; 0: not yet known */
   struct sched_node *node;    /* by node of the graph; dead ones are empty */
   struct shape_costs **shape; /* by tensor, filled in on use */
   VEC(struct shape_costs *) shapes;
@@ -74,9 +86,38 @@ const struct conversion *sched_conversion(struct sched *w, int tensor, enum layo
 /* The value at the bottom of a chain of bases, and the offset in it (may be NULL). */
 int sched_root(const struct schedule *s, int value, int64_t *offset);
 
+/* Whether equal bytes of constants make them one in the file; hashes them on first use. */
+uint64_t sched_hash(struct sched *w, int tensor);
+/* Bit i: the program has an address in buffer i. */
+uint64_t sched_reads(const struct program *p);
+int64_t sched_scratch(const struct program *p, int threads);
+/* The layout in which a constant is stored for readers that want this one. */
+enum layout sched_stored(struct sched *w, int tensor, enum layout want);
+
+/* What the chosen labels take: rooms of the network's variables and what they take in any case. */
+struct sched_room {
+  VEC(struct solve_room) var;
+  int64_t base;
+  bool limited; /* not all sets of layouts are offered */
+};
+/* var: of each node, as in sched_choose.c. Adds variables for constants that several nodes read.
+ * False when memory is out. */
+bool sched_add_room(struct sched *w, struct solve_net *net, const int *var, struct sched_room *r);
+/* Activations that any choice of labels needs at some step. -1 when memory is out. */
+int64_t sched_least_arena(struct sched *w);
+
+/* w->s is the caller's to free, also when this fails. */
+enum fvm_status sched_open(struct sched *w, const struct graph *g, struct cost *cost,
+                           const struct plan_options *o, struct fvm_error *err);
+void sched_close(struct sched *w);
 enum fvm_status sched_menus(struct sched *w);
-enum fvm_status sched_choose(struct sched *w);
+/* FVM_EFAIL with *found: nothing fits into w->room, and what was chosen takes the least. */
+enum fvm_status sched_choose(struct sched *w, bool *found);
 enum fvm_status sched_steps(struct sched *w);
 enum fvm_status sched_place(struct sched *w);
+/* Steps and places for the labels that are chosen, in a schedule that may hold others yet. */
+enum fvm_status sched_realize(struct sched *w);
+/* The schedule is over its budget: look for the best one within. */
+enum fvm_status sched_fit(struct sched *w);
 
 #endif

@@ -39,7 +39,8 @@ struct chooser {
 
 static int64_t convert_ns(struct chooser *c, int tensor, enum layout from, enum layout to) {
   const struct conversion *x = sched_conversion(c->w, tensor, from, to);
-  return x ? x->ns : SOLVE_INF;
+  if (!x || (c->w->banned && c->w->banned[tensor] && x->ns > 0)) return SOLVE_INF;
+  return x->ns;
 }
 
 static const struct menu *menu_of(const struct chooser *c, int node) {
@@ -255,19 +256,32 @@ static bool add_nodes(struct chooser *c) {
   return true;
 }
 
-enum fvm_status sched_choose(struct sched *w) {
+/* With a limit on memory. */
+static enum fvm_status solve_within(struct chooser *c, struct solve_result *r) {
+  struct sched *w = c->w;
+  struct sched_room room = {0};
+  enum fvm_status st = sched_add_room(w, &c->net, c->var, &room) ? FVM_OK : fvm_nomem(w->err);
+  struct solve_budget b = {&c->net, room.var.v, MAX(w->room - room.base, -1), w->o->max_ticks};
+  if (!st) st = solve_budget(&b, &w->a, r, w->err);
+  c->limited |= room.limited;
+  VEC_FREE(&room.var);
+  return st;
+}
+
+enum fvm_status sched_choose(struct sched *w, bool *found) {
   struct chooser c = {.w = w};
-  struct solve_result r;
+  struct solve_result r = {0};
   enum fvm_status st = add_nodes(&c) && add_tensors(&c) ? FVM_OK : fvm_nomem(w->err);
-  if (!st) st = solve_layout(&c.net, w->o->max_ticks, &w->a, &r, w->err);
+  if (!st)
+    st = w->weighs_memory ? solve_within(&c, &r)
+                          : solve_layout(&c.net, w->o->max_ticks, &w->a, &r, w->err);
   if (st == FVM_EFAIL) fvm_prefix(w->err, "layouts");
-  if (!st) {
-    for (size_t i = 0; i < w->g->node.n; i++)
-      if (c.var[i] >= 0) w->node[i].choice = r.label[c.var[i]];
-    w->s->layout_cost_ns = r.cost;
-    w->s->layout_bound_ns = c.limited ? c.floor : r.bound;
-    w->s->optimal = r.optimal && !c.limited;
-  }
+  *found = !st || (st == FVM_EFAIL && w->weighs_memory && r.label);
+  for (size_t i = 0; i < w->g->node.n && *found; i++)
+    if (c.var[i] >= 0) w->node[i].choice = r.label[c.var[i]];
+  w->s->layout_cost_ns = r.cost;
+  w->s->layout_bound_ns = c.limited ? c.floor : r.bound;
+  w->s->optimal = r.optimal && !c.limited;
   solve_net_free(&c.net);
   return st;
 }

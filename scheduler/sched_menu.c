@@ -1,8 +1,10 @@
 /* What each node can be run by. Labels that agree in the layouts of their run-time inputs and
  * outputs look alike to the rest of the graph, so only the cheapest of them can be in an optimum.
- * Layouts of constants do not count: weights are converted at plan time for nothing. */
+ * Layouts of constants do not count: weights are converted at plan time for nothing. Where memory
+ * counts they do, and so does scratch. */
 #include "sched.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +91,7 @@ static bool collect(struct sched *w, int node, choices *all) {
     w->s->labels_total += !c.label.view; /* a view runs nothing: no cost to measure */
     c.ns = c.label.view ? 0 : cost_node(w->cost, call, &c.label);
     c.measured = !c.label.view && w->cost->measured && w->cost->known > known && c.ns >= 0;
+    c.error = w->o->label_error > 0 ? cost_error(w->cost, call, &c.label) : -1;
     w->s->labels_measured += c.measured;
     if (c.ns >= 0 && constants_fit(w, node, &c.label) && !VEC_PUSH(all, c)) return false;
   }
@@ -106,11 +109,45 @@ static void prefer_measured(choices *all) {
   all->n = n;
 }
 
+/* Leave out labels whose error is too large, unless all are. */
+static void prefer_exact(const struct sched *w, choices *all) {
+  double least = INFINITY, most = w->o->label_error;
+  size_t n = 0;
+  if (most <= 0) return;
+  for (size_t i = 0; i < all->n; i++) least = fmin(least, all->v[i].error);
+  for (size_t i = 0; i < all->n; i++)
+    if (all->v[i].error <= fmax(most, least)) all->v[n++] = all->v[i];
+  all->n = n;
+}
+
+/* Scratch and what is read, of each choice; labels without a program go. False when memory is out.
+ */
+static bool weigh(struct sched *w, int node, choices *all) {
+  enum fvm_status st = FVM_OK;
+  size_t n = 0;
+  for (size_t i = 0; i < all->n && st != FVM_ENOMEM; i++) {
+    struct arena a = {0};
+    struct program p;
+    struct choice c = all->v[i];
+    c.reads = 1; /* what a view shows */
+    st = c.label.view ? FVM_OK : opcall_emit(&w->node[node].call, &c.label, &a, &p, w->err);
+    if (!st && !c.label.view) {
+      c.reads = sched_reads(&p);
+      c.scratch = sched_scratch(&p, c.label.threads);
+    }
+    if (!st) all->v[n++] = c;
+    arena_free(&a);
+  }
+  all->n = n;
+  return st != FVM_ENOMEM;
+}
+
 static bool look_alike(const struct sched *w, int node, const struct label *x,
                        const struct label *y) {
   const struct node *n = &w->g->node.v[node];
   for (size_t i = 0; i < n->in.n; i++)
-    if (sched_is_run_time(w, n->in.v[i]) && label_in(x, (int)i) != label_in(y, (int)i))
+    if ((sched_is_run_time(w, n->in.v[i]) || w->weighs_memory) &&
+        label_in(x, (int)i) != label_in(y, (int)i))
       return false;
   for (size_t i = 0; i < n->out.n; i++)
     if (n->out.v[i] >= 0 && label_out(x, (int)i) != label_out(y, (int)i)) return false;
@@ -124,15 +161,27 @@ static bool is_better(const struct choice *x, const struct choice *y) {
   return x->label.inplace && !y->label.inplace;
 }
 
+/* Whether x, the earlier one or not, leaves no use for y. */
+static bool beats(const struct choice *x, const struct choice *y, bool earlier) {
+  if (x->scratch > y->scratch || is_better(y, x)) return false;
+  return is_better(x, y) || x->scratch < y->scratch || earlier;
+}
+
 static void keep_best(const struct sched *w, int node, choices *all) {
   size_t n = 0;
   for (size_t i = 0; i < all->n; i++) {
-    size_t j = 0;
-    while (j < n && !look_alike(w, node, &all->v[i].label, &all->v[j].label)) j++;
-    if (j == n)
-      all->v[n++] = all->v[i];
-    else if (is_better(&all->v[i], &all->v[j]))
-      all->v[j] = all->v[i];
+    const struct choice *x = &all->v[i];
+    bool beaten = false;
+    size_t kept = 0;
+    for (size_t j = 0; j < n && !beaten; j++)
+      beaten = look_alike(w, node, &x->label, &all->v[j].label) && beats(&all->v[j], x, true);
+    for (size_t j = 0; j < n && !beaten; j++)
+      if (!look_alike(w, node, &x->label, &all->v[j].label) || !beats(x, &all->v[j], false))
+        all->v[kept++] = all->v[j];
+    if (beaten) continue;
+    struct choice new = *x;
+    all->v[kept++] = new;
+    n = kept;
   }
   all->n = n;
 }
@@ -143,6 +192,10 @@ static const struct menu *menu_new(struct sched *w, int node, uint64_t hash) {
   bool ok = m && collect(w, node, &all);
   if (ok) {
     prefer_measured(&all);
+    prefer_exact(w, &all);
+  }
+  if (ok && w->weighs_memory) ok = weigh(w, node, &all);
+  if (ok) {
     keep_best(w, node, &all);
     *m = (struct menu){hash, ARENA_NEW(&w->a, struct choice, all.n), (int)all.n};
     ok = m->choice && VEC_PUSH(&w->menus, m);

@@ -189,26 +189,30 @@ static bool same_weight(const struct sched *w, const struct sched_value *x,
   return s->data == t->data || !memcmp(s->data, t->data, (size_t)bytes);
 }
 
+uint64_t sched_hash(struct sched *w, int tensor) {
+  const struct tensor *t = sched_tensor(w, tensor);
+  uint64_t *h = &w->hash[tensor];
+  if (!*h) *h = MAX(fvm_hash(t->data, (size_t)tensor_bytes(t), 0), 1);
+  return *h;
+}
+
 static bool is_weight(const struct sched_value *v) {
   return v->space == SPACE_WEIGHTS && v->base < 0;
 }
 
 /* Equal weights share. */
-static enum fvm_status share_weights(struct sched *w) {
+static void share_weights(struct sched *w) {
   struct schedule *s = w->s;
-  uint64_t *hash = ARENA_NEW(&w->a, uint64_t, s->value.n);
-  if (!hash) return fvm_nomem(w->err);
   for (int i = 0; i < (int)s->value.n; i++) {
     struct sched_value *v = &s->value.v[i];
     if (!is_weight(v)) continue;
-    const struct tensor *t = sched_tensor(w, v->tensor);
-    hash[i] = fvm_hash(t->data, (size_t)tensor_bytes(t), 0);
     for (int j = 0; j < i && v->base < 0; j++) {
       const struct sched_value *y = &s->value.v[j];
-      if (is_weight(y) && hash[i] == hash[j] && same_weight(w, v, y)) v->base = j;
+      if (is_weight(y) && sched_hash(w, v->tensor) == sched_hash(w, y->tensor) &&
+          same_weight(w, v, y))
+        v->base = j;
     }
   }
-  return FVM_OK;
 }
 
 /* At the end of the weights section, if it has no place yet. */
@@ -227,7 +231,8 @@ static enum fvm_status place_weight(struct sched *w, struct sched_value *v) {
  * the stream comes what is only picked from by row. */
 static enum fvm_status place_weights(struct sched *w) {
   struct schedule *s = w->s;
-  enum fvm_status st = share_weights(w);
+  enum fvm_status st = FVM_OK;
+  share_weights(w);
   for (size_t i = 0; i < s->value.n; i++)
     if (is_weight(&s->value.v[i])) s->value.v[i].offset = -1;
   for (size_t k = 0; k < s->step.n && !st; k++) {
@@ -239,6 +244,27 @@ static enum fvm_status place_weights(struct sched *w) {
   s->stream_bytes = s->weight_bytes;
   for (size_t i = 0; i < s->value.n && !st; i++) st = place_weight(w, &s->value.v[i]);
   return st;
+}
+
+/* Weights of which steps read no more than some rows count with these. */
+static bool count_resident(struct sched *w) {
+  struct schedule *s = w->s;
+  int64_t *read = ARENA_NEW(&w->a, int64_t, s->value.n);
+  if (!read) return false;
+  for (size_t k = 0; k < s->step.n; k++) {
+    const struct sched_step *step = &s->step.v[k];
+    for (int i = 0; i < step_inputs(w, step); i++) {
+      if (step->bind[i] < 0) continue;
+      int root = sched_root(s, step->bind[i], NULL);
+      int64_t rows = step->node < 0 ? -1 : opcall_row_bytes(&w->node[step->node].call, i);
+      read[root] += MIN(rows < 0 ? TENSOR_MAXBYTES : rows, TENSOR_MAXBYTES - read[root]);
+    }
+  }
+  s->resident_bytes = s->arena_bytes + s->scratch_bytes;
+  for (size_t i = 0; i < s->value.n; i++)
+    if (is_weight(&s->value.v[i]))
+      s->resident_bytes += ROUND_UP(MIN(s->value.v[i].bytes, read[i]), (int64_t)FVM_ALIGN);
+  return true;
 }
 
 /* ---- programs ---- */
@@ -260,14 +286,13 @@ static enum fvm_status verify(struct sched *w, const struct sched_step *step) {
   return verify_program(&step->program, alias, w->err);
 }
 
-static void count_scratch(struct schedule *s, const struct sched_step *step) {
+int64_t sched_scratch(const struct program *p, int threads) {
   int64_t sum = 0;
-  for (uint32_t i = 0; i < step->program.nbuf; i++) {
-    const struct buffer *b = &step->program.buf[i];
-    if (b->kind == BUF_SCRATCH) sum += step->threads * scratch_stride(b->bytes);
-    if (b->kind == BUF_SHARED) sum += scratch_stride(b->bytes);
+  for (uint32_t i = 0; i < p->nbuf; i++) {
+    if (p->buf[i].kind == BUF_SCRATCH) sum += threads * scratch_stride(p->buf[i].bytes);
+    if (p->buf[i].kind == BUF_SHARED) sum += scratch_stride(p->buf[i].bytes);
   }
-  s->scratch_bytes = MAX(s->scratch_bytes, sum);
+  return sum;
 }
 
 static enum fvm_status check_programs(struct sched *w) {
@@ -281,7 +306,7 @@ static enum fvm_status check_programs(struct sched *w) {
       fvm_prefix(w->err, "node '%s', candidate %s", w->g->node.v[step->node].name,
                  step->label.cand->name);
     if (st) return st;
-    count_scratch(w->s, step);
+    w->s->scratch_bytes = MAX(w->s->scratch_bytes, sched_scratch(&step->program, step->threads));
   }
   return FVM_OK;
 }
@@ -308,5 +333,6 @@ enum fvm_status sched_place(struct sched *w) {
     v->index = s->value.v[root].index;
     v->offset = s->value.v[root].offset + offset;
   }
-  return check_programs(w);
+  st = check_programs(w);
+  return st ? st : count_resident(w) ? FVM_OK : fvm_nomem(w->err);
 }

@@ -41,6 +41,12 @@ static enum fvm_status add_conversion(struct sched *w, int from, int to, int thr
   return add_step(w, &step);
 }
 
+enum layout sched_stored(struct sched *w, int tensor, enum layout want) {
+  const struct conversion *c = sched_conversion(w, tensor, LAYOUT_ROW, want);
+  bool own = want == LAYOUT_ROW || !c || c->threads > 0 || c->ns >= SOLVE_INF;
+  return own ? want : LAYOUT_ROW;
+}
+
 /* The tensor in a layout: as it is, under another name, or converted. */
 static enum fvm_status value_in(struct sched *w, int tensor, enum layout layout, int *id) {
   int *known = &w->value[tensor * LAYOUT_COUNT];
@@ -49,7 +55,7 @@ static enum fvm_status value_in(struct sched *w, int tensor, enum layout layout,
   enum layout from = run_time ? w->out[tensor] : LAYOUT_ROW;
   const struct conversion *c = sched_conversion(w, tensor, from, layout);
   if (!c) return fvm_nomem(w->err);
-  if (!run_time && (layout == LAYOUT_ROW || c->threads > 0 || c->ns >= SOLVE_INF)) {
+  if (!run_time && sched_stored(w, tensor, layout) == layout) {
     enum fvm_status st = add_value(w, tensor, layout, -1, 0, id);
     if (!st) w->s->value.v[*id].space = SPACE_WEIGHTS;
     return st;
@@ -63,8 +69,7 @@ static enum fvm_status value_in(struct sched *w, int tensor, enum layout layout,
 
 /* ---- nodes ---- */
 
-/* Bit i: the program has an address in buffer i. */
-static uint64_t touched(const struct program *p) {
+uint64_t sched_reads(const struct program *p) {
   uint64_t set = 0;
   for (uint32_t i = 0, len; (len = code_length(p, i)) != 0; i += len) {
     if (word_op(p->word[i]) != OP_UKR) continue;
@@ -146,7 +151,7 @@ static enum fvm_status add_node(struct sched *w, int node) {
       opcall_emit(&w->node[node].call, &c->label, &s->arena, &step.program, w->err);
   if (st) return st;
   CHECK(step.program.nbuf >= n->in.n + n->out.n);
-  uint64_t used = touched(&step.program);
+  uint64_t used = sched_reads(&step.program);
   step.bind = ARENA_NEW(&s->arena, int, step.program.nbuf);
   if (!step.bind || !drop_untouched(s, &step.program, (int)n->in.n, used)) return fvm_nomem(w->err);
   for (uint32_t i = 0; i < step.program.nbuf; i++) step.bind[i] = -1;

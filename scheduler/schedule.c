@@ -9,33 +9,61 @@ static double now(void) {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static void forget_values(struct sched *w) {
+  size_t ntensor = w->g->tensor.n;
+  for (size_t i = 0; i < ntensor * LAYOUT_COUNT; i++) w->value[i] = -1;
+  for (size_t i = 0; i < ntensor; i++) w->out[i] = LAYOUT_ROW; /* graph inputs are */
+}
+
 static bool set_up(struct sched *w) {
   size_t ntensor = w->g->tensor.n;
   w->node = ARENA_NEW(&w->a, struct sched_node, w->g->node.n);
   w->shape = ARENA_NEW(&w->a, struct shape_costs *, ntensor);
   w->value = ARENA_NEW(&w->a, int, ntensor *LAYOUT_COUNT);
   w->out = ARENA_NEW(&w->a, enum layout, ntensor);
-  if (!w->node || !w->shape || !w->value || !w->out) return false;
-  for (size_t i = 0; i < ntensor * LAYOUT_COUNT; i++) w->value[i] = -1;
-  for (size_t i = 0; i < ntensor; i++) w->out[i] = LAYOUT_ROW; /* graph inputs are */
-  return true;
+  w->hash = ARENA_NEW(&w->a, uint64_t, ntensor);
+  return w->node && w->shape && w->value && w->out && w->hash;
+}
+
+enum fvm_status sched_realize(struct sched *w) {
+  struct schedule *s = w->s;
+  s->step.n = s->value.n = 0;
+  s->conversions = s->guesses = 0;
+  s->cost_ns = s->order_bound = s->weight_bytes = s->scratch_bytes = 0;
+  forget_values(w);
+  enum fvm_status st = sched_steps(w);
+  return st ? st : sched_place(w);
+}
+
+enum fvm_status sched_open(struct sched *w, const struct graph *g, struct cost *cost,
+                           const struct plan_options *o, struct fvm_error *err) {
+  *w = (struct sched){.g = g, .cost = cost, .o = o, .err = err};
+  struct schedule *s = w->s = fvm_alloc(1, sizeof *s);
+  if (!s || !set_up(w)) return fvm_nomem(err);
+  s->graph = g;
+  s->target = o->target;
+  return FVM_OK;
+}
+
+void sched_close(struct sched *w) {
+  VEC_FREE(&w->shapes);
+  VEC_FREE(&w->menus);
+  arena_free(&w->a);
 }
 
 static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
                                      const struct plan_options *o, struct schedule **schedule,
                                      struct fvm_error *err) {
   double start = now();
-  struct sched w = {.g = g, .cost = cost, .o = o, .err = err};
-  struct schedule *s = w.s = fvm_alloc(1, sizeof *s);
-  enum fvm_status st = s && set_up(&w) ? FVM_OK : fvm_nomem(err);
-  if (s) s->graph = g, s->target = o->target;
+  struct sched w;
+  bool found;
+  enum fvm_status st = sched_open(&w, g, cost, o, err);
+  struct schedule *s = w.s;
   if (!st) st = sched_menus(&w);
-  if (!st) st = sched_choose(&w);
-  if (!st) st = sched_steps(&w);
-  if (!st) st = sched_place(&w);
-  VEC_FREE(&w.shapes);
-  VEC_FREE(&w.menus);
-  arena_free(&w.a);
+  if (!st) st = sched_choose(&w, &found);
+  if (!st) st = sched_realize(&w);
+  if (!st && o->memory && s->resident_bytes > o->memory) st = sched_fit(&w);
+  sched_close(&w);
   if (s) s->plan_seconds = now() - start;
   if (st) {
     schedule_free(s);
@@ -56,20 +84,24 @@ static bool is_better(const struct schedule *x, const struct schedule *y) {
 enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
                                const struct plan_options *o, struct schedule **schedule,
                                struct fvm_error *err) {
-  struct schedule *other = NULL;
-  enum fvm_status st = schedule_form(g, cost, o, schedule, err);
-  if (!st && g->other) st = schedule_form(g->other, cost, o, &other, err);
-  if (other && is_better(other, *schedule)) {
+  struct schedule *other;
+  struct fvm_error why = {0};
+  enum fvm_status st = schedule_form(g, cost, o, schedule, err), also;
+  if (!g->other || (st && st != FVM_EFAIL)) return st;
+  also = schedule_form(g->other, cost, o, &other, &why);
+  if (also == FVM_EFAIL) return st; /* only one of them fits into memory, or none */
+  if (also) {
+    schedule_free(*schedule);
+    *schedule = NULL;
+    return fvm_fail(err, also, "%s", why.text);
+  }
+  if (st || is_better(other, *schedule)) {
     struct schedule *worse = *schedule;
     *schedule = other;
     other = worse;
   }
   schedule_free(other);
-  if (st) {
-    schedule_free(*schedule);
-    *schedule = NULL;
-  }
-  return st;
+  return FVM_OK;
 }
 
 void schedule_free(struct schedule *s) {

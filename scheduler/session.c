@@ -75,7 +75,11 @@ enum fvm_status session_cost(struct session *s, struct cli *cli, struct fvm_erro
 void session_options(const struct session *s, struct plan_options *o) {
   /* Enough for every network of the zoo by far; the solver says so when it is not. */
   enum { MAX_TICKS = 200000000 };
-  *o = (struct plan_options){s->target, MAX_TICKS, build_text(), s->machine.text};
+  *o = (struct plan_options){.target = s->target,
+                             .max_ticks = MAX_TICKS,
+                             .build = build_text(),
+                             .machine = s->machine.text,
+                             .memory = s->memory};
 }
 
 enum fvm_status session_schedule(struct session *s, struct fvm_error *err) {

@@ -14,6 +14,7 @@ struct session {
   struct cost *cost;
   struct schedule *schedule;
   int64_t machine_id, build_id;
+  int64_t memory; /* most bytes that a plan may keep in memory; 0: no limit */
 };
 
 /* Import a model with the cli's --dim and run all passes. */

@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../scheduler/plan_build.h"
+#include "../../scheduler/pass.h"
+#include "../../scheduler/sched.h"
 
 static char dir[] = "/tmp/test_schedule.XXXXXX";
 static const struct plan_options options = {
@@ -475,6 +476,123 @@ START_TEST(random_graphs) {
 }
 END_TEST
 
+/* ---- budgets of memory ---- */
+
+/* Products with few constants, some of them shared, whose panels are padded differently. */
+static struct graph *constant_graph(void) {
+  static const int64_t widths[] = {17, 33, 50};
+  struct graph *g = new_graph();
+  int64_t n = widths[rnd(3)];
+  int x = new_input(g, 2, (int64_t[]){1 + rnd(9), n}), b[2];
+  for (int i = 0; i < 2; i++) b[i] = new_const(g, 2, (int64_t[]){n, n});
+  for (int i = 1 + rnd(3); i > 0; i--) {
+    int y = x;
+    x = new_node(g, "MatMul", 2, (int[]){x, b[rnd(2)]}, -1);
+    if (rnd(3) == 0) x = new_node(g, "Add", 2, (int[]){x, y}, -1);
+  }
+  new_output(g, x);
+  return g;
+}
+
+struct found {
+  int64_t memory, cost;
+};
+enum { MOST_FOUND = 4000 };
+
+/* Every choice of labels that can be scheduled. */
+static int enumerate(const struct graph *g, uint64_t seed, struct found *f) {
+  struct fvm_error err;
+  struct sched w;
+  struct cost *cost = cost_random_new(seed);
+  int n = 0;
+  OK(sched_open(&w, g, cost, &options, &err));
+  w.weighs_memory = true;
+  OK(sched_menus(&w));
+  for (size_t i = 0; i < g->node.n;) {
+    if (!sched_realize(&w) && n < MOST_FOUND)
+      f[n++] = (struct found){w.s->resident_bytes, w.s->cost_ns};
+    for (i = 0; i < g->node.n && ++w.node[i].choice == w.node[i].menu->n; i++) w.node[i].choice = 0;
+  }
+  sched_close(&w);
+  schedule_free(w.s);
+  cost_free(cost);
+  return n;
+}
+
+static int64_t best_within(const struct found *f, int n, int64_t memory) {
+  int64_t best = INT64_MAX;
+  for (int i = 0; i < n; i++)
+    if (f[i].memory <= memory) best = MIN(best, f[i].cost);
+  return best;
+}
+
+static int proved, unproved, refused;
+static void fit(const struct graph *g, uint64_t seed, const struct found *f, int n,
+                int64_t memory) {
+  struct fvm_error err;
+  struct plan_options o = options;
+  struct schedule *s;
+  struct cost *cost = cost_random_new(seed);
+  int64_t best = best_within(f, n, memory);
+  o.memory = memory;
+  enum fvm_status st = schedule_graph(g, cost, &o, &s, &err);
+  cost_free(cost);
+  if (st) {
+    ck_assert_int_eq(st, FVM_EFAIL);
+    ck_assert_int_eq(best, INT64_MAX);
+    ck_assert_ptr_nonnull(strstr(err.text, "smallest found"));
+    refused++;
+    return;
+  }
+  ck_assert_int_le(s->resident_bytes, memory);
+  ck_assert_int_ge(s->cost_ns, best);
+  ck_assert_int_le(s->layout_bound_ns, best);
+  if (s->optimal) ck_assert_int_eq(s->cost_ns, best);
+  proved += s->optimal;
+  unproved += !s->optimal;
+  if (seed % 8 == 0) plan_and_run(g, s);
+  schedule_free(s);
+}
+
+START_TEST(budgets_agree_with_enumeration) {
+  static struct found f[MOST_FOUND];
+  proved = unproved = refused = 0;
+  for (uint64_t seed = 0; seed < 60; seed++) {
+    rng = seed * 6151 + 3;
+    struct graph *g = constant_graph();
+    int n = enumerate(g, seed, f);
+    int64_t least = INT64_MAX;
+    ck_assert_int_gt(n, 0);
+    for (int i = 0; i < n; i++) least = MIN(least, f[i].memory);
+    for (int i = 0; n < MOST_FOUND && i < 8; i++)
+      fit(g, seed, f, n, i ? f[rnd(n)].memory - (i == 1) : least - 1);
+    graph_free(g);
+  }
+  ck_assert_int_ge(refused, 40);
+  ck_assert_int_gt(proved, 300);
+  ck_assert_int_lt(unproved, proved / 20);
+}
+END_TEST
+
+/* Of a table that is read by row, the rows count; where another node reads all of it, it does. */
+START_TEST(rows_of_tables_count) {
+  for (int whole = 0; whole < 2; whole++) {
+    struct graph *g = new_graph();
+    int table = new_const(g, 2, (int64_t[]){4096, 32}), index = new_input(g, 1, (int64_t[]){3});
+    tensor_of(g, index)->dtype = FVM_I64;
+    int x = new_node(g, "Gather", 2, (int[]){table, index}, 0);
+    if (whole) new_output(g, new_node(g, "Neg", 1, (int[]){table}, -1));
+    new_output(g, new_node(g, "Exp", 1, (int[]){x}, -1));
+    struct schedule *s = schedule(g, cost_model_new(50, 10, 20));
+    int64_t rows = 3 * 2 * 4096, all = 4096 * 32 * 4;
+    ck_assert_int_eq(s->weight_bytes, all);
+    ck_assert_int_eq(s->resident_bytes, s->arena_bytes + s->scratch_bytes + (whole ? all : rows));
+    schedule_free(s);
+    graph_free(g);
+  }
+}
+END_TEST
+
 /* ---- failures ---- */
 
 START_TEST(files_that_cannot_be_written) {
@@ -532,4 +650,5 @@ END_TEST
 UNIT_MAIN("schedule", begin, views_cost_no_step, outputs_that_need_copies, chains_run_in_place,
           weights_lie_in_order_of_use, equal_things_are_stored_once, many_readers_leave_no_gap,
           the_cheaper_form_is_kept, what_nothing_runs_is_named, random_graphs,
-          files_that_cannot_be_written, memory_may_fail, end)
+          budgets_agree_with_enumeration, rows_of_tables_count, files_that_cannot_be_written,
+          memory_may_fail, end)
