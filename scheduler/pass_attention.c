@@ -19,6 +19,7 @@
 struct attention {
   int q, k, v, mask; /* tensors; mask may be -1 */
   int select;        /* node Where that applies a mask, to become the mask to add; or -1 */
+  int sum, bias;     /* node Add that adds the mask to scores with a bias, to become their sum */
   double scale;
   bool guard, causal;
   int64_t heads;
@@ -110,16 +111,36 @@ static bool is_minus_infinity(const struct graph *g, int t) {
   return scalar_of(g, t, &v) && v <= -1e30;
 }
 
-/* scores + mask, or Where(select, scores, -inf): the scores; sets mask or select. */
-static int unmask(const struct graph *g, int t, struct attention *m) {
-  int add = made_by(g, t, "Add"), where = made_by(g, t, "Where");
+/* The product of queries and keys, scaled or not, with something added: what, and the product's
+ * side in *scores. -1: t is not that. */
+static int added_to_product(const struct graph *g, int t, int *scores) {
+  int add = made_by(g, t, "Add");
   double scale = 1;
-  m->mask = m->select = -1;
   for (int k = 0; add >= 0 && k < 2; k++)
     if (made_by(g, unscale(g, input(g, add, k), &scale), "MatMul") >= 0) {
-      m->mask = input(g, add, 1 - k);
-      return input(g, add, k);
+      *scores = input(g, add, k);
+      return input(g, add, 1 - k);
     }
+  return -1;
+}
+
+/* scores + mask, scores + bias + mask, or Where(select, scores, -inf): the scores; sets mask or
+ * select. */
+static int unmask(const struct rewrite *w, int t, struct attention *m) {
+  const struct graph *g = w->g;
+  int add = made_by(g, t, "Add"), where = made_by(g, t, "Where"), scores = t;
+  m->select = m->sum = m->bias = -1;
+  m->mask = added_to_product(g, t, &scores);
+  if (m->mask >= 0) return scores;
+  for (int k = 0; add >= 0 && k < 2; k++) {
+    int sum = input(g, add, k);
+    m->bias =
+        only_user(w, sum) == add && only_user(w, t) >= 0 ? added_to_product(g, sum, &scores) : -1;
+    if (m->bias < 0) continue;
+    m->sum = add;
+    m->mask = input(g, add, 1 - k);
+    return scores;
+  }
   for (int k = 1; where >= 0 && k < 3; k++)
     if (is_minus_infinity(g, input(g, where, 3 - k))) {
       m->select = where;
@@ -197,7 +218,7 @@ static bool match(const struct rewrite *w, int i, struct attention *m) {
     return MISS("no Transpose and Reshape alone read the weighted values '%.80s'",
                 g->tensor.v[node_at(g, i)->out.v[0]].name);
   m->scale = 1;
-  int masked = input(g, softmax, 0), scores = unmask(g, masked, m);
+  int masked = input(g, softmax, 0), scores = unmask(w, masked, m);
   if (m->select >= 0 && only_user(w, masked) != softmax)
     return MISS("something else reads its masked scores '%.80s', too", g->tensor.v[masked].name);
   int product = made_by(g, unscale(g, scores, &m->scale), "MatMul");
@@ -251,6 +272,18 @@ static bool make_mask(struct rewrite *w, struct attention *m) {
   return rewrite_node(w, m->select, "Where", 3, in);
 }
 
+/* scores + bias + mask: the mask becomes bias + mask. */
+static bool add_masks(struct rewrite *w, struct attention *m) {
+  struct opcall c;
+  struct arena a = {0};
+  bool ok = rewrite_node(w, m->sum, "Add", 2, (int[]){m->bias, m->mask}) &&
+            graph_opcall(w->g, m->sum, &a, &c, NULL) == FVM_OK && opcall_shape(&c, NULL) == FVM_OK;
+  m->mask = node_at(w->g, m->sum)->out.v[0];
+  if (ok) *tensor_of(w->g, m->mask) = c.out[0];
+  arena_free(&a);
+  return ok;
+}
+
 /* ---- replacement ---- */
 
 static bool set_attrs(struct rewrite *w, const struct attention *m) {
@@ -269,6 +302,7 @@ static bool set_attrs(struct rewrite *w, const struct attention *m) {
 static bool replace(struct rewrite *w, struct attention *m) {
   struct graph *g = w->g;
   if (m->select >= 0 && !make_mask(w, m)) return false;
+  if (m->sum >= 0 && !add_masks(w, m)) return false;
   const struct tensor *q = tensor_of(g, m->q), *k = tensor_of(g, m->k);
   m->causal =
       m->mask >= 0 && is_causal(tensor_of(g, m->mask), q->dim[q->rank - 2], k->dim[k->rank - 2]);
