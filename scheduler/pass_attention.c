@@ -16,10 +16,15 @@
 #include <math.h>
 #include <string.h>
 
+struct operand {
+  int t;     /* tensor [B,H,S,D], or [B,S,H,D] */
+  bool rows; /* the latter */
+};
 struct attention {
-  int q, k, v, mask; /* tensors; mask may be -1 */
-  int select;        /* node Where that applies a mask, to become the mask to add; or -1 */
-  int sum, bias;     /* node Add that adds the mask to scores with a bias, to become their sum */
+  struct operand q, k, v;
+  int mask;      /* tensor, or -1 */
+  int select;    /* node Where that applies a mask, to become the mask to add; or -1 */
+  int sum, bias; /* node Add that adds the mask to scores with a bias, to become their sum */
   double scale;
   bool guard, causal;
   int64_t heads;
@@ -62,31 +67,20 @@ static int transposed(const struct graph *g, int t, int a, int b, int c, int d) 
   return p >= 0 && has_perm(node_at(g, p), a, b, c, d) ? input(g, p, 0) : -1;
 }
 
-/* x is [B,S,H,D] made by a Reshape of [B,S,H*D]: that, else -1. */
-static int merged_heads(const struct graph *g, int x) {
-  int p = made_by(g, x, "Reshape");
-  if (p < 0) return -1;
-  const struct tensor *split = tensor_of(g, x), *flat = tensor_of(g, input(g, p, 0));
-  bool ok = split->rank == 4 && flat->rank == 3 && flat->dim[0] == split->dim[0] &&
-            flat->dim[1] == split->dim[1];
-  return ok ? input(g, p, 0) : -1;
-}
-
-/* t is [B,H,S,D]: where it comes from as [B,S,H*D], or t itself. */
-static int before_split(const struct graph *g, int t) {
+/* t is [B,H,S,D]: as it is, or as it was before a Transpose. */
+static struct operand before_split(const struct graph *g, int t) {
   int x = transposed(g, t, 0, 2, 1, 3);
-  int flat = x < 0 ? -1 : merged_heads(g, x);
-  return flat < 0 ? t : flat;
+  return x < 0 ? (struct operand){t, false} : (struct operand){x, true};
 }
 
 /* The second factor of the scores, [B,H,D,S]: the keys, or -1. Constants may stand before and
  * after the transpose. */
-static int keys_of(const struct graph *g, int t, double *scale) {
+static struct operand keys_of(const struct graph *g, int t, double *scale) {
   t = unscale(g, t, scale);
   int x = transposed(g, t, 0, 1, 3, 2);
   if (x >= 0) return before_split(g, unscale(g, x, scale));
   x = transposed(g, t, 0, 2, 3, 1); /* both transposes in one */
-  return x < 0 ? -1 : merged_heads(g, unscale(g, x, scale));
+  return (struct operand){x < 0 ? -1 : unscale(g, x, scale), true};
 }
 
 /* p or Where(IsNaN(p), 0, p): the Softmax that makes p, or -1. */
@@ -234,7 +228,7 @@ static bool match(const struct rewrite *w, int i, struct attention *m) {
   m->q = before_split(g, q);
   m->k = keys_of(g, k, &m->scale);
   m->v = before_split(g, values);
-  return m->k >= 0 ||
+  return m->k.t >= 0 ||
          MISS("its keys '%.80s' are not transposed in a way that we know", g->tensor.v[k].name);
 #undef MISS
 }
@@ -297,15 +291,35 @@ static bool set_attrs(struct rewrite *w, const struct attention *m) {
   return true;
 }
 
+/* An operand in the form that is read: [B,S,H*D], or [B,H,S,D]. -1 when memory is out. */
+static int operand_read(struct rewrite *w, struct operand o) {
+  struct graph *g = w->g;
+  if (!o.rows) return o.t;
+  struct tensor rows = *tensor_of(g, o.t);
+  rows.rank = 3;
+  rows.dim[2] *= rows.dim[3];
+  rows.data = NULL;
+  int split = made_by(g, o.t, "Reshape");
+  if (split >= 0 && same_dims(tensor_of(g, input(g, split, 0)), &rows)) return input(g, split, 0);
+  const char *name = g->tensor.v[o.t].name;
+  int dims = rewrite_ints(w, name, 3, rows.dim), y = dims < 0 ? -1 : rewrite_tensor(w, name, &rows);
+  return y >= 0 && rewrite_add(w, name, "Reshape", 2, (int[]){o.t, dims}, y) >= 0 ? y : -1;
+}
+
+/* Of [B,S,H*D] or [B,H,S,D]. */
+static int64_t positions(const struct graph *g, int t) {
+  return tensor_of(g, t)->dim[tensor_of(g, t)->rank - 2];
+}
+
 /* The Transpose at the end becomes the composite; the Reshape behind it then changes nothing, or
  * goes on to another shape. */
 static bool replace(struct rewrite *w, struct attention *m) {
   struct graph *g = w->g;
   if (m->select >= 0 && !make_mask(w, m)) return false;
   if (m->sum >= 0 && !add_masks(w, m)) return false;
-  const struct tensor *q = tensor_of(g, m->q), *k = tensor_of(g, m->k);
-  m->causal =
-      m->mask >= 0 && is_causal(tensor_of(g, m->mask), q->dim[q->rank - 2], k->dim[k->rank - 2]);
+  int q = operand_read(w, m->q), k = operand_read(w, m->k), v = operand_read(w, m->v);
+  if (q < 0 || k < 0 || v < 0) return false;
+  m->causal = m->mask >= 0 && is_causal(tensor_of(g, m->mask), positions(g, q), positions(g, k));
   if (m->causal) m->mask = -1;
   /* It broadcasts by itself. */
   int repeated = made_by(g, m->mask, "Expand");
@@ -313,7 +327,7 @@ static bool replace(struct rewrite *w, struct attention *m) {
   struct tensor *y = tensor_of(g, node_at(g, m->at)->out.v[0]);
   y->rank = 3;
   y->dim[2] *= y->dim[3];
-  int in[] = {m->q, m->k, m->v, m->mask};
+  int in[] = {q, k, v, m->mask};
   return rewrite_node(w, m->at, "FusedAttention", m->mask < 0 ? 3 : 4, in) && set_attrs(w, m);
 }
 
