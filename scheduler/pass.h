@@ -84,6 +84,8 @@ bool is_uniform(const struct graph *g, int t, double v);
 /* The input that an element-wise operator of two gives back, broadcast to its result, because the
  * other one is a neutral constant (x + 0, x * 1, x and true); or -1. */
 int neutral_rest(const struct graph *g, const struct node *n);
+/* Whether a Gemm is a product with a bias for each column, or none. */
+bool is_plain_gemm(const struct graph *g, const struct node *n);
 bool same_dims(const struct tensor *a, const struct tensor *b);
 /* First of the axes that a ReduceMean with keepdims takes, all up to the last; -1 when it isn't so.
  */

@@ -299,11 +299,11 @@ static int operand_read(struct rewrite *w, struct operand o) {
   rows.rank = 3;
   rows.dim[2] *= rows.dim[3];
   rows.data = NULL;
-  int split = made_by(g, o.t, "Reshape");
-  if (split >= 0 && same_dims(tensor_of(g, input(g, split, 0)), &rows)) return input(g, split, 0);
+  int split = made_by(g, o.t, "Reshape"), from = split < 0 ? o.t : input(g, split, 0);
+  if (same_dims(tensor_of(g, from), &rows)) return from;
   const char *name = g->tensor.v[o.t].name;
   int dims = rewrite_ints(w, name, 3, rows.dim), y = dims < 0 ? -1 : rewrite_tensor(w, name, &rows);
-  return y >= 0 && rewrite_add(w, name, "Reshape", 2, (int[]){o.t, dims}, y) >= 0 ? y : -1;
+  return y >= 0 && rewrite_add(w, name, "Reshape", 2, (int[]){from, dims}, y) >= 0 ? y : -1;
 }
 
 /* Of [B,S,H*D] or [B,H,S,D]. */

@@ -180,7 +180,7 @@ static bool same_leading(const struct tensor *x, const struct tensor *y) {
          !memcmp(x->dim, y->dim, (size_t)(x->rank - 1) * sizeof *x->dim);
 }
 
-static bool is_plain_gemm(const struct graph *g, const struct node *n) {
+bool is_plain_gemm(const struct graph *g, const struct node *n) {
   const struct tensor *b = tensor_of(g, n->in.v[1]);
   int c = n->in.n > 2 ? n->in.v[2] : -1;
   if (node_int(n, "transA", 0) || node_int(n, "transB", 0)) return false;

@@ -48,11 +48,11 @@ output y
 # input sin:f32[1,1,3,2]
 # const qd:i64[4] = {1, 3, 4, 2}
 # const gain:f32[2] = {1, 0.5}
-# const q2.dims:i64[3] = {1, 3, 8}
+# const qn.dims:i64[3] = {1, 3, 8}
 # q1:f32[1,3,4,2] = Reshape(q, qd) @q1
 # qn:f32[1,3,4,2] = RMSNormalization(q1, gain) @qn
-# q2:f32[1,3,8] = Reshape(qn, q2.dims) @q2
 # k3:f32[1,3,4] = FusedRope(k, cos, sin) @k3 heads=2 rotary=2 from=0 to=0
-# y:f32[1,3,8] = FusedAttention(q2, k3, v) @o1 heads=4 kv_heads=2 scale=1.0 causal=0 guard=0
+# qn.1:f32[1,3,8] = Reshape(qn, qn.dims) @qn
+# y:f32[1,3,8] = FusedAttention(qn.1, k3, v) @o1 heads=4 kv_heads=2 scale=1.0 causal=0 guard=0
 # output y
 # <<<
