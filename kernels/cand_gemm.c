@@ -425,6 +425,6 @@ static bool label_pack(const struct opcall *c, const struct target *t, int i, st
 const struct cand gemm_cands[] = {
     {"gemm_panels", KNOBS, label_panels, emit, cost},
     {"gemm_pack_b", KNOBS, label_pack, emit, cost},
-    {"gemm_strassen", {"mr", "nr", "mc"}, strassen_label, strassen_emit, strassen_cost},
+    {"gemm_strassen", {"mr", "nr", "mc", "levels"}, strassen_label, strassen_emit, strassen_cost},
     {0},
 };

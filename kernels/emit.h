@@ -71,7 +71,8 @@ struct gemm_tile {
   enum isa isa; /* least ISA for which it is offered */
   enum ukr_id ukr;
   enum layout panel, panelt;
-  enum layout sums, sumst; /* of B for Strassen's product; LAYOUT_ROW: not offered */
+  /* Of B for Strassen's product on one and two levels; LAYOUT_ROW: not offered. */
+  enum layout sums[2], sumst[2];
 };
 extern const struct gemm_tile gemm_tiles[];
 const struct gemm_tile *gemm_tile_find(int mr, int nr);

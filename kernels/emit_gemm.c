@@ -1,18 +1,20 @@
 /* Gemm on packed panels: tiles and their loops. Contract: emit.h. */
 #include "emit.h"
 
-#define TILE(MR, NR, ISA, S, ST)                                                                   \
-  { MR, NR, ISA, UKR_gemm_##MR##x##NR, LAYOUT_P##NR, LAYOUT_PT##NR, LAYOUT_##S, LAYOUT_##ST }
+#define TILE(MR, NR, ISA)                                                                          \
+  .mr = MR, .nr = NR, .isa = ISA, .ukr = UKR_gemm_##MR##x##NR, .panel = LAYOUT_P##NR,              \
+  .panelt = LAYOUT_PT##NR
+#define SUMS(NR) .sums = {LAYOUT_S##NR, LAYOUT_SS##NR}, .sumst = {LAYOUT_ST##NR, LAYOUT_SST##NR}
 /* Order: best guess first, per ISA. */
 const struct gemm_tile gemm_tiles[] = {
-    TILE(8, 32, ISA_AVX512, S32, ST32),
-    TILE(12, 32, ISA_AVX512, ROW, ROW),
-    TILE(8, 48, ISA_AVX512, ROW, ROW),
-    TILE(14, 32, ISA_AVX512, ROW, ROW),
-    TILE(6, 32, ISA_AVX512, ROW, ROW),
-    TILE(6, 16, ISA_REF, S16, ST16),
-    TILE(4, 24, ISA_AVX2, ROW, ROW),
-    TILE(4, 16, ISA_REF, ROW, ROW),
+    {TILE(8, 32, ISA_AVX512), SUMS(32)},
+    {TILE(12, 32, ISA_AVX512)},
+    {TILE(8, 48, ISA_AVX512)},
+    {TILE(14, 32, ISA_AVX512)},
+    {TILE(6, 32, ISA_AVX512)},
+    {TILE(6, 16, ISA_REF), SUMS(16)},
+    {TILE(4, 24, ISA_AVX2)},
+    {TILE(4, 16, ISA_REF)},
     {0},
 };
 

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum kind { PLAIN, SWAP, PANEL, PANELT, SUMS, SUMST, LAST };
+enum kind { PLAIN, SWAP, PANEL, PANELT, SUMS, SUMST, SUMS2, SUMST2, LAST };
 
 static const struct row {
   const char *name;
@@ -28,30 +28,52 @@ int layout_block(enum layout l) { return (int)rows[l].block; }
 
 /* The axes that panels see as rows (k) and columns (n) of the packed matrix. */
 static void panel_axes(const struct tensor *t, enum layout l, int *k, int *n) {
-  bool turned = rows[l].kind == PANELT || rows[l].kind == SUMST;
+  enum kind kind = rows[l].kind;
+  bool turned = kind == PANELT || kind == SUMST || kind == SUMST2;
   *k = t->rank - (turned ? 1 : 2);
   *n = t->rank - (turned ? 2 : 1);
 }
 
-static bool has_sums(enum layout l) { return rows[l].kind == SUMS || rows[l].kind == SUMST; }
+/* How often Strassen's sums were made: 0, 1 or 2. */
+static int levels(enum layout l) {
+  enum kind kind = rows[l].kind;
+  return kind == SUMS || kind == SUMST ? 1 : kind == SUMS2 || kind == SUMST2 ? 2 : 0;
+}
+
+/* The matrix in a layout of sums, with strides as in layout `from`. */
+static struct sums_matrix sums_of(const struct tensor *t, enum layout from, enum layout l) {
+  int k, n;
+  int64_t stride[FVM_MAXRANK];
+  panel_axes(t, l, &k, &n);
+  layout_strides(t, from, stride);
+  return (struct sums_matrix){.k = t->dim[k],
+                              .n = t->dim[n],
+                              .sk = stride[k] / 4,
+                              .sn = stride[n] / 4,
+                              .block = rows[l].block,
+                              .levels = levels(l)};
+}
 
 bool layout_fits(const struct tensor *t, enum layout l) {
-  static const int least[] = {
-      [PLAIN] = 0, [SWAP] = 2, [PANEL] = 2, [PANELT] = 2, [SUMS] = 2, [SUMST] = 2, [LAST] = 3};
-  int k, n;
-  if (t->rank < least[rows[l].kind]) return false;
-  if (!has_sums(l)) return true;
-  panel_axes(t, l, &k, &n);
-  return t->dtype == FVM_F32 && t->dim[k] % 2 == 0;
+  enum kind kind = rows[l].kind;
+  int least = kind == PLAIN ? 0 : kind == LAST ? 3 : 2;
+  if (t->rank < least) return false;
+  if (!levels(l)) return true;
+  struct sums_matrix m = sums_of(t, LAYOUT_ROW, l);
+  return t->dtype == FVM_F32 && sums_fit(&m);
 }
 
 int64_t layout_bytes(const struct tensor *t, enum layout l) {
   if (!rows[l].block) return tensor_bytes(t);
+  int64_t batch = dims_product(t->dim, 0, t->rank - 2);
   int k, n;
+  if (levels(l)) {
+    struct sums_matrix m = sums_of(t, LAYOUT_ROW, l);
+    return batch * sums_bytes(&m);
+  }
   panel_axes(t, l, &k, &n);
-  int64_t batch = dims_product(t->dim, 0, t->rank - 2), size = (int64_t)fvm_dtype_bytes(t->dtype);
-  if (has_sums(l)) return batch * sums_bytes(t->dim[k], t->dim[n], rows[l].block);
-  return batch * t->dim[k] * ROUND_UP(t->dim[n], rows[l].block) * size;
+  return batch * t->dim[k] * ROUND_UP(t->dim[n], rows[l].block) *
+         (int64_t)fvm_dtype_bytes(t->dtype);
 }
 
 /* Axes from the outermost to the innermost in memory. */
@@ -114,14 +136,11 @@ static void convert_panels(const struct tensor *t, enum layout from, enum layout
 
 static void convert_sums(const struct tensor *t, enum layout from, enum layout to,
                          struct builder *b) {
-  int k, n;
-  int64_t stride[FVM_MAXRANK], block = rows[to].block, batch = dims_product(t->dim, 0, t->rank - 2);
-  panel_axes(t, to, &k, &n);
-  layout_strides(t, from, stride);
-  struct sums_matrix m = {t->dim[k], t->dim[n], stride[k] / 4, stride[n] / 4, block};
+  struct sums_matrix m = sums_of(t, from, to);
+  int64_t batch = dims_product(t->dim, 0, t->rank - 2);
   if (batch == 0 || m.k == 0 || m.n == 0) return;
   int i = build_loop(b, 0, val(batch), 1);
-  sums_emit(b, &m, ADDR(0, 0, {i, m.k * m.n * 4}), ADDR(1, 0, {i, sums_bytes(m.k, m.n, block)}));
+  sums_emit(b, &m, ADDR(0, 0, {i, m.k * m.n * 4}), ADDR(1, 0, {i, sums_bytes(&m)}));
   build_end(b);
 }
 
@@ -138,7 +157,7 @@ enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum la
   build_init(&b, a);
   build_buf(&b, BUF_IN, layout_bytes(t, from));
   build_buf(&b, BUF_OUT, layout_bytes(t, to));
-  (has_sums(to) ? convert_sums : panels ? convert_panels : convert_plain)(t, from, to, &b);
+  (levels(to) ? convert_sums : panels ? convert_panels : convert_plain)(t, from, to, &b);
   return build_finish(&b, p, err);
 }
 

@@ -13,7 +13,10 @@
  * does five of the seven sums of C, and two strips the rest:
  *
  *   X = A11 B11         C11 = X + A12 B21     X += S2 T2     Y = S1 T1
- *   C12 = X + Y         C12 += S4 B22         X += S3 T3     C22 = X + Y     C21 = X - A22 T4  */
+ *   C12 = X + Y         C12 += S4 B22         X += S3 T3     C22 = X + Y     C21 = X - A22 T4
+ *
+ * On two levels each of the seven is made in the same way: 49 products of sixteenths. Columns are
+ * then cut into groups of four panels, the left two being the left half. */
 #ifndef FVM_STRASSEN_H
 #define FVM_STRASSEN_H
 
@@ -23,14 +26,16 @@
  * panel of k / 2 rows; the last one is negated, so that its product is added like the others. */
 enum { SUM_B11, SUM_B21, SUM_T2, SUM_T1, SUM_B22, SUM_T3, SUM_T4, SUM_COUNT };
 
-/* A matrix of k rows (even) and n columns; sk and sn: strides in elements; panels of block columns.
- */
+/* A matrix of k rows and n columns; sk and sn: strides in elements; panels of block columns. */
 struct sums_matrix {
   int64_t k, n, sk, sn, block;
+  int levels; /* 1 or 2 */
 };
-/* Bytes of the sums of a matrix of k rows and n columns. */
-int64_t sums_bytes(int64_t k, int64_t n, int64_t block);
-/* Write the program that makes them, y from x; the pairs are split over threads. */
+/* Whether k can be halved that often; on two levels n must be whole groups, too. */
+bool sums_fit(const struct sums_matrix *m);
+/* Bytes of the sums. */
+int64_t sums_bytes(const struct sums_matrix *m);
+/* Write the program that makes them, y from x; the groups of panels are split over threads. */
 void sums_emit(struct builder *b, const struct sums_matrix *m, struct addr x, struct addr y);
 
 #endif

@@ -211,25 +211,68 @@ static float element(const float *x, int64_t k, int64_t n, bool turned, int64_t 
 
 bool layout_has_sums(enum layout l) { return layout_name(l)[0] == 's'; }
 
-/* By the formulas in kernels/strassen.h, element by element. */
+/* The seven sums of quarters, by the formulas in kernels/strassen.h. */
+static void seven_sums(float b11, float b12, float b21, float b22, float sum[7]) {
+  float t1 = b12 - b11, t2 = b22 - t1, t3 = b22 - b12;
+  const float all[7] = {b11, b21, t2, t1, b22, t3, b21 - t2};
+  memcpy(sum, all, sizeof all);
+}
+
+/* The same, added from the left to the right where they stand for several products. */
+static float outer_sum(int s, float b11, float b12, float b21, float b22) {
+  const float all[7] = {b11, b21,       b22 - b12 + b11,      b12 - b11,
+                        b22, b22 - b12, b21 - b22 + b12 - b11};
+  return all[s];
+}
+
+struct sums_of {
+  const float *x;
+  int64_t k, n, block;
+  bool turned;
+};
+
+/* One level: the pair of panels from column p on. */
+static float *pair_sums(const struct sums_of *m, int64_t p, float *y) {
+  int64_t h = m->k / 2;
+  for (int64_t i = 0; i < h; i++)
+    for (int64_t j = 0; j < m->block; j++) {
+      float q[4], sum[7];
+      for (int k = 0; k < 4; k++)
+        q[k] = element(m->x, m->k, m->n, m->turned, i + k / 2 * h, p + k % 2 * m->block + j);
+      seven_sums(q[0], q[1], q[2], q[3], sum);
+      for (int s = 0; s < 7; s++) y[(s * h + i) * m->block + j] = sum[s];
+    }
+  return y + 7 * h * m->block;
+}
+
+/* Two levels: the four panels from column p on. */
+static float *group_sums(const struct sums_of *m, int64_t p, float *y) {
+  int64_t h = m->k / 2, w = 2 * m->block;
+  float *half = malloc((size_t)(h * w) * sizeof *half + 1);
+  ck_assert_ptr_nonnull(half);
+  for (int s = 0; s < 7; s++) {
+    for (int64_t i = 0; i < h; i++)
+      for (int64_t j = 0; j < w; j++) {
+        float q[4];
+        for (int k = 0; k < 4; k++)
+          q[k] = element(m->x, m->k, m->n, m->turned, i + k / 2 * h, p + k % 2 * w + j);
+        half[i * w + j] = outer_sum(s, q[0], q[1], q[2], q[3]);
+      }
+    y = pair_sums(&(struct sums_of){half, h, w, m->block, false}, 0, y);
+  }
+  free(half);
+  return y;
+}
+
 void layout_sums(const struct tensor *t, enum layout l, const float *x, float *y) {
-  bool turned = layout_name(l)[1] == 't';
+  const char *name = layout_name(l);
+  bool twice = name[1] == 's', turned = name[twice ? 2 : 1] == 't';
   int64_t block = layout_block(l), rows = t->dim[t->rank - 2], cols = t->dim[t->rank - 1];
-  int64_t k = turned ? cols : rows, n = turned ? rows : cols, h = k / 2;
   int64_t matrices = rows > 0 && cols > 0 ? tensor_count(t) / (rows * cols) : 0;
-  for (int64_t q = 0; q < matrices; q++, x += rows * cols)
-    for (int64_t p = 0; p < n; p += 2 * block, y += 7 * h * block)
-      for (int64_t i = 0; i < h; i++)
-        for (int64_t j = 0; j < block; j++) {
-          bool left = j < n - p; /* columns of the left panel end before the right one begins */
-          float b11 = left ? element(x, k, n, turned, i, p + j) : 0;
-          float b21 = left ? element(x, k, n, turned, i + h, p + j) : 0;
-          float b12 = element(x, k, n, turned, i, p + block + j);
-          float b22 = element(x, k, n, turned, i + h, p + block + j);
-          float t1 = b12 - b11, t2 = b22 - t1, t3 = b22 - b12;
-          const float sum[7] = {b11, b21, t2, t1, b22, t3, b21 - t2};
-          for (int s = 0; s < 7; s++) y[(s * h + i) * block + j] = sum[s];
-        }
+  struct sums_of m = {x, turned ? cols : rows, turned ? rows : cols, block, turned};
+  for (int64_t q = 0; q < matrices; q++, m.x += rows * cols)
+    for (int64_t p = 0; p < m.n; p += (twice ? 4 : 2) * block)
+      y = twice ? group_sums(&m, p, y) : pair_sums(&m, p, y);
 }
 
 static enum layout io(const uint8_t *list, int i) {

@@ -415,9 +415,9 @@ static void convert(const struct tensor *t, enum layout from, enum layout to, in
 }
 
 START_TEST(conversions) {
-  static const int64_t shapes[][4] = {{1, 1, 5, 7},  {2, 3, 33, 50}, {1, 1, 64, 96},
-                                      {2, 1, 1, 1},  {1, 4, 100, 3}, {2, 2, 0, 5},
-                                      {1, 2, 6, 81}, {1, 1, 10, 64}, {1, 1, 34, 2}};
+  static const int64_t shapes[][4] = {
+      {1, 1, 5, 7},  {2, 3, 33, 50}, {1, 1, 64, 96}, {2, 1, 1, 1},    {1, 4, 100, 3}, {2, 2, 0, 5},
+      {1, 2, 6, 81}, {1, 1, 10, 64}, {1, 1, 34, 2},  {1, 2, 12, 128}, {1, 1, 64, 8}};
   for (size_t s = 0; s < COUNT(shapes); s++)
     for (size_t k = 0; k < COUNT(types); k++)
       for (int from = 0; from < LAYOUT_COUNT; from++)
@@ -445,6 +445,12 @@ START_TEST(layout_facts) {
   ck_assert_int_eq(layout_bytes(&t, LAYOUT_COL), 5 * 17 * 4);
   ck_assert(!layout_fits(&t, LAYOUT_NHWC));
   ck_assert(!layout_fits(&t, LAYOUT_S16)); /* an odd number of rows has no quarters */
+  OK(tensor_init(&t, FVM_F32, 2, I(6, 64), &err));
+  ck_assert(!layout_fits(&t, LAYOUT_SS16)); /* nor sixteenths */
+  OK(tensor_init(&t, FVM_F32, 2, I(8, 65), &err));
+  ck_assert(!layout_fits(&t, LAYOUT_SS16)); /* columns are not whole groups */
+  OK(tensor_init(&t, FVM_F32, 2, I(8, 128), &err));
+  ck_assert_int_eq(layout_bytes(&t, LAYOUT_SS16), 2 * 49 * 2 * 16 * 4);
   OK(tensor_init(&t, FVM_F32, 2, I(6, 65), &err));
   ck_assert_int_eq(layout_bytes(&t, LAYOUT_S32), 2 * 7 * 3 * 32 * 4);
   for (int l = 0; l < LAYOUT_COUNT; l++) {
