@@ -20,7 +20,8 @@
 
 enum {
   ROTATE_MIN = 1 << 10, /* bytes of constants of a problem: fewer stay in place */
-  GUARD = FVM_ALIGN,    /* bytes before and after an output that must stay as they are */
+  HUGE_PAGE = 2 << 20,
+  GUARD = FVM_ALIGN, /* bytes before and after an output that must stay as they are */
   POISON = 0xa5,
   REPEAT_MAX = 1 << 20,
   TRIES = 3,            /* for a clean sample */
@@ -68,6 +69,17 @@ static char *grab(struct work_state *s, int64_t bytes) {
   void *p = mmap(NULL, (size_t)(bytes + 4096), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                  -1, 0);
   return p == MAP_FAILED ? NULL : (char *)p + shift;
+}
+
+/* The same for weights: in huge pages, as the executor maps them. */
+static char *grab_huge(struct work_state *s, int64_t bytes) {
+  char *p = grab(s, bytes + HUGE_PAGE);
+  if (!p || bytes < HUGE_PAGE) return p;
+  p += ROUND_UP((uintptr_t)p, (uintptr_t)HUGE_PAGE) - (uintptr_t)p;
+#ifdef MADV_HUGEPAGE
+  madvise(p, (size_t)bytes, MADV_HUGEPAGE);
+#endif
+  return p;
 }
 
 static int64_t now(void) {
@@ -189,7 +201,7 @@ static bool make_image(const struct work *w, struct image *m, struct fvm_error *
   m->bytes = layout_bytes(t, m->layout);
   m->stride = ROUND_UP(m->bytes, FVM_ALIGN) + FVM_ALIGN;
   m->copies = !m->is_output && t->data ? copies_of_constants(w) : 1;
-  while (!(m->base = grab(w->state, m->stride * m->copies)) && m->copies > 1) m->copies /= 2;
+  while (!(m->base = grab_huge(w->state, m->stride * m->copies)) && m->copies > 1) m->copies /= 2;
   if (!m->base) return fvm_nomem(err), false;
   if (!convert(w->state, t, data, m->layout, m->base, err)) return false;
   for (int i = 1; i < m->copies; i++) memcpy(m->base + i * m->stride, m->base, (size_t)m->bytes);
@@ -388,14 +400,14 @@ static int64_t timed(const struct work *w, int i, enum engine engine, int64_t re
   return MAX(t, 1);
 }
 
-/* Enough runs that the sample is long enough; the runs on the way also warm caches and branches. */
-static int64_t calibrate(const struct work *w, int i, enum engine engine) {
-  struct counter_values v;
-  int64_t repeat = 1;
-  for (;;) {
-    int64_t t = timed(w, i, engine, repeat, &v);
-    if (t >= w->sample_ns || repeat >= REPEAT_MAX) return repeat;
-    repeat = MIN(MIN(repeat * 16, w->sample_ns * repeat * 5 / 4 / t + 1), (int64_t)REPEAT_MAX);
+/* Enough runs that the sample is long enough; the runs on the way also warm caches and branches.
+ * The last of them is such a sample: its nanoseconds. */
+static int64_t calibrate(const struct work *w, int i, enum engine engine, int64_t *repeat,
+                         struct counter_values *v) {
+  for (*repeat = 1;;) {
+    int64_t t = timed(w, i, engine, *repeat, v);
+    if (t >= w->sample_ns || *repeat >= REPEAT_MAX) return t;
+    *repeat = MIN(MIN(*repeat * 16, w->sample_ns * *repeat * 5 / 4 / t + 1), (int64_t)REPEAT_MAX);
   }
 }
 
@@ -406,16 +418,14 @@ static bool is_clean(const struct counter_values *v, int64_t ns) {
 
 static void sample(const struct work *w, int i, enum engine engine, struct reply *r) {
   struct counter_values v = {0};
-  int64_t t = 0;
-  if (!r->repeat[engine]) r->repeat[engine] = calibrate(w, i, engine);
-  int64_t n = r->repeat[engine];
+  int64_t t = 0, *n = &r->repeat[engine];
   for (int try = 0; try < TRIES && !r->clean; try++) {
     r->dropped += try > 0;
-    t = timed(w, i, engine, n, &v);
+    t = *n ? timed(w, i, engine, *n, &v) : calibrate(w, i, engine, n, &v);
     r->clean = is_clean(&v, t);
   }
-  r->ns = MAX((t + n / 2) / n, 1);
-  for (int k = 0; k < COUNTER_COUNT; k++) v.v[k] /= n;
+  r->ns = MAX((t + *n / 2) / *n, 1);
+  for (int k = 0; k < COUNTER_COUNT; k++) v.v[k] /= *n;
   r->counters = v;
 }
 
