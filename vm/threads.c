@@ -26,9 +26,12 @@
 enum {
   ASLEEP = 1, /* bit of a word: somebody sleeps on it */
   TICK = 2,   /* what a word advances by */
-  /* How long a waiter spins. To wake a sleeper takes 40 to 110 us here (virtual machine, Zen 4), a
-   * spinning one 0.1 us; steps of a small network take 10 to 100 us. So spinning for about the
-   * price of a sleep bridges most gaps and wastes at most as much again. */
+  /* How long a waiter spins: about the price of a sleep, so that it wastes at most as much again.
+   * To wake a sleeper takes 18 to 60 us, a job for a worker that spins 0.5 us, a barrier 0.34 us
+   * (bench_threads at real-time priority; virtual machine, Zen 4). Spinning for a millisecond while
+   * a plan runs was tried: it saves that sleep after serial steps of 50 us and more, of which
+   * transformers have next to none, and makes each take milliseconds on a busy machine, where it
+   * uses up the time slice of the thread that it waits for. */
   SPIN_NS = 50 * 1000,
   SPIN_LOOK = 32, /* pauses between looks at the clock */
   LINE = 128      /* two cache lines: adjacent ones are fetched in pairs */
