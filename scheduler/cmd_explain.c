@@ -13,17 +13,19 @@
 
 /* ---- what to explain ---- */
 
-/* A plan from a file: the graph only if its model is given, too. */
+/* A plan from a file: the graph only if its model is given, too. What other labels would cost is
+ * then asked under the limit on memory that is given again. */
 static enum fvm_status from_plan(struct session *s, struct cli *cli, struct fvm_plan **plan,
                                  struct fvm_error *err) {
   const char *model = cli_text(cli, OPT_MODEL);
+  s->memory = cli_int(cli, OPT_MEMORY, 0);
   enum fvm_status st = fvm_load(cli->pos[0], plan, err);
   if (st == FVM_OK && model) st = session_graph(s, cli, model, err);
   if (st == FVM_OK && model && s->graph->model_hash != (*plan)->meta->model_hash)
     st = fvm_fail(err, FVM_EUSAGE, "--model %s: %s was made from another one", model, cli->pos[0]);
   if (st == FVM_OK) st = session_cost(s, cli, err);
   if (st != FVM_OK) return st;
-  /* Other labels are to be had under the same limits. */
+  /* Other labels are to be had with as many threads. */
   int counts[8];
   int n = thread_counts((int)(*plan)->meta->threads, counts, (int)COUNT(counts));
   machine_target(&s->machine, counts, n, &s->target);
@@ -35,6 +37,7 @@ static enum fvm_status get_plan(struct session *s, struct cli *cli, struct fvm_p
   if (is_plan_file(cli->pos[0])) return from_plan(s, cli, plan, err);
   if (cli_text(cli, OPT_MODEL))
     return fvm_fail(err, FVM_EUSAGE, "--model belongs to a plan; %s is none", cli->pos[0]);
+  s->memory = cli_int(cli, OPT_MEMORY, 0);
   enum fvm_status st = session_graph(s, cli, cli->pos[0], err);
   if (st == FVM_OK) st = session_cost(s, cli, err);
   return st == FVM_OK ? session_plan(s, cli, plan, err) : st;

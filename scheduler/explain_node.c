@@ -145,7 +145,7 @@ static enum fvm_status what_if(struct finder *f) {
   for (size_t i = 0; i < f->label.n && st == FVM_OK; i++) {
     struct explain_label *e = &f->n->label.v[i];
     if (!is_usable(f, e)) continue;
-    size_t k = 0;
+    size_t k = f->s->options->memory ? i : 0; /* labels that look alike differ in bytes */
     while (k < i &&
            (f->n->label.v[k].plan_ns < 0 || !look_alike(f, &f->label.v[k], &f->label.v[i])))
       k++;
