@@ -24,7 +24,7 @@ struct gemm {
 #ifdef __AVX512F__
 enum { ROWS_16 = 14, ROWS_24 = 14, ROWS_32 = 14, ROWS_48 = 8, MAXROWS = 14, HIGH = 9 };
 #else
-enum { ROWS_16 = 6, ROWS_24 = 4, ROWS_32 = 0, ROWS_48 = 0, MAXROWS = 6, HIGH = 5 };
+enum { ROWS_16 = 6, ROWS_24 = 4, ROWS_32 = 0, ROWS_48 = 0, MAXROWS = 6, HIGH = 7 };
 #endif
 enum { MAXWIDTH = 48, MAXCOLS = MAXWIDTH / VW };
 
@@ -53,7 +53,7 @@ INLINE void step(accum acc, const float *a, int64_t sa, const float *b, uintptr_
 
 /* A block of exactly rows x width; both are constants wherever this is inlined. High blocks take
  * two steps a turn: with one, 12x32 on AVX-512 spends 25 cycles on its 24 FMAs, and four gain
- * nothing; low ones lose by it, 8x32 4 % and 4x24 on AVX2 10 % (bench_ukr). */
+ * nothing; low ones lose by it, 8x32 4 %, on AVX2 4x24 10 % and 6x16 4 % (bench_ukr). */
 INLINE void block(const struct gemm *g, const int rows, const int width) {
   const int cols = (width + VW - 1) / VW;
   const int64_t sa = g->sa, ka = g->ka, nr = g->nr, sd = g->sd, sc = g->sc;
