@@ -58,6 +58,13 @@ INLINE vf exp_f32(vf x) {
   return vf_scale(p, n);
 }
 
+/* 3 ULP for x <= 0, in fewer steps than exp_f32. 0 from -112 on downwards. */
+INLINE vf exp_weight(vf x) {
+  vf n, r = exp_reduce(vf_max(vf_set1(-112), x), &n);
+  vf p = POLY(r, 1, 1, 0x1.fffdfcp-2f, 0x1.5557bp-3f, 0x1.572a66p-5f, 0x1.106252p-7f);
+  return vf_scale(p, n);
+}
+
 /* log(1 + f) + e ln 2 for sqrt(1/2) <= 1 + f <= sqrt(2) */
 INLINE vf log_core(vf f, vf e) {
   vf f2 = vf_mul(f, f);

@@ -49,7 +49,9 @@ static void draw_sharing(struct call *c) {
   const struct ukr_operand *z = &c->sig->ptr[out];
   for (int k = 0; k < out; k++) {
     const struct ukr_operand *o = &c->sig->ptr[k];
-    if (o->elem_bytes != z->elem_bytes || o->ndim != 2 || z->ndim != 2 || !below(2)) continue;
+    if (o->elem_bytes != z->elem_bytes || o->ndim != 2 || z->ndim != 2 || o->writes ||
+        o->stride[0].arg < 0 || !below(2))
+      continue;
     c->v[o->stride[0].arg] = c->v[z->stride[0].arg];
     if (o->stride[1].arg >= 0) c->v[o->stride[1].arg] = 1;
     c->same[k] = out;
@@ -129,10 +131,12 @@ static void draw_call(struct call *c) {
   if (has_arg(c, "kh")) return draw_window(c);
   draw_matrices(c);
   if (has_arg(c, "scale")) *arg(c, "scale") = float_bits(0.125f * (float)below(20) - 0.5f);
+  if (has_arg(c, "first")) *arg(c, "first") = below(2);
   if (has_arg(c, "eps")) *arg(c, "eps") = float_bits(1e-5f);
   if (has_arg(c, "value")) *arg(c, "value") = (int64_t)(draw() >> 9);
   bool moves = starts(name, "copy_") || starts(name, "transpose_") || starts(name, "fill_");
-  if (!moves && below(2)) draw_sharing(c);
+  bool products = starts(name, "dots_") || starts(name, "mix_");
+  if (!moves && !products && below(2)) draw_sharing(c);
 }
 
 /* ---- data ---- */
@@ -179,7 +183,8 @@ static int64_t draw_index(int64_t rows) {
 static void draw_data(struct call *c, int k, unsigned char *p, int64_t bytes) {
   const struct ukr_operand *o = &c->sig->ptr[k];
   enum kind kind = kind_of(c, k);
-  bool plain = starts(c->sig->name, "gemm") || has_arg(c, "kh") || has_arg(c, "eps") ||
+  bool plain = starts(c->sig->name, "gemm") || starts(c->sig->name, "dots") ||
+               starts(c->sig->name, "mix") || has_arg(c, "kh") || has_arg(c, "eps") ||
                starts(c->sig->name, "row") || starts(c->sig->name, "rope") ||
                (has_arg(c, "scale") && below(2));
   for (int64_t i = 0; i < bytes; i += o->elem_bytes) {
@@ -187,6 +192,8 @@ static void draw_data(struct call *c, int k, unsigned char *p, int64_t bytes) {
     if (kind == K_I64 || kind == K_I32) x = draw_int();
     if (kind == K_INDEX) x = draw_index(*arg(c, "rows"));
     if (kind == K_F32) x = float_bits(plain ? draw_plain() : draw_float());
+    if (starts(c->sig->name, "softmax_cols") && k == 1)
+      x &= INT32_MAX; /* a sum is no less than 0 */
     if (kind == K_F64) {
       double f = (double)draw_float();
       memcpy(&x, &f, 8);
@@ -208,6 +215,7 @@ static const struct limit {
     {"rowprod", 64, 1e-30},  {"exp_", 2, 0},       {"log_", 4, 0},        {"erf_", 4, 0},
     {"tanh_", 4, 0},         {"sigmoid_", 4, 0},   {"gelu_", 6, 0},       {"silu_", 4, 0},
     {"sin_", 4, 0},          {"cos_", 4, 0},       {"softplus_", 4, 0},   {"pow_", 4, 0},
+    {"dots_", 0, 2e-5},      {"mix_", 0, 2e-5},
 };
 
 static bool close_enough(const char *name, float got, float want) {

@@ -81,8 +81,32 @@ START_TEST(functions_are_accurate) {
 }
 END_TEST
 
+/* The exponential inside of softmax_cols, of values <= 0: columns of 0 and x become 1 and exp(x).
+ */
+START_TEST(weights_are_accurate) {
+  static float x[2][CHUNK], s[3][CHUNK], old[CHUNK];
+  for (int isa = ISA_AVX2; isa < ISA_COUNT; isa++)
+    for (uint64_t bits = 0x80000000u; cpu_has((enum isa)isa) && bits <= 0xff800000u;) {
+      int64_t n = 0;
+      memset(x, 0, sizeof x);
+      for (; n < CHUNK && bits <= 0xff800000u; n++, bits += stride) {
+        uint32_t u = (uint32_t)bits;
+        memcpy(&x[1][n], &u, 4);
+      }
+      memcpy(old, x[1], sizeof old);
+      ukr_table((enum isa)isa)[UKR_softmax_cols_f32]((void *[]){x, s},
+                                                     (int64_t[]){2, n, CHUNK, CHUNK, 1, 1, 0});
+      for (int64_t i = 0; i < n; i++) {
+        double e = ulps(x[1][i], exp((double)old[i]));
+        ck_assert_msg(x[0][i] == 1 && e <= 3, "%s: %.2f ULP at %a", isa_name((enum isa)isa), e,
+                      (double)old[i]);
+      }
+    }
+}
+END_TEST
+
 int main(int argc, char **argv) {
-  const TTest *const tests[] = {functions_are_accurate};
+  const TTest *const tests[] = {functions_are_accurate, weights_are_accurate};
   if (argc > 1) stride = (uint32_t)strtoul(argv[1], NULL, 10);
   if (stride == 0) stride = 1;
   return unit_main("ukr_math", tests, COUNT(tests));
