@@ -30,5 +30,14 @@ struct attn {
   float scale;
 };
 enum fvm_status attn_init(struct attn *a, const struct opcall *c, struct fvm_error *err);
+/* Whether the candidates can run it; reads *a. */
+bool attn_can(struct attn *a, const struct opcall *c);
+/* The part of the costs that is the same for all of them: bytes of operands and results. */
+void attn_cost(const struct attn *a, const struct opcall *c, struct opcost *cost);
+
+/* cand_attn_few.c, a candidate of attn_cands. */
+bool attn_few_label(const struct opcall *c, const struct target *t, int i, struct label *l);
+void attn_few_emit(const struct opcall *c, const struct label *l, struct builder *b);
+void attn_few_cost(const struct opcall *c, const struct label *l, struct opcost *cost);
 
 #endif

