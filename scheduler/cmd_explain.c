@@ -149,6 +149,8 @@ enum fvm_status cmd_explain(struct cli *cli, struct fvm_error *err) {
   if (st == FVM_OK && name) st = find_node(&s, plan, name, &node, err);
   x.plan = plan;
   x.graph = s.graph;
+  x.title = strrchr(cli->pos[0], '/');
+  x.title = x.title ? x.title + 1 : cli->pos[0];
   x.machine = machine_line(cli, &s.machine);
   if (st == FVM_OK)
     st = machine_team_speed(&s.machine, MAX((int)plan->meta->threads, 1), &x.speed, err);

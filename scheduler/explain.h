@@ -38,6 +38,7 @@ struct explanation {
   const struct graph *form;  /* the graph or its other form, whichever the plan is of */
   struct explain_times times;
   struct machine_speeds speed;
+  const char *title;              /* what was given: a file's name */
   const char *machine;            /* a line for people */
   VEC(struct explain_step) step;  /* each by itself, in order of execution */
   VEC(struct explain_step) loser; /* the same, most time lost first */
@@ -46,7 +47,7 @@ struct explanation {
   struct explain_step all;
   int64_t flops_ns, weights_ns; /* the plan's multiply-adds at the peak; its weights read once */
 };
-/* The caller fills in plan, graph, times, speed and machine; explain_steps the rest. */
+/* The caller fills in plan, graph, times, speed, title and machine; explain_steps the rest. */
 enum fvm_status explain_steps(struct explanation *x, struct fvm_error *err);
 void explain_free(struct explanation *x);
 /* What steps take: measured, or predicted when they were not run. */

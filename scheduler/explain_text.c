@@ -86,8 +86,8 @@ static void put_bound(const struct explanation *x, const struct explain_style *s
 static void put_head(const struct explanation *x, const struct explain_style *s, struct text *out) {
   const struct machine_speeds *v = &x->speed;
   const struct fvm_plan *p = x->plan;
-  text_printf(out, "%s%s%s: %zu steps, %d thread%s\n", code(s, BOLD),
-              plan_string(p, p->meta->model), code(s, PLAIN), x->step.n, v->threads,
+  text_printf(out, "%s%s%s (graph '%s'): %zu steps, %d thread%s\n", code(s, BOLD), x->title,
+              code(s, PLAIN), plan_string(p, p->meta->model), x->step.n, v->threads,
               v->threads == 1 ? "" : "s");
   text_printf(
       out,
@@ -184,12 +184,12 @@ static bool is_right(const struct explain_label *l) {
 }
 
 static void put_why(const struct explain_node *n, struct text *out) {
-  const struct explain_label *c = chosen_of(n), *best = NULL;
+  const struct explain_label *c = chosen_of(n), *best = c;
   int right = 0;
   for (size_t i = 0; i < n->label.n; i++) {
     const struct explain_label *l = &n->label.v[i];
     right += is_right(l);
-    if (is_right(l) && (!best || l->ns < best->ns)) best = l;
+    if (best && is_right(l) && l->ns < best->ns) best = l;
   }
   text_printf(out, "why     ");
   if (!c)
@@ -368,6 +368,8 @@ static void json_node(const struct explain_node *n, struct text *out) {
 
 void explain_json(const struct explanation *x, const struct explain_node *n, struct text *out) {
   text_printf(out, "{");
+  json_text(out, "title", x->title);
+  text_printf(out, ",");
   json_text(out, "model", plan_string(x->plan, x->plan->meta->model));
   text_printf(out, ",");
   json_text(out, "machine", x->machine);

@@ -58,6 +58,7 @@ static void explain(struct made *m, bool with_graph, struct explanation *x) {
   struct fvm_error err = {0};
   *x = (struct explanation){.plan = m->plan,
                             .graph = with_graph ? m->g : NULL,
+                            .title = "a.plan",
                             .machine = "a machine",
                             .speed = {1, 1, 1, 2},
                             .times = {.runs = 3, .latency_ns = 130000, .timed_ns = 125000}};
@@ -124,7 +125,7 @@ START_TEST(text_accounts_for_the_time) {
   explain_text(&x, &(struct explain_style){0}, &out);
   ck_assert(!out.failed);
   static const char *const says[] = {
-      "layers: 3 steps, 1 thread\n",
+      "a.plan (graph 'layers'): 3 steps, 1 thread\n",
       "latency        0.130 ms  measured, the best of 3 runs",
       "steps          0.120 ms  their best times added up; +0.010 ms (7.7 %)",
       "predicted      0.003 ms",
@@ -222,7 +223,7 @@ START_TEST(memory_runs_out) {
   size_t before = fvm_bytes_in_use();
   enum fvm_status st = FVM_ENOMEM;
   for (long i = 1; st == FVM_ENOMEM; i++) {
-    struct explanation x = {.plan = m.plan, .graph = m.g, .machine = ""};
+    struct explanation x = {.plan = m.plan, .graph = m.g, .title = "", .machine = ""};
     struct explain_node n = {0};
     const struct explain_source from = {.schedule = m.s, .options = &options, .cost = m.cost};
     fvm_fail_alloc(i);
