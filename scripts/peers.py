@@ -12,7 +12,7 @@ difference of any output to the first engine's over that output's largest value.
 import argparse, datetime, importlib.metadata, json, os, queue, re, statistics, subprocess, sys, tempfile, threading, time
 
 ENGINES = {"ort": ("ONNX Runtime", "onnxruntime"), "openvino": ("OpenVINO", "openvino"), "mnn": ("MNN", "MNN")}
-OURS = "fluidvm"
+OURS, SMALL = "fluidvm", "fluidvm-small"
 SLICE_NS = 5e8  # inferences of one engine in a round, about
 OPEN_S, ROUND_S = 900, 300  # when an engine is given up
 
@@ -79,8 +79,8 @@ def open_openvino(path, n, inputs, outputs):
 
 
 def prepare_mnn(path, folder):
-    """Into MNN's own format, by the converter itself. Its command mnnconvert would also install an SDK with whatever pip is on the PATH, outside
-    of our environment, and report the machine's id and the model's to a server."""
+    """Into MNN's own format, by the converter itself. Its command mnnconvert would also install an SDK with whatever pip
+    is on the PATH, outside of our environment, and report the machine's id and the model's to a server."""
     to = folder + "/model.mnn"
     code = "import sys, _tools; _tools.mnnconvert(['mnnconvert'] + sys.argv[1:])"
     r = subprocess.run([sys.executable, "-c", code, "-f", "ONNX", "--modelFile", path, "--MNNModel", to, "--bizCode", "x"],
@@ -218,10 +218,11 @@ def watch_memory(pid, peak):
 class Ours:
     """fvmrun on a plan, a process a round."""
 
-    def __init__(self, fvmrun, plan, threads, folder, inputs, names):
+    def __init__(self, name, fvmrun, plan, threads, folder, inputs, names):
         import numpy as np
 
-        self.name, self.ns, self.peak, self.error, self.per = OURS, [], 0.0, None, 3
+        os.makedirs(folder)
+        self.name, self.ns, self.peak, self.error, self.per = name, [], 0.0, None, 3
         self.cmd, self.names = [fvmrun, plan, "--threads", str(threads)], names
         for i, (k, v) in enumerate(inputs.items()):
             np.save(f"{folder}/in{i}.npy", v)
@@ -305,12 +306,13 @@ def open_engine(name, make):
         return Absent(name, e)
 
 
-def measure(a, model, plan, threads, dims):
-    """All engines on one model with that many threads."""
+def measure(a, model, plans, threads, dims):
+    """All engines on one model with that many threads. plans: what makes the plan of each form of ours, by name."""
     with tempfile.TemporaryDirectory() as folder:
         inputs, names = make_inputs(model, dims)
         engines = [open_engine(e, lambda e=e: Peer(e, model, threads, dims)) for e in a.engines]
-        engines.append(open_engine(OURS, lambda: Ours(a.build + "/fvmrun", plan(), threads, folder, inputs, names)))
+        engines += [open_engine(e, lambda e=e, plan=plan: Ours(e, a.build + "/fvmrun", plan(), threads, f"{folder}/{e}", inputs,
+                                                              names)) for e, plan in plans.items()]
         ref, errors = None, {}
         for e in engines:
             y = attempt(e, e.outputs) if not e.error else None
@@ -346,11 +348,12 @@ def dim_args(dims):
     return [x for k, v in dims.items() for x in ("--dim", f"{k}={v}")]
 
 
-def make_plan(a, model, threads, dims, folder):
-    """Profile, which resumes where an earlier run ended, and plan. At its own priority the profile sees what runs."""
-    plan = f"{folder}/{os.path.basename(model)}.{threads}.plan"
+def make_plan(a, model, threads, dims, folder, memory=None):
+    """Profile, which resumes where an earlier run ended, and plan."""
+    plan = f"{folder}/{os.path.basename(model)}.{threads}.{memory}.plan"
     tool(a, "profile", model, "--db", a.db, "--threads", ",".join(map(str, a.threads)), "--quiet", *dim_args(dims))
-    tool(a, "plan", model, "--db", a.db, "--threads", str(threads), "-o", plan, *dim_args(dims), *a.plan_options.split())
+    tool(a, "plan", model, "--db", a.db, "--threads", str(threads), "-o", plan, *dim_args(dims), *a.plan_options.split(),
+         *(["--memory", memory] if memory else []))
     return plan
 
 
@@ -379,6 +382,21 @@ def machine():
             "load": round(os.getloadavg()[0], 2)}
 
 
+def measure_row(a, model, given, name, threads, dims, folder, memory):
+    made = []
+
+    def plan():
+        made.append(given or make_plan(a, model, threads, dims, folder))
+        return made[0]
+
+    plans = {OURS: plan}
+    if memory:
+        plans[SMALL] = lambda: make_plan(a, model, threads, dims, folder, memory)
+    row = {"model": name, "threads": threads, "engines": measure(a, model, plans, threads, dims)}
+    row["bound"] = bound_ms(a, model, made[0], dims) if made else None
+    return row
+
+
 def version(package):
     try:
         return importlib.metadata.version(package)
@@ -396,6 +414,7 @@ def main():
     p.add_argument("--per-round", type=int, default=0, help="inferences a round; 0: about 0.5 s of them")
     p.add_argument("--dim", action="append", default=[], help="NAME=SIZE of a symbolic dimension; *=SIZE for all others")
     p.add_argument("--db", default="device.sqlite", help="measurements of FluidVM; those that are there count")
+    p.add_argument("--memory", default="", help="NAME=SIZE,...: of these models also a plan within so many bytes")
     p.add_argument("--plan-options", default="", help="more options for `fluidvm plan`, as one argument")
     p.add_argument("--out", default="docs/bench", help="folder for results.json, results.md, results.svg")
     p.add_argument("--worker", help=argparse.SUPPRESS)
@@ -404,30 +423,26 @@ def main():
     if a.worker:
         return worker(a.worker, a.models[0], int(a.threads), dims)
     a.engines, a.threads = [e for e in a.engines.split(",") if e], [int(t) for t in a.threads.split(",")]
+    small = dict(m.split("=", 1) for m in a.memory.split(",") if "=" in m)
     unknown = [e for e in a.engines if e not in ENGINES]
     if unknown:
         sys.exit(f"peers.py: no engine is called {unknown[0]}; there are {', '.join(ENGINES)}")
-    result = {"date": datetime.date.today().isoformat(), "machine": machine(), "rounds": a.rounds, "rows": [],
-              "engines": {OURS: {"name": "FluidVM", "version": ""},
-                          **{e: {"name": ENGINES[e][0], "version": version(ENGINES[e][1])} for e in a.engines}}}
+    ours = {OURS: {"name": "FluidVM", "version": ""}}
+    if small:
+        ours[SMALL] = {"name": "FluidVM, less memory", "version": ""}
+    result = {"date": datetime.date.today().isoformat(), "machine": machine(), "rounds": a.rounds, "rows": [], "memory": small,
+              "engines": {**ours, **{e: {"name": ENGINES[e][0], "version": version(ENGINES[e][1])} for e in a.engines}}}
     with tempfile.TemporaryDirectory() as folder:
         for item in a.models:
             model, _, given = item.partition("=")
             name = os.path.basename(model).removesuffix(".onnx")
             for t in a.threads:
-                made = []
-
-                def plan():
-                    made.append(given or make_plan(a, model, t, dims, folder))
-                    return made[0]
-
-                row = {"model": name, "threads": t, "engines": measure(a, model, plan, t, dims)}
-                row["bound"] = bound_ms(a, model, made[0], dims) if made else None
+                row = measure_row(a, model, given, name, t, dims, folder, small.get(name))
                 result["rows"].append(row)
                 for e, r in row["engines"].items():
                     say = r.get("error") or (f"min {r['min_ms']:9.3f} ms  median {r['median_ms']:9.3f}  load {r['load_s']:6.2f} s"
                                              f"  peak {r['peak_mib']:7.1f} MiB  difference {r['difference']:.1e}")
-                    print(f"{name:16} {t} threads  {e:9} {say}", file=sys.stderr, flush=True)
+                    print(f"{name:16} {t} threads  {e:13} {say}", file=sys.stderr, flush=True)
     import peers_report
 
     os.makedirs(a.out, exist_ok=True)

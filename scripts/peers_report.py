@@ -5,7 +5,7 @@
 """
 import html, json, math, os, sys
 
-OURS = "fluidvm"
+OURS, SMALL = "fluidvm", "fluidvm-small"
 
 
 def value(row, engine, key):
@@ -13,12 +13,12 @@ def value(row, engine, key):
 
 
 def best_peer(row, key):
-    found = [v for e in row["engines"] if e != OURS and (v := value(row, e, key)) is not None]
+    found = [v for e in row["engines"] if e not in (OURS, SMALL) and (v := value(row, e, key)) is not None]
     return min(found, default=None)
 
 
 def order(result):
-    return [OURS] + [e for e in result["engines"] if e != OURS]
+    return sorted(result["engines"], key=lambda e: (e != OURS, e != SMALL))
 
 
 def number(v, digits=3):
@@ -77,7 +77,7 @@ def machine_text(m):
 
 
 def versions(result):
-    return ", ".join(f"{e['name']} {e['version']}".strip() for e in result["engines"].values())
+    return ", ".join(f"{e['name']} {e['version']}".strip() for k, e in result["engines"].items() if k != SMALL)
 
 
 def markdown(result):
@@ -92,6 +92,9 @@ def markdown(result):
                 f"{max(b['read_gbytes'] for b in one):.1f} GB/s.", ""]
     if m["load"] > 0.5:
         out += [f"The machine was not quiet: its load was {m['load']} when this began.", ""]
+    if result.get("memory"):
+        limits = ", ".join(f"{k} {v}" for k, v in result["memory"].items())
+        out += [f"Less memory: planned with `--memory`, {limits}.", ""]
     out += ["![latency, memory and start side by side](results.svg)", ""]
     more = (["bound", "FluidVM of it"], bound_cells) if bounds else None
     out += table(result, "min_ms", "Latency, ms (least)", notes, more)
@@ -111,7 +114,7 @@ def markdown(result):
 
 
 def differences(result):
-    first = next((e for e in result["engines"] if e != OURS), None)
+    first = next((e for e in result["engines"] if e not in (OURS, SMALL)), None)
     names = [e for e in order(result) if e != first]
     if not first:
         return []
@@ -126,7 +129,7 @@ def differences(result):
 
 # ---- SVG ----
 
-COLOR = {OURS: "#1565c0", "ort": "#f2a65a", "openvino": "#8e7cc3", "mnn": "#7fb685"}
+COLOR = {OURS: "#1565c0", SMALL: "#7fb2e5", "ort": "#f2a65a", "openvino": "#8e7cc3", "mnn": "#7fb685"}
 INK, SOFT, LINE, PAPER = "#1f2933", "#66727f", "#dfe4ea", "#ffffff"
 BAR, STEP, GROUP, LEFT, TOP, PANEL, GAP, EDGE = 11, 15, 16, 150, 128, 268, 34, 28
 FONT = "font-family=\"-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif\""
