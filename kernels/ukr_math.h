@@ -1,6 +1,5 @@
 /* Elementary functions on vectors of float. The polynomials are minimax fits (Remez exchange on
- * the interval said beside each); the greatest error over all floats, in units in the last place
- * of the result, stands with each function and is asserted by tests/unit/test_ukr_math.c. */
+ * the interval said beside each). How exact each function is: ukr_ulp.def. */
 #ifndef FVM_UKR_MATH_H
 #define FVM_UKR_MATH_H
 
@@ -52,7 +51,6 @@ INLINE vf exp_parts(vf x, vf low, vf *n) {
   return vf_add(expm1_core(vf_add(r, low)), vf_set1(1));
 }
 
-/* 1.1 ULP */
 INLINE vf exp_f32(vf x) {
   vf n, p = exp_parts(vf_min(vf_set1(89), x), vf_set1(0), &n);
   return vf_scale(p, n);
@@ -76,7 +74,6 @@ INLINE vf log_core(vf f, vf e) {
   return vf_fma(e, vf_set1(0x1.62e4p-1f), vf_add(f, y));
 }
 
-/* 2 ULP */
 INLINE vf log_f32(vf x) {
   const vi root = vi_set1(0x3f3504f3); /* sqrt(1/2) */
   vm tiny = vf_lt(x, vf_set1(0x1p-126f));
@@ -90,7 +87,7 @@ INLINE vf log_f32(vf x) {
   return vf_sel(vm_or(vf_lt(x, vf_set1(0)), vf_isnan(x)), vf_set1(__builtin_nanf("")), y);
 }
 
-/* 2 ULP. From 1 on through erfc = exp(polynomial), on [0.99, 4]. */
+/* From 1 on through erfc = exp(polynomial), on [0.99, 4]. */
 INLINE vf erf_f32(vf x) {
   vf a = vf_abs(x), s = vf_mul(x, x), big = vf_min(vf_set1(4), a);
   vf p = POLY(s, 0x1.06eba8p-3f, -0x1.81273ep-2f, 0x1.ce2d2p-4f, -0x1.b7fbb4p-6f, 0x1.5419f6p-8f,
@@ -101,7 +98,7 @@ INLINE vf erf_f32(vf x) {
   return vf_sel(vf_lt(a, vf_set1(1)), vf_fma(x, p, x), far);
 }
 
-/* 3 ULP. e / (e + 2) with e = exp(2 |x|) - 1 keeps all digits near 0. */
+/* E / (e + 2) with e = exp(2 |x|) - 1 keeps all digits near 0. */
 INLINE vf tanh_f32(vf x) {
   vf a = vf_min(vf_set1(10), vf_abs(x)), n, r = exp_reduce(vf_add(a, a), &n);
   vf s = vf_scale(vf_set1(1), n);
@@ -119,36 +116,34 @@ INLINE vf times_sigmoid(vf x, vf z, vf low) {
   return vf_scale(y, vf_sel(negative, n, vf_set1(0)));
 }
 
-/* 3 ULP */
 INLINE vf sigmoid_f32(vf x) { return times_sigmoid(vf_set1(1), x, vf_set1(0)); }
 
-/* 4 ULP; the limit, 0, at -inf */
+/* The limit, 0, at -inf */
 INLINE vf silu_f32(vf x) {
   vf c = vf_max(vf_set1(-112), x);
   return times_sigmoid(c, c, vf_set1(0));
 }
 
-/* 5 ULP; 0 at -inf. With a = |x|, Phi(-a) = exp(-a^2 / 2) M(a), where M(a) (a + 4) is a polynomial
- * in (a - 4) / (a + 4) on [0, 15]; the rounding error of a^2 goes into the exponential. Below 1,
- * Phi(x) = 1/2 + x q(x^2) is better by 2 ULP. */
+/* 0 at -inf. With a = |x| and u = a / (a + 4), a Phi(-a) = exp(-a^2 / 2) u M, where M is a
+ * polynomial in 2 u - 1 on [0, 15]; the rounding error of a^2 goes into the exponential. Below 1,
+ * Phi(x) = 1/2 + x q(x^2) is better. */
 INLINE vf gelu_f32(vf x) {
-  const vf half = vf_set1(-0.5f), one = vf_set1(1);
+  const vf half = vf_set1(-0.5f), zero = vf_set1(0);
   vf c = vf_max(vf_set1(-15), x), a = vf_min(vf_set1(15), vf_abs(c));
   vf s = vf_mul(a, a), s_low = vf_fma(a, a, vf_xor(s, vf_set1(-0.0f)));
-  vf n, e = exp_parts(vf_mul(half, s), vf_mul(half, s_low), &n);
-  vf inv = vf_div(one, vf_add(a, vf_set1(4)));
-  vf m = POLY(vf_mul(vf_sub(a, vf_set1(4)), inv), 0x1.82b4bcp-1f, -0x1.373e38p-1f, 0x1.8c6d9ep-2f,
+  vf n, r = exp_reduce(vf_mul(half, s), &n), u = vf_div(a, vf_add(a, vf_set1(4)));
+  vf e = expm1_core(vf_fma(half, s_low, r));
+  vf m = POLY(vf_fma(vf_set1(2), u, vf_set1(-1)), 0x1.82b4bcp-1f, -0x1.373e38p-1f, 0x1.8c6d9ep-2f,
               -0x1.7e001ep-3f, 0x1.eed34cp-5f, -0x1.ed17d4p-8f, -0x1.cc171cp-9f, 0x1.9b2606p-10f,
               0x1.6e48dcp-13f, -0x1.196e3p-13f);
-  vf w = vf_mul(vf_mul(m, inv), e); /* Phi(-a) = w 2^n; the scaling comes last where x < 0 */
-  vf above = vf_mul(c, vf_sub(one, vf_scale(w, n)));
-  vf y = vf_sel(vf_lt(x, vf_set1(0)), vf_scale(vf_mul(c, w), n), above);
+  vf w = vf_mul(u, m);
+  vf y = vf_sub(vf_max(zero, x), vf_scale(vf_fma(w, e, w), n));
   vf q = POLY(s, 0x1.988454p-2f, -0x1.105826p-4f, 0x1.46cc3ap-7f, -0x1.36d862p-10f, 0x1.d9bc72p-14f,
               -0x1.f4b4eep-18f);
-  return vf_sel(vf_lt(a, one), vf_mul(x, vf_fma(q, c, vf_set1(0.5f))), y);
+  return vf_sel(vf_lt(a, vf_set1(1)), vf_mul(x, vf_fma(q, c, vf_set1(0.5f))), y);
 }
 
-/* 4 ULP; 0 at -inf. tanh turns into a sigmoid of z = 2 sqrt(2 / pi) (x + 0.044715 x^3), computed as
+/* 0 at -inf. tanh turns into a sigmoid of z = 2 sqrt(2 / pi) (x + 0.044715 x^3), computed as
  * a sum of two floats: in the lower tail its absolute error is the relative error of the result. */
 INLINE vf gelu_tanh_f32(vf x) {
   const vf minus = vf_set1(-0.0f), A = vf_set1(0x1.988454p+0f), A_low = vf_set1(-0x1.857936p-25f);
@@ -163,7 +158,7 @@ INLINE vf gelu_tanh_f32(vf x) {
   return times_sigmoid(clipped, z, z_low);
 }
 
-/* 2 ULP. max(x, 0) + log(1 + exp(-|x|)); 1 + t beyond sqrt(2) is halved for log_core. */
+/* Max(x, 0) + log(1 + exp(-|x|)); 1 + t beyond sqrt(2) is halved for log_core. */
 INLINE vf softplus_f32(vf x) {
   vf t = exp_f32(vf_or(vf_set1(-0.0f), x));
   vm big = vf_lt(vf_set1(0x1.a8279ap-2f), t);
@@ -175,7 +170,7 @@ INLINE vf softplus_f32(vf x) {
 /* Largest |x| whose multiple of pi / 2 is reduced here; beyond (and rare), libm does it. */
 #define TRIG_LIMIT 32768.0f
 
-/* sin(x + quarter pi / 2), 2 ULP up to TRIG_LIMIT */
+/* sin(x + quarter pi / 2), up to TRIG_LIMIT */
 INLINE vf sin_quarter(vf x, int quarter) {
   vf n = vf_round(vf_mul(x, vf_set1(0x1.45f306p-1f)));
   vf r = vf_fnma(n, vf_set1(0x1.921fb6p+0f), x);

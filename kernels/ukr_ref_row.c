@@ -25,20 +25,20 @@ REDUCE(rowmin_f32, INFINITY, isunordered(r, a) ? r + a : fmin(r, a))
 REDUCE(rowprod_f32, 1, r *a)
 
 /* With guard, 0 stands for the maximum of a row of -inf: its exponentials and their sum are 0. */
-static void softmax_row(const float *x, float *y, int64_t n, float scale, bool guard) {
-  float max = -INFINITY;
-  double sum = 0;
-  for (int64_t j = 0; j < n; j++) max = fmaxf(max, x[j] * scale);
-  if (guard && max == -INFINITY) max = 0;
-  for (int64_t j = 0; j < n; j++) sum += exp((double)(x[j] * scale - max));
+static void softmax_row(const float *x, float *y, int64_t n, double scale, bool guard) {
+  double max = (double)-INFINITY, sum = 0;
+  for (int64_t j = 0; j < n; j++) max = fmax(max, (double)x[j] * scale);
+  if (guard && isinf(max) && max < 0) max = 0;
+  for (int64_t j = 0; j < n; j++) sum += exp((double)x[j] * scale - max);
   double inv = guard && sum == 0 ? 0 : 1 / sum;
-  for (int64_t j = 0; j < n; j++) y[j] = (float)(exp((double)(x[j] * scale - max)) * inv);
+  for (int64_t j = 0; j < n; j++) y[j] = (float)(exp((double)x[j] * scale - max) * inv);
 }
 
 FN(softmax_f32) {
   int64_t m = v[0], n = v[1], sx = v[2], sy = v[3];
   for (int64_t i = 0; i < m && n > 0; i++)
-    softmax_row((const float *)p[0] + i * sx, (float *)p[1] + i * sy, n, ukr_float(v[4]), v[5]);
+    softmax_row((const float *)p[0] + i * sx, (float *)p[1] + i * sy, n, (double)ukr_float(v[4]),
+                v[5]);
   return 0;
 }
 

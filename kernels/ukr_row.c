@@ -52,6 +52,8 @@ REDUCE(rowprod_f32, 1, same, vf_mul, vf_hprod)
 
 /* ---- softmax ---- */
 
+enum { SUM_BLOCK = 8 * VW };
+
 /* NaN elements are passed over: their exponentials make the sum NaN anyway. */
 static float max_scaled(const float *x, int64_t n, float scale) {
   vf r[2], s = vf_set1(scale);
@@ -69,14 +71,37 @@ static float max_scaled(const float *x, int64_t n, float scale) {
   return vf_hmax(vf_max(r[0], r[1]));
 }
 
-/* y = exp(x scale - max); the sum of y. */
-static float exp_scaled(const float *x, float *y, int64_t n, float scale, float max) {
-  vf sum[2], s = vf_set1(scale), top = vf_set1(max);
+/* exp(x scale - top) to full precision, which rounding x scale - top to a float would lose where it
+ * is far below 0. With x scale = n ln 2 + r it is exp(r) 2^(n - shift), shift standing for top: top
+ * has to be taken from x scale only where that is large, and there it leaves no rounding error. */
+struct softmax_row {
+  vf scale, base, shift;
+  vf floor; /* below top - 112 even x exp(x) is 0 */
+};
+
+INLINE struct softmax_row softmax_start(float scale, float top) {
+  bool large = !(fabsf(top) <= 224);
+  float base = large ? top : 0;
+  return (struct softmax_row){vf_set1(scale), vf_set1(base),
+                              vf_set1(large ? 0 : rintf(top * 0x1.715476p+0f)),
+                              vf_set1(large ? -112 : top - 112)};
+}
+
+/* low: what x scale lost in rounding; of no use, and maybe NaN, where it isn't small. */
+INLINE vf softmax_exp(const struct softmax_row *k, vf x) {
+  vf n, p = vf_mul(x, k->scale), low = vf_fma(x, k->scale, vf_xor(p, vf_set1(-0.0f)));
+  low = vf_max(vf_min(low, vf_set1(1)), vf_set1(-1));
+  vf r = vf_add(exp_reduce(vf_max(k->floor, vf_sub(p, k->base)), &n), low);
+  return vf_scale(vf_add(expm1_core(r), vf_set1(1)), vf_sub(n, k->shift));
+}
+
+/* y = exp(x scale - top); the sum of y. */
+INLINE double exp_block(const struct softmax_row *k, const float *x, float *y, int64_t n) {
+  vf sum[2];
   sum[0] = sum[1] = vf_set1(0);
   int64_t j = 0;
   for (; j <= n - 2 * VW; j += 2 * VW) {
-    vf a = exp_f32(vf_sub(vf_mul(vf_load(x + j), s), top));
-    vf b = exp_f32(vf_sub(vf_mul(vf_load(x + j + VW), s), top));
+    vf a = softmax_exp(k, vf_load(x + j)), b = softmax_exp(k, vf_load(x + j + VW));
     vf_store(y + j, a);
     vf_store(y + j + VW, b);
     sum[0] = vf_add(sum[0], a);
@@ -84,11 +109,19 @@ static float exp_scaled(const float *x, float *y, int64_t n, float scale, float 
   }
   for (; j < n; j += VW) {
     vm part = vm_first(MIN(n - j, (int64_t)VW));
-    vf a = exp_f32(vf_sub(vf_mul(vf_loadm(x + j, part), s), top));
+    vf a = softmax_exp(k, vf_loadm(x + j, part));
     vf_storem(y + j, part, a);
     sum[0] = vf_add(sum[0], vf_sel(part, a, vf_set1(0)));
   }
-  return vf_hsum(vf_add(sum[0], sum[1]));
+  return vf_sum2(sum[0], sum[1]);
+}
+
+/* By blocks, so that no sum in float has more than a few terms one after the other. */
+static double exp_scaled(const float *x, float *y, int64_t n, const struct softmax_row *k) {
+  double sum = 0;
+  for (int64_t j = 0; j < n; j += SUM_BLOCK)
+    sum += exp_block(k, x + j, y + j, MIN(n - j, (int64_t)SUM_BLOCK));
+  return sum;
 }
 
 static void multiply(float *y, int64_t n, float by) {
@@ -107,8 +140,9 @@ FN(softmax_f32) {
     const float *x = (const float *)p[0] + i * sx;
     float *y = (float *)p[1] + i * sy, max = max_scaled(x, n, scale);
     if (guard && max == -INFINITY) max = 0;
-    float sum = exp_scaled(x, y, n, scale, max);
-    multiply(y, n, guard && sum == 0 ? 0 : 1 / sum);
+    const struct softmax_row k = softmax_start(scale, max);
+    double sum = exp_scaled(x, y, n, &k);
+    multiply(y, n, guard && sum == 0 ? 0 : (float)(1 / sum));
   }
   return 0;
 }
@@ -120,37 +154,42 @@ static float inverse_root(float sum, int64_t n, float eps) {
   return (float)(1 / sqrt((double)sum / (double)n + (double)eps));
 }
 
-static float sum_squares(const float *x, int64_t n, float mean) {
-  vf r[2], mu = vf_set1(mean);
-  r[0] = r[1] = vf_set1(0);
+/* Sums of d = x - mean and of its squares: the first says how far off the mean is. */
+static float sum_squares(const float *x, int64_t n, float mean, float *rest) {
+  vf r[2], d[2], mu = vf_set1(mean);
+  r[0] = r[1] = d[0] = d[1] = vf_set1(0);
   int64_t j = 0;
   for (; j <= n - 2 * VW; j += 2 * VW) {
     vf a = vf_sub(vf_load(x + j), mu), b = vf_sub(vf_load(x + j + VW), mu);
+    d[0] = vf_add(a, d[0]);
+    d[1] = vf_add(b, d[1]);
     r[0] = vf_fma(a, a, r[0]);
     r[1] = vf_fma(b, b, r[1]);
   }
   for (; j < n; j += VW) {
     vm part = vm_first(MIN(n - j, (int64_t)VW));
     vf a = vf_sel(part, vf_sub(vf_loadm(x + j, part), mu), vf_set1(0));
+    d[0] = vf_add(a, d[0]);
     r[0] = vf_fma(a, a, r[0]);
   }
+  *rest = vf_hsum(vf_add(d[0], d[1]));
   return vf_hsum(vf_add(r[0], r[1]));
 }
 
 /* Two passes for the variance: one would cancel where the mean is large. */
 static void layernorm_row(const float *x, const float *g, const float *b, float *y, int64_t n,
                           float eps) {
-  float mean = reduce_rowsum_f32(x, n) / (float)n;
-  float inv = inverse_root(sum_squares(x, n, mean), n, eps);
-  vf mu = vf_set1(mean), s = vf_set1(inv);
+  float rest, mean = reduce_rowsum_f32(x, n) / (float)n, sq = sum_squares(x, n, mean, &rest);
+  float inv = inverse_root(sq - rest * (rest / (float)n), n, eps);
+  vf mu = vf_set1(mean), s = vf_set1(inv), back = vf_set1(-rest / (float)n * inv);
   int64_t j = 0;
   for (; j <= n - VW; j += VW) {
-    vf a = vf_mul(vf_sub(vf_load(x + j), mu), s);
+    vf a = vf_fma(vf_sub(vf_load(x + j), mu), s, back);
     vf_store(y + j, vf_fma(a, vf_load(g + j), vf_load(b + j)));
   }
   if (j == n) return;
   vm part = vm_first(n - j);
-  vf a = vf_mul(vf_sub(vf_loadm(x + j, part), mu), s);
+  vf a = vf_fma(vf_sub(vf_loadm(x + j, part), mu), s, back);
   vf_storem(y + j, part, vf_fma(a, vf_loadm(g + j, part), vf_loadm(b + j, part)));
 }
 

@@ -72,6 +72,14 @@ INLINE __m256 vf_lo(vf a) { return _mm512_castps512_ps256(a); }
 INLINE __m256 vf_hi(vf a) { return _mm512_extractf32x8_ps(a, 1); }
 #define VF_FOLD(op, a) op(vf_lo(a), vf_hi(a))
 
+/* The sum of both in double, in four lanes. */
+INLINE __m256d vf_sum4(vf a, vf b) {
+  __m512d s = _mm512_add_pd(_mm512_cvtps_pd(vf_lo(a)), _mm512_cvtps_pd(vf_hi(a)));
+  __m512d t = _mm512_add_pd(_mm512_cvtps_pd(vf_lo(b)), _mm512_cvtps_pd(vf_hi(b)));
+  s = _mm512_add_pd(s, t);
+  return _mm256_add_pd(_mm512_castpd512_pd256(s), _mm512_extractf64x4_pd(s, 1));
+}
+
 #else
 
 enum { VW = 8 };
@@ -133,6 +141,13 @@ INLINE vf vf_gather(const float *p, int stride, vm m) {
 
 #define VF_FOLD(op, a) (a)
 
+INLINE __m256d wide(__m128 a) { return _mm256_cvtps_pd(a); }
+INLINE __m256d vf_sum4(vf a, vf b) {
+  __m256d s = _mm256_add_pd(wide(_mm256_castps256_ps128(a)), wide(_mm256_extractf128_ps(a, 1)));
+  __m256d t = _mm256_add_pd(wide(_mm256_castps256_ps128(b)), wide(_mm256_extractf128_ps(b, 1)));
+  return _mm256_add_pd(s, t);
+}
+
 #endif
 
 INLINE vf vf_loadn(const float *p, int64_t n) { return vf_loadm(p, vm_first(n)); }
@@ -162,6 +177,13 @@ INLINE void zero_4(float *y, int64_t n) {
     q = _mm_##op##_ps(q, _mm_movehl_ps(q, q));                                                     \
     return _mm_cvtss_f32(_mm_##op##_ps(q, _mm_shuffle_ps(q, q, 1)));                               \
   }
+/* The sum of all lanes of both, rounded to double only: vf_hsum rounds to float at each step. */
+INLINE double vf_sum2(vf a, vf b) {
+  __m256d s = vf_sum4(a, b);
+  __m128d q = _mm_add_pd(_mm256_castpd256_pd128(s), _mm256_extractf128_pd(s, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(q, _mm_unpackhi_pd(q, q)));
+}
+
 VF_REDUCE(sum, add)
 VF_REDUCE(prod, mul)
 VF_REDUCE(max, max)
