@@ -23,6 +23,11 @@ struct args {
 
 static int bind(sqlite3_stmt *s, int i, char type, struct args *a) {
   if (type == 's') return sqlite3_bind_text(s, i, va_arg(a->ap, const char *), -1, SQLITE_STATIC);
+  if (type == 'b') {
+    const void *data = va_arg(a->ap, const void *);
+    size_t bytes = va_arg(a->ap, size_t);
+    return sqlite3_bind_blob64(s, i, bytes ? data : "", bytes, SQLITE_STATIC);
+  }
   if (type == 'd') {
     double real = va_arg(a->ap, double);
     return real < 0 ? sqlite3_bind_null(s, i) : sqlite3_bind_double(s, i, real);
@@ -305,4 +310,31 @@ enum fvm_status db_node_problem(struct db *db, uint64_t model_hash, const char *
   bool ok = column_text(&q, 1, a, &u->text);
   db_end(&q);
   return ok ? FVM_OK : fvm_nomem(err);
+}
+
+/* ---- expected outputs ---- */
+
+enum fvm_status db_expect(struct db *db, uint64_t key, int i, const void *data, size_t bytes,
+                          struct fvm_error *err) {
+  struct query q;
+  char hash[17];
+  hash_text(key, hash);
+  enum fvm_status st = db_query(db, SQL_EXPECT, &q, err, "sib", hash, (int64_t)i, data, bytes);
+  db_end(&q);
+  return st;
+}
+
+enum fvm_status db_expected(struct db *db, uint64_t key, int i, void *data, size_t bytes,
+                            bool *found, struct fvm_error *err) {
+  struct query q;
+  char hash[17];
+  hash_text(key, hash);
+  enum fvm_status st = db_query(db, SQL_EXPECTED, &q, err, "si", hash, (int64_t)i);
+  if (st) return st;
+  if (q.row && (size_t)sqlite3_column_bytes(q.stmt, 0) == bytes)
+    memcpy(data, bytes ? sqlite3_column_blob(q.stmt, 0) : "", bytes);
+  else
+    *found = false;
+  db_end(&q);
+  return FVM_OK;
 }

@@ -69,6 +69,12 @@ struct db_use {
 };
 enum fvm_status db_node_problem(struct db *db, uint64_t model_hash, const char *node,
                                 struct arena *a, struct db_use *u, struct fvm_error *err);
+/* Output i of a model by the reference, under a key of the caller's: store it; read back `bytes` of
+ * it. *found stays as it is, and becomes false when there is none of that size. */
+enum fvm_status db_expect(struct db *db, uint64_t key, int i, const void *data, size_t bytes,
+                          struct fvm_error *err);
+enum fvm_status db_expected(struct db *db, uint64_t key, int i, void *data, size_t bytes,
+                            bool *found, struct fvm_error *err);
 /* Human-readable summary: machines, builds, models, problems, runs by outcome, size. */
 enum fvm_status db_stat(struct db *db, bool json, struct text *out, struct fvm_error *err);
 

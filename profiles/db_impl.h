@@ -31,8 +31,8 @@ enum fvm_status db_migrate(struct db *db, const char *const *step, int nstep,
                            struct fvm_error *err);
 
 /* Run a statement of the table. types: a letter an argument: i int64_t, N int64_t stored as NULL, d
- * double (negative: NULL), s text (NULL: NULL). Rows are read with sqlite3_column_* while *row;
- * db_end resets the statement.
+ * double (negative: NULL), s text (NULL: NULL), b bytes (pointer and size_t). Rows are read with
+ * sqlite3_column_* while *row; db_end resets the statement.
  */
 struct query {
   sqlite3_stmt *stmt;

@@ -17,6 +17,10 @@ static const char *const steps[] = {
     /* Largest difference to the reference over the largest output; NULL: not measured. */
     "ALTER TABLE run ADD COLUMN error REAL;",
 #include "profiles/schema_3.h"
+    ,
+    /* Outputs of models by the reference, on seeded inputs. */
+    "CREATE TABLE expected(key TEXT NOT NULL, output INTEGER NOT NULL, value BLOB NOT NULL, "
+    "PRIMARY KEY(key, output));",
 };
 
 /* ---- errors ---- */

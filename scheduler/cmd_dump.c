@@ -69,6 +69,7 @@ static void dump_yaml(const struct fvm_plan *p) {
   printf("model: \"%s\"\nmodel_hash: %016llx\nbuild: \"%s\"\nmachine: \"%s\"\nthreads: %u\n",
          plan_string(p, m->model), (unsigned long long)m->model_hash, plan_string(p, m->build),
          plan_string(p, m->machine), m->threads);
+  if (m->max_error >= 0) printf("max_error: %.9g\n", m->max_error);
   printf("predicted_ns: %lld\nlayout_cost_ns: %lld\nlayout_bound_ns: %lld\narena_bytes: %llu\n"
          "arena_bound_bytes: %llu\n",
          (long long)m->predicted_ns, (long long)m->layout_cost_ns, (long long)m->layout_bound_ns,

@@ -1,11 +1,13 @@
 /* fluidvm plan: graph and costs to a plan file, checked before anybody can run it. */
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "accuracy.h"
 #include "session.h"
 
-static enum fvm_status print_json(const struct schedule *s, struct fvm_error *err) {
+static enum fvm_status print_json(const struct schedule *s, double error, struct fvm_error *err) {
   const struct {
     const char *key;
     double value;
@@ -30,6 +32,9 @@ static enum fvm_status print_json(const struct schedule *s, struct fvm_error *er
   bool ok = o && cJSON_AddStringToObject(o, "status", s->optimal ? "optimal" : "gap");
   for (size_t i = 0; ok && i < COUNT(row); i++)
     ok = cJSON_AddNumberToObject(o, row[i].key, row[i].value) != NULL;
+  if (ok) /* null: not verified */
+    ok = error < 0 ? cJSON_AddNullToObject(o, "max_error") != NULL
+                   : cJSON_AddNumberToObject(o, "max_error", error) != NULL;
   char *text = ok ? cJSON_PrintUnformatted(o) : NULL;
   if (text) puts(text);
   cJSON_free(text);
@@ -37,7 +42,7 @@ static enum fvm_status print_json(const struct schedule *s, struct fvm_error *er
   return text ? FVM_OK : fvm_nomem(err);
 }
 
-static void print_text(const struct schedule *s, const char *path) {
+static void print_text(const struct schedule *s, double error, const char *path) {
   printf("%s: %zu steps, predicted %.3f ms, %s\n", path, s->step.n, (double)s->cost_ns * 1e-6,
          s->optimal ? "layout and labels optimal" : "layout and labels with a gap");
   printf("  labels      %d of %d costs measured, %d conversions; bound %.3f ms\n",
@@ -47,6 +52,10 @@ static void print_text(const struct schedule *s, const char *path) {
          (double)s->scratch_bytes / 1024, (double)s->weight_bytes / 1048576);
   printf("  memory      %.1f MiB: activations, scratch and what is read of the weights\n",
          (double)s->resident_bytes / 1048576);
+  if (error >= 0)
+    printf("  error       %.2g of the largest output, against the reference\n", error);
+  else
+    printf("  error       not verified: 'fluidvm profile' or --max-error computes the reference\n");
   if (s->labels_measured < s->labels_total)
     printf("  not all costs are measured: run 'fluidvm profile' on this machine first\n");
 }
@@ -56,23 +65,6 @@ static enum fvm_status regular_or_new(const char *path, struct fvm_error *err) {
   struct stat st;
   if (stat(path, &st) != 0 || S_ISREG(st.st_mode)) return FVM_OK;
   return fvm_fail(err, FVM_EIO, "%s: not a regular file; name one to write the plan to", path);
-}
-
-/* The file is written under its final name only when the checker agrees. */
-static enum fvm_status write_checked(struct session *s, struct cli *cli, const char *path,
-                                     struct fvm_error *err) {
-  const char *part = arena_printf(&cli->arena, "%s.unchecked", path);
-  if (!part) return fvm_nomem(err);
-  struct fvm_plan *plan = NULL;
-  enum fvm_status st = session_write(s, part, err);
-  if (st != FVM_OK) return st;
-  st = fvm_load(part, &plan, err);
-  if (st == FVM_OK) st = check_plan(plan, s->graph, err);
-  fvm_unload(plan);
-  if (st == FVM_OK && rename(part, path) != 0)
-    st = fvm_fail(err, FVM_EIO, "%s: cannot rename the finished plan to this name", path);
-  if (st != FVM_OK) unlink(part);
-  return st;
 }
 
 /* The plan is the best for latency within --memory; one that trades it for the arena is not looked
@@ -93,22 +85,123 @@ static enum fvm_status within_limits(const struct session *s, struct cli *cli,
   return FVM_OK;
 }
 
+/* The best schedule that keeps the limits. */
+static enum fvm_status schedule(struct session *s, struct cli *cli, struct fvm_error *err) {
+  enum fvm_status st = session_schedule(s, err);
+  if (st == FVM_EFAIL && s->memory) fvm_prefix(err, "--memory");
+  return st == FVM_OK ? within_limits(s, cli, err) : st;
+}
+
+/* ---- accuracy ---- */
+
+/* A plan whose error is known, or the reason why it is not. */
+struct accuracy {
+  double most;  /* --max-error */
+  double error; /* of the plan's outputs; -1: not verified */
+  double least; /* of all plans that were tried */
+  struct expected x;
+  bool have; /* x */
+};
+
+/* Errors of labels as they were measured: the largest, and the sum. */
+static double label_errors(const struct schedule *s, double *largest) {
+  double sum = 0;
+  *largest = 0;
+  for (size_t i = 0; i < s->step.n; i++) {
+    sum += fmax(s->step.v[i].error, 0);
+    *largest = fmax(*largest, s->step.v[i].error);
+  }
+  return sum;
+}
+
+/* Outputs by the reference: from the database; else they are computed when asked for, or when the
+ * labels' errors leave room for doubt. */
+static enum fvm_status get_expected(struct session *s, struct cli *cli, struct accuracy *a,
+                                    struct fvm_error *err) {
+  double largest;
+  enum fvm_status st = FVM_OK;
+  struct progress p;
+  if (s->db) st = expected_load(s->db, s->graph, &a->x, &a->have, err);
+  if (st != FVM_OK || a->have) return st;
+  expected_free(&a->x);
+  if (!cli_text(cli, OPT_MAX_ERROR) && label_errors(s->schedule, &largest) <= a->most)
+    return FVM_OK;
+  cli_catch_interrupt();
+  progress_start(&p, cli);
+  progress_show(&p, 0, 1, "outputs by the reference; fluidvm profile would keep them");
+  a->have = true;
+  st = expected_compute(s->graph, &cli_interrupted, &a->x, err);
+  progress_end(&p);
+  return st;
+}
+
+/* Write the plan under a name of its own, check it, run it. */
+static enum fvm_status write_checked(struct session *s, const char *part, struct accuracy *a,
+                                     struct fvm_error *err) {
+  struct fvm_plan *plan = NULL;
+  enum fvm_status st = session_write(s, part, err);
+  if (st != FVM_OK) return st;
+  st = fvm_load(part, &plan, err);
+  if (st == FVM_OK) st = check_plan(plan, s->graph, err);
+  if (st == FVM_OK && a->have) st = plan_error(plan, &a->x, &a->error, err);
+  a->least = fmin(a->least, a->error);
+  fvm_unload(plan);
+  if (st == FVM_OK && a->error >= 0 && a->error <= a->most)
+    st = plan_note_error(part, a->error, err);
+  if (st != FVM_OK || a->error > a->most) unlink(part);
+  return st;
+}
+
+/* Plan again without the labels of the largest errors, until others are chosen. */
+static enum fvm_status reschedule(struct session *s, struct cli *cli, const struct accuracy *a,
+                                  struct fvm_error *err) {
+  enum { HALVINGS = 12 };
+  enum fvm_status st = FVM_OK;
+  double largest, before = label_errors(s->schedule, &largest);
+  if (s->label_error <= 0) s->label_error = largest;
+  for (int i = 0; i < HALVINGS && s->label_error > 0 && st == FVM_OK; i++) {
+    s->label_error /= 2;
+    schedule_free(s->schedule);
+    st = schedule(s, cli, err);
+    if (st == FVM_OK && label_errors(s->schedule, &largest) < before) return st;
+  }
+  return st != FVM_OK ? st
+                      : fvm_fail(err, FVM_EFAIL,
+                                 "no plan within --max-error %g: the outputs of the most exact one "
+                                 "found are off by %.3g",
+                                 a->most, a->least);
+}
+
+/* The file gets its final name only when the checker agrees and its outputs are right. */
+static enum fvm_status write_accurate(struct session *s, struct cli *cli, const char *path,
+                                      struct accuracy *a, struct fvm_error *err) {
+  const char *part = arena_printf(&cli->arena, "%s.unchecked", path);
+  enum fvm_status st = part ? get_expected(s, cli, a, err) : fvm_nomem(err);
+  if (st == FVM_OK) st = write_checked(s, part, a, err);
+  while (st == FVM_OK && a->error > a->most) {
+    st = reschedule(s, cli, a, err);
+    if (st == FVM_OK) st = write_checked(s, part, a, err);
+  }
+  if (st == FVM_OK && rename(part, path) != 0)
+    st = fvm_fail(err, FVM_EIO, "%s: cannot rename the finished plan to this name", path);
+  expected_free(&a->x);
+  return st;
+}
+
 enum fvm_status cmd_plan(struct cli *cli, struct fvm_error *err) {
-  struct session s = {0};
+  struct session s = {.memory = cli_int(cli, OPT_MEMORY, 0)};
+  struct accuracy a = {.most = cli_real(cli, OPT_MAX_ERROR, 1e-4), .error = -1, .least = INFINITY};
   const char *out = cli_text(cli, OPT_OUT);
   if (!out) return fvm_fail(err, FVM_EUSAGE, "plan needs -o PLAN, the file to write");
   enum fvm_status st = regular_or_new(out, err);
   if (st == FVM_OK) st = session_graph(&s, cli, cli->pos[0], err);
   if (st == FVM_OK) st = session_cost(&s, cli, err);
-  s.memory = cli_int(cli, OPT_MEMORY, 0);
-  if (st == FVM_OK) st = session_schedule(&s, err);
-  if (st == FVM_EFAIL && s.memory) fvm_prefix(err, "--memory");
-  if (st == FVM_OK) st = within_limits(&s, cli, err);
-  if (st == FVM_OK) st = write_checked(&s, cli, out, err);
+  if (st == FVM_OK) st = schedule(&s, cli, err);
+  if (st == FVM_OK) st = write_accurate(&s, cli, out, &a, err);
   if (st == FVM_OK && cli_flag(cli, OPT_JSON))
-    st = print_json(s.schedule, err);
+    st = print_json(s.schedule, a.error, err);
   else if (st == FVM_OK)
-    print_text(s.schedule, out);
+    print_text(s.schedule, a.error, out);
   session_close(&s);
   return st;
 }

@@ -28,7 +28,7 @@ static void put_line(struct text *line) {
 }
 
 static void print_event(const struct profile_event *e) {
-  static const char *const name[] = {"begin", "race", "sample", "failed", "problem"};
+  static const char *const name[] = {"begin", "race", "sample", "failed", "problem", "expect"};
   struct text line = {0};
   text_printf(&line, "{\"event\":\"%s\"", name[e->kind]);
   if (e->kind == PROFILE_BEGIN)
@@ -51,7 +51,9 @@ static void show(struct reporter *r, const struct profile_event *e) {
   char text[160];
   snprintf(text, sizeof text, "%d of %d problems, %d labels at %.0f/s: %.70s", t->problems_done,
            t->problems, t->labels_measured, s > 0 ? t->labels_measured / s : 0,
-           e->text ? e->text : "");
+           e->text                     ? e->text
+           : e->kind == PROFILE_EXPECT ? "outputs by the reference"
+                                       : "");
   progress_show(&r->progress, t->labels_measured, t->labels_total - t->labels_known, text);
 }
 

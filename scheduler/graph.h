@@ -95,6 +95,9 @@ enum fvm_status onnx_read_tensor(const char *path, struct arena *a, struct tenso
 enum fvm_status pipeline_run(struct graph *g, const char *stop_after, struct fvm_error *err);
 
 /* Run the whole graph by reference operators: inputs and outputs row-major, in graph order. */
+enum fvm_status graph_reference_until(const struct graph *g, const void *const *in,
+                                      void *const *out, volatile const int *interrupted,
+                                      struct fvm_error *err);
 enum fvm_status graph_reference(const struct graph *g, const void *const *in, void *const *out,
                                 struct fvm_error *err);
 

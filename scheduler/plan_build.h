@@ -16,6 +16,7 @@ struct sched_step {
   int *bind;               /* value of each buffer of the program; -1: scratch, or never touched */
   int64_t cost_ns;
   int threads;
+  double error; /* of the label, as measured; -1: not known */
 };
 /* A tensor in one layout. Views have no step: they are values with a base. */
 struct sched_value {
@@ -65,6 +66,8 @@ void schedule_free(struct schedule *s);
 /* Write the plan through a temporary file and rename; the same schedule gives the same bytes. */
 enum fvm_status plan_write(const struct schedule *s, const struct plan_options *o, const char *path,
                            struct fvm_error *err);
+/* Note in a plan file that was just written how large its outputs' error was. */
+enum fvm_status plan_note_error(const char *path, double error, struct fvm_error *err);
 /* The independent checker: from the plan file alone (and the model when g is given) recompute
  * bounds, legality of every program, dependencies (every read was written before, in the right
  * layout), liveness and overlap, cost sums, weights. One finding is one error. */

@@ -255,6 +255,7 @@ static void put_tables(struct writer *w) {
                                .model_hash = g->model_hash,
                                .arena_bytes = (uint64_t)s->arena_bytes,
                                .stream_bytes = (uint64_t)s->stream_bytes,
+                               .max_error = -1,
                                .predicted_ns = s->cost_ns,
                                .layout_cost_ns = s->layout_cost_ns,
                                .layout_bound_ns = s->layout_bound_ns,
@@ -453,5 +454,35 @@ enum fvm_status plan_write(const struct schedule *s, const struct plan_options *
   VEC_FREE(&w.program_hash);
   fvm_free(w.piece, PIECE, 1);
   if (st) fvm_prefix(err, "%s", path);
+  return st;
+}
+
+/* ---- what is known only when it runs ---- */
+
+/* The parts of a file that change. */
+struct head {
+  struct plan_header h;
+  struct plan_entry entry[PLAN_SECTIONS];
+};
+
+static bool patch(int fd, double error) {
+  struct head head;
+  struct plan_meta meta;
+  if (pread(fd, &head, sizeof head, 0) != (ssize_t)sizeof head) return false;
+  struct plan_entry *e = &head.entry[PLAN_META];
+  if (pread(fd, &meta, sizeof meta, (off_t)e->offset) != (ssize_t)sizeof meta) return false;
+  meta.max_error = error;
+  e->checksum = fvm_hash(&meta, sizeof meta, PLAN_META);
+  head.h.checksum = fvm_hash(head.entry, sizeof head.entry, 0);
+  return pwrite(fd, &meta, sizeof meta, (off_t)e->offset) == (ssize_t)sizeof meta &&
+         pwrite(fd, &head, sizeof head, 0) == (ssize_t)sizeof head && fsync(fd) == 0;
+}
+
+enum fvm_status plan_note_error(const char *path, double error, struct fvm_error *err) {
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  bool ok = fd >= 0 && patch(fd, error);
+  enum fvm_status st =
+      ok ? FVM_OK : fvm_fail(err, FVM_EIO, "%s: cannot be written: %s", path, strerror(errno));
+  if (fd >= 0) close(fd);
   return st;
 }

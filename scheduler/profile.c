@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "accuracy.h"
 #include "profile_set.h"
 
 struct profiler {
@@ -269,6 +270,22 @@ static enum fvm_status measure_all(struct profiler *p) {
   return st;
 }
 
+/* Outputs of the model for plans to be held to (accuracy.h). */
+static enum fvm_status expect(struct profiler *p, const struct graph *g) {
+  struct expected x;
+  bool found;
+  enum fvm_status st = expected_load(p->db, g, &x, &found, p->err);
+  if (!st && !found) {
+    p->problem = NULL;
+    send(p, PROFILE_EXPECT, NULL);
+    expected_free(&x);
+    st = expected_compute(g, p->o->interrupted, &x, p->err);
+    if (!st) st = expected_store(p->db, &x, p->err);
+  }
+  expected_free(&x);
+  return st;
+}
+
 enum fvm_status profile_graph(const struct graph *g, struct db *db, const struct machine *m,
                               const struct profile_options *o, struct profile_totals *totals,
                               struct fvm_error *err) {
@@ -281,6 +298,7 @@ enum fvm_status profile_graph(const struct graph *g, struct db *db, const struct
   if (!st) st = store_graph(&p, g);
   if (!st) st = count_known(&p, err);
   if (!st) st = measure_all(&p);
+  if (!st && totals->problems_done == totals->problems) st = expect(&p, g);
   profile_set_free(&p.set);
   return st;
 }

@@ -43,8 +43,9 @@ static enum fvm_status run_node(struct run *r, int node, struct fvm_error *err) 
   return st == FVM_OK ? st : fvm_prefix(err, "node '%.100s'", n->name);
 }
 
-enum fvm_status graph_reference(const struct graph *g, const void *const *in, void *const *out,
-                                struct fvm_error *err) {
+enum fvm_status graph_reference_until(const struct graph *g, const void *const *in,
+                                      void *const *out, volatile const int *interrupted,
+                                      struct fvm_error *err) {
   struct arena a = {0};
   struct run r = {.g = g,
                   .value = ARENA_NEW(&a, const void *, g->tensor.n),
@@ -53,8 +54,11 @@ enum fvm_status graph_reference(const struct graph *g, const void *const *in, vo
   enum fvm_status st = r.value && r.own && r.uses ? FVM_OK : fvm_nomem(err);
   for (size_t i = 0; st == FVM_OK && i < g->tensor.n; i++) r.value[i] = g->tensor.v[i].t.data;
   for (size_t i = 0; st == FVM_OK && i < g->input.n; i++) r.value[g->input.v[i]] = in[i];
-  for (size_t i = 0; st == FVM_OK && i < g->node.n; i++)
+  for (size_t i = 0; st == FVM_OK && i < g->node.n; i++) {
     if (!g->node.v[i].dead) st = run_node(&r, (int)i, err);
+    if (st == FVM_OK && interrupted && *interrupted)
+      st = fvm_fail(err, FVM_EINTR, "interrupted while the reference was computed");
+  }
   for (size_t i = 0; st == FVM_OK && i < g->output.n; i++) {
     int t = g->output.v[i];
     memcpy(out[i], r.value[t], (size_t)tensor_bytes(tensor_of(g, t)));
@@ -63,4 +67,9 @@ enum fvm_status graph_reference(const struct graph *g, const void *const *in, vo
     if (r.own[i]) fvm_free(r.own[i], 1, (size_t)tensor_bytes(&g->tensor.v[i].t));
   arena_free(&a);
   return st;
+}
+
+enum fvm_status graph_reference(const struct graph *g, const void *const *in, void *const *out,
+                                struct fvm_error *err) {
+  return graph_reference_until(g, in, out, NULL, err);
 }

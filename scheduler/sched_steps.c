@@ -147,6 +147,7 @@ static enum fvm_status add_node(struct sched *w, int node) {
                             .out_value = -1,
                             .cost_ns = c->ns,
                             .threads = c->label.threads};
+  step.error = cost_error(w->cost, &w->node[node].call, &c->label);
   enum fvm_status st =
       opcall_emit(&w->node[node].call, &c->label, &s->arena, &step.program, w->err);
   if (st) return st;

@@ -79,7 +79,8 @@ void session_options(const struct session *s, struct plan_options *o) {
                              .max_ticks = MAX_TICKS,
                              .build = build_text(),
                              .machine = s->machine.text,
-                             .memory = s->memory};
+                             .memory = s->memory,
+                             .label_error = s->label_error};
 }
 
 enum fvm_status session_schedule(struct session *s, struct fvm_error *err) {

@@ -17,7 +17,7 @@
 #error "plan files are read in place: little-endian machines only"
 #endif
 _Static_assert(sizeof(struct plan_header) == 32 && sizeof(struct plan_entry) == 32, "no padding");
-_Static_assert(sizeof(struct plan_meta) == 96 && sizeof(struct plan_io) == 80, "no padding");
+_Static_assert(sizeof(struct plan_meta) == 104 && sizeof(struct plan_io) == 80, "no padding");
 _Static_assert(sizeof(struct plan_program) == 24 && sizeof(struct plan_buffer) == 16, "no padding");
 _Static_assert(sizeof(struct plan_step) == 32 && sizeof(struct plan_bind) == 16, "no padding");
 _Static_assert(sizeof(struct plan_tensor) == 112 && sizeof(struct plan_const) == 96, "no padding");
@@ -131,6 +131,7 @@ static enum fvm_status read_meta(struct fvm_plan *p, struct fvm_error *err) {
     return bad(err, PLAN_META, "%u threads", m->threads);
   if (m->stream_bytes > p->section[PLAN_WEIGHTS].bytes)
     return bad(err, PLAN_META, "stream beyond the weights");
+  if (!(m->max_error >= 0 || m->max_error == -1)) return bad(err, PLAN_META, "error is no number");
   if (m->arena_bytes > (uint64_t)most_bytes) return bad(err, PLAN_META, "arena too large");
   return FVM_OK;
 }

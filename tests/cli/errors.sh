@@ -54,6 +54,7 @@ expect 4 "/proc/x.plan" "$fluidvm" plan "$model" -o /proc/x.plan
 expect 4 "/dev/full" "$fluidvm" plan "$model" -o /dev/full
 expect 1 "--max-arena" "$fluidvm" plan "$model" -o p --max-arena 1
 expect 1 "--memory" "$fluidvm" plan "$model" -o p --memory 1
+expect 1 "--max-error" "$fluidvm" plan "$src/tests/onnx/several.onnx" -o p --max-error 0
 expect 1 "--latency" "$fluidvm" plan "$model" -o p --latency 0
 
 expect 2 "no node 'none'" "$fluidvm" explain "$model" none

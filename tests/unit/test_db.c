@@ -239,19 +239,19 @@ START_TEST(damage_is_an_error) {
 END_TEST
 
 START_TEST(older_versions_migrate) {
-  static const char *const step[] = {"", "", "",
+  static const char *const step[] = {"", "", "", "",
                                      "CREATE TABLE extra(x); INSERT INTO extra VALUES(42);"},
-                           *const broken[] = {"", "", "", "", "CREATE TABLE half(x); nonsense"};
+                           *const broken[] = {"", "", "", "", "", "CREATE TABLE half(x); nonsense"};
   struct db *db;
   OK(db_open(fresh("old"), DB_WRITE, &db, &err));
   struct ids id = add_ids(db);
-  OK(db_migrate(db, step, 4, &err));
+  OK(db_migrate(db, step, 5, &err));
   ck_assert_int_eq(count(db, "SELECT x FROM extra"), 42);
-  ck_assert_int_eq(count(db, "PRAGMA user_version"), 4);
-  OK(db_migrate(db, step, 4, &err));
+  ck_assert_int_eq(count(db, "PRAGMA user_version"), 5);
+  OK(db_migrate(db, step, 5, &err));
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM extra"), 1);
-  ck_assert_int_ne(db_migrate(db, broken, 5, &err), FVM_OK);
-  ck_assert_int_eq(count(db, "PRAGMA user_version"), 4);
+  ck_assert_int_ne(db_migrate(db, broken, 6, &err), FVM_OK);
+  ck_assert_int_eq(count(db, "PRAGMA user_version"), 5);
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM sqlite_schema WHERE name='half'"), 0);
   struct ids again = add_ids(db);
   ck_assert_mem_eq(&id, &again, sizeof id);

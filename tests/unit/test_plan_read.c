@@ -129,6 +129,7 @@ END_TEST
   W(arena_end, BIND(m, 2)->offset = 113, "step 0 (t = x + w): buffer 2 leaves its space")          \
   W(text, m->section[PLAN_STRINGS].v[m->section[PLAN_STRINGS].n - 1] = 'x', "STRINGS: no NUL")     \
   W(stream, META(m)->stream_bytes = (uint64_t)1 << 40, "META: stream beyond the weights")          \
+  W(error, META(m)->max_error = -2, "META: error is no number")                                    \
   W(dtype, IO(m, 0)->dtype = FVM_DTYPES, "IO: row 0")                                              \
   W(rank, IO(m, 1)->rank = 9, "IO: row 1")                                                         \
   W(dim, IO(m, 2)->dim[1] = -25, "IO: row 2")                                                      \

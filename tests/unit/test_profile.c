@@ -68,11 +68,11 @@ static void check_complete(void) {
   ck_assert_int_eq(count("SELECT COUNT(*) FROM run WHERE engine='jit'"), f.totals.labels_total);
 }
 
-static int events[PROFILE_BEST + 1];
+static int events[PROFILE_EXPECT + 1];
 static void count_event(void *arg, const struct profile_event *e) {
   (void)arg;
   events[e->kind]++;
-  ck_assert((e->text == NULL) == (e->kind == PROFILE_BEGIN));
+  ck_assert((e->text == NULL) == (e->kind == PROFILE_BEGIN || e->kind == PROFILE_EXPECT));
   if (e->kind == PROFILE_SAMPLE) ck_assert(e->ns > 0 && e->label);
 }
 
