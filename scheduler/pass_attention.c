@@ -17,8 +17,9 @@
 #include <string.h>
 
 struct operand {
-  int t;     /* tensor [B,H,S,D], or [B,S,H,D] */
-  bool rows; /* the latter */
+  int t;            /* tensor of the elements of [B,H,S,D] in order, or [B,S,H,D] */
+  bool rows;        /* the latter */
+  struct tensor as; /* [B,H,S,D] */
 };
 struct attention {
   struct operand q, k, v;
@@ -27,7 +28,7 @@ struct attention {
   int sum, bias; /* node Add that adds the mask to scores with a bias, to become their sum */
   double scale;
   bool guard, causal;
-  int64_t heads;
+  int64_t heads, kv_heads;
   int at; /* the Transpose after all, which becomes the composite */
 };
 
@@ -70,7 +71,20 @@ static int transposed(const struct graph *g, int t, int a, int b, int c, int d) 
 /* t is [B,H,S,D]: as it is, or as it was before a Transpose. */
 static struct operand before_split(const struct graph *g, int t) {
   int x = transposed(g, t, 0, 2, 1, 3);
-  return x < 0 ? (struct operand){t, false} : (struct operand){x, true};
+  return (struct operand){x < 0 ? t : x, x >= 0, *tensor_of(g, t)};
+}
+
+/* t is made from x [.., S, D] by swapping the last two axes and a view of the others: x, or -1. */
+static int swapped(const struct graph *g, int t) {
+  int p = made_by(g, t, "Reshape"), y = p < 0 ? t : input(g, p, 0), i = made_by(g, y, "Transpose");
+  const struct attr *perm = i < 0 ? NULL : node_attr(node_at(g, i), "perm");
+  const struct tensor *from = tensor_of(g, y), *to = tensor_of(g, t);
+  int rank = from->rank;
+  if (!perm || perm->kind != ATTR_INTS || rank < 2 || to->rank < 2) return -1;
+  for (int k = 0; k < rank; k++)
+    if (perm->ints[k] != (k < rank - 2 ? k : 2 * rank - 3 - k)) return -1;
+  bool same = !memcmp(from->dim + rank - 2, to->dim + to->rank - 2, 2 * sizeof *to->dim);
+  return same ? input(g, i, 0) : -1;
 }
 
 /* The second factor of the scores, [B,H,D,S]: the keys, or -1. Constants may stand before and
@@ -79,8 +93,14 @@ static struct operand keys_of(const struct graph *g, int t, double *scale) {
   t = unscale(g, t, scale);
   int x = transposed(g, t, 0, 1, 3, 2);
   if (x >= 0) return before_split(g, unscale(g, x, scale));
+  struct operand k = {.as = *tensor_of(g, t)};
+  k.as.dim[2] = tensor_of(g, t)->dim[3];
+  k.as.dim[3] = tensor_of(g, t)->dim[2];
   x = transposed(g, t, 0, 2, 3, 1); /* both transposes in one */
-  return (struct operand){x < 0 ? -1 : unscale(g, x, scale), true};
+  k.rows = x >= 0;
+  if (x < 0) x = swapped(g, t);
+  k.t = x < 0 ? -1 : unscale(g, x, scale);
+  return k;
 }
 
 /* p or Where(IsNaN(p), 0, p): the Softmax that makes p, or -1. */
@@ -152,6 +172,18 @@ static int transpose_back(const struct rewrite *w, int t) {
   return user >= 0 && is_op(node_at(w->g, user), "Reshape") ? p : -1;
 }
 
+/* One query of heads that share keys, as exporters write it for decoding: the heads stand where
+ * positions did. t is [B,G,n,D], and [B,G*n,1,D] after a Reshape that alone reads it. */
+static int heads_back(const struct rewrite *w, int t) {
+  int p = only_user(w, t);
+  if (p < 0 || !is_op(node_at(w->g, p), "Reshape")) return -1;
+  int y = node_at(w->g, p)->out.v[0];
+  const struct tensor *from = tensor_of(w->g, t), *to = tensor_of(w->g, y);
+  bool one = from->rank == 4 && to->rank == 4 && to->dim[0] == from->dim[0] && to->dim[2] == 1 &&
+             to->dim[1] == from->dim[1] * from->dim[2] && to->dim[3] == from->dim[3];
+  return one ? transpose_back(w, y) : -1;
+}
+
 /* ---- the pattern ---- */
 
 static bool is_float4(const struct graph *g, int t) {
@@ -200,17 +232,33 @@ static bool miss_product(struct graph *g, int softmax, int scores) {
                    p < 0 ? g->tensor.v[scores].name : node_at(g, p)->name);
 }
 
+/* Queries [B,G,n,D] are those of n heads each. */
+static bool fold_queries(const struct graph *g, struct attention *m, int q) {
+  const struct tensor *mask = m->mask < 0 ? NULL : tensor_of(g, m->mask);
+  struct tensor as = *tensor_of(g, q);
+  if (m->select >= 0 || m->sum >= 0 ||
+      (mask && tensor_count(mask) !=
+                   mask->dim[MAX(mask->rank - 1, 0)] * (mask->rank > 3 ? mask->dim[0] : 1)))
+    return false;
+  as.dim[1] *= as.dim[2];
+  as.dim[2] = 1;
+  m->heads = as.dim[1];
+  m->q = (struct operand){q, false, as};
+  return true;
+}
+
 /* At the second MatMul. */
 static bool match(const struct rewrite *w, int i, struct attention *m) {
   struct graph *g = w->g;
   if (!is_op(node_at(g, i), "MatMul")) return false;
   int softmax = unguard(g, input(g, i, 0), &m->guard), values = input(g, i, 1);
-  m->at = transpose_back(w, node_at(g, i)->out.v[0]);
+  int y = node_at(g, i)->out.v[0], back = transpose_back(w, y), one = heads_back(w, y);
+  m->at = MAX(back, one);
   if (softmax < 0) return miss_above(g, input(g, i, 0));
 #define MISS(...) pass_miss(g, softmax, "attention", __VA_ARGS__)
   if (m->at < 0)
     return MISS("no Transpose and Reshape alone read the weighted values '%.80s'",
-                g->tensor.v[node_at(g, i)->out.v[0]].name);
+                g->tensor.v[y].name);
   m->scale = 1;
   int masked = input(g, softmax, 0), scores = unmask(w, masked, m);
   if (m->select >= 0 && only_user(w, masked) != softmax)
@@ -224,8 +272,9 @@ static bool match(const struct rewrite *w, int i, struct attention *m) {
   if (!same_heads(g, q, k) || !same_heads(g, q, values))
     return MISS("queries, keys and values differ in batch or heads, or are not [batch, heads, "
                 "positions, size] of f32");
-  m->heads = tensor_of(g, q)->dim[1];
+  m->heads = m->kv_heads = tensor_of(g, q)->dim[1];
   m->q = before_split(g, q);
+  if (one >= 0 && !fold_queries(g, m, q)) return MISS("its mask differs between heads");
   m->k = keys_of(g, k, &m->scale);
   m->v = before_split(g, values);
   return m->k.t >= 0 ||
@@ -284,7 +333,7 @@ static bool set_attrs(struct rewrite *w, const struct attention *m) {
   struct attr *a = rewrite_attrs(w, m->at, 5);
   if (!a) return false;
   a[0] = (struct attr){.name = "heads", .kind = ATTR_INT, .i = m->heads};
-  a[1] = (struct attr){.name = "kv_heads", .kind = ATTR_INT, .i = m->heads};
+  a[1] = (struct attr){.name = "kv_heads", .kind = ATTR_INT, .i = m->kv_heads};
   a[2] = (struct attr){.name = "scale", .kind = ATTR_FLOAT, .f = (float)m->scale};
   a[3] = (struct attr){.name = "causal", .kind = ATTR_INT, .i = m->causal};
   a[4] = (struct attr){.name = "guard", .kind = ATTR_INT, .i = m->guard};
@@ -294,15 +343,16 @@ static bool set_attrs(struct rewrite *w, const struct attention *m) {
 /* An operand in the form that is read: [B,S,H*D], or [B,H,S,D]. -1 when memory is out. */
 static int operand_read(struct rewrite *w, struct operand o) {
   struct graph *g = w->g;
-  if (!o.rows) return o.t;
-  struct tensor rows = *tensor_of(g, o.t);
-  rows.rank = 3;
-  rows.dim[2] *= rows.dim[3];
-  rows.data = NULL;
+  struct tensor as = o.as;
+  if (o.rows)
+    as = (struct tensor){as.dtype, 3, {as.dim[0], as.dim[2], as.dim[1] * as.dim[3]}, NULL};
+  as.data = NULL;
+  if (same_dims(tensor_of(g, o.t), &as)) return o.t;
   int split = made_by(g, o.t, "Reshape"), from = split < 0 ? o.t : input(g, split, 0);
-  if (same_dims(tensor_of(g, from), &rows)) return from;
+  if (same_dims(tensor_of(g, from), &as)) return from;
   const char *name = g->tensor.v[o.t].name;
-  int dims = rewrite_ints(w, name, 3, rows.dim), y = dims < 0 ? -1 : rewrite_tensor(w, name, &rows);
+  int dims = rewrite_ints(w, name, as.rank, as.dim),
+      y = dims < 0 ? -1 : rewrite_tensor(w, name, &as);
   return y >= 0 && rewrite_add(w, name, "Reshape", 2, (int[]){from, dims}, y) >= 0 ? y : -1;
 }
 

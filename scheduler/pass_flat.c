@@ -97,8 +97,9 @@ static int elementwise_input(struct rewrite *w, int t, int rank, const struct me
   struct graph *g = w->g;
   const struct tensor *in = tensor_of(g, t);
   int x, p = g->tensor.v[t].producer;
-  if (in->rank < rank || in->dim[0] == 1) return t;
+  if (in->rank < rank) return t;
   if (same_merge(g, t, m, &x)) return x;
+  if (in->dim[0] == 1) return t;
   if (p >= 0 && !is_view(node_at(g, p))) return -2;
   struct tensor as = unmerged(g, t, m);
   return add_view(w, t, &as);
