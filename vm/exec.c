@@ -128,6 +128,36 @@ enum fvm_status fvm_bind_output(struct fvm_instance *in, int i, void *data, size
   return bind_io(in, "output", fvm_output(in->plan, i), data, bytes, err);
 }
 
+/* Copy between row-major bytes and those of a state, by pieces that are dense in both: rows of the
+ * last axis, or single elements where that is the one the state grows along. */
+static void rearrange(const struct fvm_io *io, const char *dense, const char *data, char *to) {
+  int64_t idx[FVM_MAXRANK] = {0};
+  int64_t elem = (int64_t)fvm_dtype_bytes(io->dtype);
+  bool rows = io->stride[io->rank - 1] == elem;
+  int n = rows ? io->rank - 1 : io->rank;
+  size_t piece = (size_t)(rows ? elem * io->dim[n] : elem);
+  for (size_t at = 0; at < io->bytes; at += piece) {
+    int64_t place = 0;
+    for (int i = 0; i < n; i++) place += idx[i] * io->stride[i];
+    memcpy(to + (dense ? place : (int64_t)at), dense ? dense + at : data + place, piece);
+    for (int i = n - 1; i >= 0 && ++idx[i] == io->dim[i]; i--) idx[i] = 0;
+  }
+}
+
+void fvm_pack(const struct fvm_io *io, const void *dense, void *data) {
+  if (io->state >= 0 && io->bytes)
+    rearrange(io, dense, NULL, data);
+  else if (io->bytes)
+    memcpy(data, dense, io->bytes);
+}
+
+void fvm_unpack(const struct fvm_io *io, const void *data, void *dense) {
+  if (io->state >= 0 && io->bytes)
+    rearrange(io, NULL, data, dense);
+  else if (io->bytes)
+    memcpy(dense, data, io->bytes);
+}
+
 /* ---- running ---- */
 
 static void *locate(const struct fvm_instance *in, const struct plan_bind *b) {
@@ -177,10 +207,22 @@ static enum fvm_status out_of_range(const struct fvm_plan *p, uint32_t i, struct
                   plan_string(p, p->step[i].name));
 }
 
+/* What states held before, from where the caller has it to where the run goes on. */
+static void fetch_states(const struct fvm_instance *in) {
+  const struct fvm_plan *p = in->plan;
+  for (uint32_t i = 0; i < p->nin; i++) {
+    const struct fvm_io *io = &p->public_io[i];
+    if (io->state < 0 || io->bytes == 0) continue;
+    void *to = in->io[p->nin + (uint32_t)io->state];
+    if (to != in->io[i]) memmove(to, in->io[i], io->bytes);
+  }
+}
+
 enum fvm_status fvm_run(struct fvm_instance *in, struct fvm_error *err) {
   const struct fvm_plan *p = in->plan;
   enum fvm_status st = all_bound(in, err);
   if (st != FVM_OK) return st;
+  fetch_states(in);
   for (uint32_t i = 0; i < p->nstep; i++)
     if (run_step(in, &p->step[i]) != 0) return out_of_range(p, i, err);
   return FVM_OK;
@@ -195,6 +237,7 @@ static int64_t clock_ns(void) {
 enum fvm_status exec_run_timed(struct fvm_instance *in, int64_t *ns, struct fvm_error *err) {
   const struct fvm_plan *p = in->plan;
   enum fvm_status st = all_bound(in, err);
+  if (st == FVM_OK) fetch_states(in);
   int64_t start = clock_ns();
   for (uint32_t i = 0; i < p->nstep && st == FVM_OK; i++) {
     if (run_step(in, &p->step[i]) != 0) return out_of_range(p, i, err);

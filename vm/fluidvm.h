@@ -58,13 +58,27 @@ enum fvm_dtype {
 #define FVM_API
 #endif
 
-/* An input or output of the plan, dense and row-major. */
+/* An input or output of the plan: dense, and row-major unless it is a state.
+ *
+ * A state is a pair of an input and an output, past and present of a cache to which a run appends
+ * along one axis, the only one in which they differ: position, in [batch, heads, position, width],
+ * say. That axis is the outermost in memory, so the past's bytes are the first ones of the
+ * present's:
+ *
+ *   | position 0: all heads | position 1 | ... | what the run appends |
+ *   `------------- past ---------------------'
+ *   `------------- present -------------------------------------------'
+ *
+ * Bind both to one place, and a run writes the new positions and copies nothing; the next run's
+ * past (of a plan for one position more, or the window moved on by one) lies there already. */
 struct fvm_io {
   const char *name; /* lives as long as the plan */
   enum fvm_dtype dtype;
   int rank;
   int64_t dim[FVM_MAXRANK];
   size_t bytes;
+  int64_t stride[FVM_MAXRANK]; /* bytes from one index of an axis to the next */
+  int state;                   /* of an input: its output; of an output: its input; -1: none */
 };
 
 struct fvm_plan;     /* a plan file, mapped and verified */
@@ -104,8 +118,14 @@ FVM_API enum fvm_status fvm_bind_input(struct fvm_instance *inst, int i, const v
 FVM_API enum fvm_status fvm_bind_output(struct fvm_instance *inst, int i, void *data, size_t bytes,
                                         struct fvm_error *err);
 
-/* Run all steps. FVM_EUSAGE when something is not bound; FVM_EFAIL when the data asks for what a
- * step cannot do (an index out of range). */
+/* Bring row-major data into the order of an input or output, or back. For all but states that is a
+ * plain copy. The two places must not overlap. */
+FVM_API void fvm_pack(const struct fvm_io *io, const void *dense, void *data);
+FVM_API void fvm_unpack(const struct fvm_io *io, const void *data, void *dense);
+
+/* Run all steps. A state whose input and output are bound to different places is copied from the
+ * one to the other first. FVM_EUSAGE when something is not bound; FVM_EFAIL when the data asks for
+ * what a step cannot do (an index out of range). */
 FVM_API enum fvm_status fvm_run(struct fvm_instance *inst, struct fvm_error *err);
 
 FVM_API const char *fvm_version(void);

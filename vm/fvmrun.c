@@ -180,6 +180,9 @@ static void print_info(const struct fvm_plan *p) {
   printf("predicted_ns %" PRId64 "\n", i.predicted_ns);
   for (int k = 0; k < fvm_ninputs(p); k++, putchar('\n')) print_io("input ", fvm_input(p, k));
   for (int k = 0; k < fvm_noutputs(p); k++, putchar('\n')) print_io("output ", fvm_output(p, k));
+  for (int k = 0; k < fvm_noutputs(p); k++)
+    if (fvm_output(p, k)->state >= 0)
+      printf("state %s %s\n", fvm_input(p, fvm_output(p, k)->state)->name, fvm_output(p, k)->name);
 }
 
 static enum fvm_status run(const struct args *a, const struct fvm_plan *plan, struct slots *s,

@@ -71,9 +71,14 @@ struct plan_meta {
   int64_t layout_cost_ns, layout_bound_ns;
   uint64_t order_peak_bytes, order_bound_bytes, arena_bound_bytes;
 };
+/* state: 0, or of an input 1 + its output, of an output 1 + its input (counted from 0). The pair
+ * has one type and the same dims, but for one axis, where the output's is larger. That axis is the
+ * outermost in memory, so the input's bytes are the first ones of the output's; the executor sees
+ * to it that they are there when the first step runs. Steps reach them through the output, never
+ * through the input, and none writes over them. */
 struct plan_io {
   uint32_t name; /* string */
-  uint32_t dtype, rank, zero;
+  uint32_t dtype, rank, state;
   int64_t dim[FVM_MAXRANK];
 };
 struct plan_program {
@@ -90,7 +95,8 @@ struct plan_step {
 };
 /* Where a buffer of a step's program lives. Rules that the reader enforces:
  *   - the buffer's bytes lie inside the space; only a buffer of 0 bytes may be in SPACE_NONE;
- *   - BUF_OUT is never bound to weights or inputs;
+ *   - BUF_OUT is never bound to weights or inputs, nor to what a state held before;
+ *   - nothing is bound to an input that is a state: its bytes are the output's;
  *   - BUF_SCRATCH and BUF_SHARED live in SPACE_SCRATCH, and only they do. Their offsets are
  *     multiples of 64 and laid out for the step's own number of threads: BUF_SCRATCH takes
  *     threads * scratch_stride(bytes), BUF_SHARED its bytes, and no two of a step overlap. The
@@ -114,6 +120,8 @@ struct plan_bind {
  *   - whatever a step writes outside of scratch is the whole of a row whose first is that step,
  *     also an output that nobody asked for (its name is empty);
  *   - a row that no step writes is a view: its place lies in that of a row that began no later;
+ *   - what a state held before is there from the beginning to the end, without a step that writes
+ *     it; a row may begin with such bytes and end with those of a step's row;
  *   - inputs and outputs have rows; outputs last until the last step;
  *   - a row that a step writes over at exactly its place (in-place) ends there, whatever last says;
  *   - a row's life covers those of its views and of what takes its place, so that the largest sum
@@ -158,6 +166,8 @@ enum fvm_status plan_load_memory(const void *base, size_t bytes, struct fvm_plan
                                  struct fvm_error *err);
 const char *plan_section_name(enum plan_section s);
 const char *plan_string(const struct fvm_plan *p, uint32_t ref);
+/* Bytes at the start of an output that are there before the first step: a state's input's, or 0. */
+uint64_t plan_given(const struct fvm_plan *p, uint32_t output);
 /* Whether [offset, offset + bytes) lies inside a space, and index is one that the space has. */
 bool plan_inside(const struct fvm_plan *p, uint32_t space, uint32_t index, uint64_t offset,
                  uint64_t bytes);

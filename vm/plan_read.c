@@ -149,6 +149,49 @@ static bool tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t *dim, int6
   return *bytes <= most_bytes;
 }
 
+/* The only axis in which past and present differ, the present's being longer; -1: no such. */
+static int state_axis(const struct plan_io *past, const struct plan_io *present) {
+  int axis = -1;
+  if (past->dtype != present->dtype || past->rank != present->rank) return -1;
+  for (uint32_t i = 0; i < past->rank; i++) {
+    if (past->dim[i] == present->dim[i]) continue;
+    if (axis >= 0 || past->dim[i] > present->dim[i]) return -1;
+    axis = (int)i;
+  }
+  return axis;
+}
+
+/* Whether an input's row and an output's name each other and fit as past and present. */
+static bool is_state(const struct fvm_plan *p, uint32_t in, uint32_t out) {
+  if (in >= p->nin || out >= p->nout) return false;
+  const struct plan_io *x = &p->io[in], *y = &p->io[p->nin + out];
+  return x->state == out + 1 && y->state == in + 1 && state_axis(x, y) >= 0;
+}
+
+/* Strides of a dense tensor, row-major but for an axis that is outermost (-1: none). Those of an
+ * empty one are zeros. */
+static void set_strides(struct fvm_io *io, int outermost) {
+  int64_t s = (int64_t)fvm_dtype_bytes(io->dtype);
+  for (int i = io->rank - 1; i >= 0 && io->bytes; i--) {
+    if (i == outermost) continue;
+    io->stride[i] = s;
+    s *= io->dim[i];
+  }
+  if (outermost >= 0 && io->bytes) io->stride[outermost] = s;
+}
+
+static enum fvm_status read_states(struct fvm_plan *p, struct fvm_error *err) {
+  for (uint32_t i = 0; i < p->nin + p->nout; i++) {
+    bool none = p->io[i].state == 0;
+    uint32_t other = p->io[i].state - 1, in = i < p->nin ? i : other;
+    uint32_t out = i < p->nin ? other : i - p->nin;
+    if (!none && !is_state(p, in, out)) return bad(err, PLAN_IO, "row %u is no half of a state", i);
+    p->public_io[i].state = none ? -1 : (int)other;
+    set_strides(&p->public_io[i], none ? -1 : state_axis(&p->io[in], &p->io[p->nin + out]));
+  }
+  return FVM_OK;
+}
+
 static enum fvm_status read_io(struct fvm_plan *p, struct fvm_error *err) {
   uint32_t n;
   p->io = rows(p, PLAN_IO, sizeof *p->io, &n);
@@ -161,15 +204,14 @@ static enum fvm_status read_io(struct fvm_plan *p, struct fvm_error *err) {
     const struct plan_io *io = &p->io[i];
     struct fvm_io *to = &p->public_io[i];
     int64_t bytes;
-    if (!is_string(p, io->name) || io->zero != 0 ||
-        !tensor_bytes(io->dtype, io->rank, io->dim, &bytes))
+    if (!is_string(p, io->name) || !tensor_bytes(io->dtype, io->rank, io->dim, &bytes))
       return bad(err, PLAN_IO, "row %u is not a tensor", i);
     *to = (struct fvm_io){.name = plan_string(p, io->name), .dtype = (enum fvm_dtype)io->dtype};
     to->rank = (int)io->rank;
     to->bytes = (size_t)bytes;
     memcpy(to->dim, io->dim, io->rank * sizeof *io->dim);
   }
-  return FVM_OK;
+  return read_states(p, err);
 }
 
 static enum fvm_status read_buffers(struct fvm_plan *p, struct fvm_error *err) {
@@ -251,14 +293,19 @@ static enum fvm_status read_tensors(struct fvm_plan *p, struct fvm_error *err) {
   return FVM_OK;
 }
 
+uint64_t plan_given(const struct fvm_plan *p, uint32_t output) {
+  int input = p->public_io[p->nin + output].state;
+  return input < 0 ? 0 : p->public_io[input].bytes;
+}
+
 static uint64_t space_bytes(const struct fvm_plan *p, uint32_t space, uint32_t index) {
   switch (space) {
   case SPACE_ARENA:
     return p->meta->arena_bytes;
   case SPACE_WEIGHTS:
     return p->section[PLAN_WEIGHTS].bytes;
-  case SPACE_INPUT:
-    return p->public_io[index].bytes;
+  case SPACE_INPUT: /* a state's bytes are the output's */
+    return p->public_io[index].state < 0 ? p->public_io[index].bytes : 0;
   case SPACE_OUTPUT:
     return p->public_io[p->nin + index].bytes;
   case SPACE_SCRATCH:

@@ -35,6 +35,9 @@ static const char *wrong_place(const struct fvm_plan *p, const struct placed *s,
     return "would write what is read only";
   if (at->space == SPACE_SCRATCH && at->offset % FVM_ALIGN != 0) return "is not aligned";
   if (!plan_inside(p, at->space, at->index, at->offset, taken(s, i))) return "leaves its space";
+  if (b->kind == BUF_OUT && b->bytes && at->space == SPACE_OUTPUT &&
+      at->offset < plan_given(p, at->index))
+    return "would write over a state";
   return NULL;
 }
 

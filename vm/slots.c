@@ -70,19 +70,46 @@ enum fvm_status slots_give(struct slots *s, const char *text, struct fvm_error *
   return no_such_input(s, text, (int)(eq - text), err);
 }
 
-static enum fvm_status fill(struct slots *s, int i, slot_read_fn *read, struct fvm_error *err) {
-  struct slot *t = &s->slot[i];
+/* Memory for a slot; a state's input has that of its output, which begins with it. */
+static enum fvm_status slot_alloc(struct slots *s, struct slot *t, struct fvm_error *err) {
+  if (t->data) return FVM_OK;
+  if (t - s->slot < s->nin && t->io->state >= 0) {
+    struct slot *present = &s->slot[s->nin + t->io->state];
+    enum fvm_status st = slot_alloc(s, present, err);
+    t->data = present->data;
+    return st;
+  }
   t->mem = fvm_alloc(slot_bytes(t), 1);
   if (!t->mem) return fvm_nomem(err);
   t->data = (void *)ROUND_UP((uintptr_t)t->mem, (uintptr_t)FVM_ALIGN);
+  return FVM_OK;
+}
+
+static enum fvm_status obtain(const struct slots *s, int i, slot_read_fn *read, void *data,
+                              struct fvm_error *err) {
+  const struct slot *t = &s->slot[i];
+  if (t->file) return read(t->file, t->io, data, err);
+  npy_make(i, t->io->dtype, t->io->bytes, data);
+  return FVM_OK;
+}
+
+static enum fvm_status obtain_state(const struct slots *s, int i, slot_read_fn *read,
+                                    struct fvm_error *err) {
+  const struct slot *t = &s->slot[i];
+  void *dense = fvm_alloc(slot_bytes(t), 1);
+  enum fvm_status st = dense ? obtain(s, i, read, dense, err) : fvm_nomem(err);
+  if (st == FVM_OK) fvm_pack(t->io, dense, t->data);
+  fvm_free(dense, slot_bytes(t), 1);
+  return st;
+}
+
+static enum fvm_status fill(struct slots *s, int i, slot_read_fn *read, struct fvm_error *err) {
+  struct slot *t = &s->slot[i];
+  enum fvm_status st = slot_alloc(s, t, err);
+  if (st != FVM_OK) return st;
   if (i >= s->nin) return fvm_bind_output(s->inst, i - s->nin, t->data, t->io->bytes, err);
-  if (t->file) {
-    enum fvm_status st = read(t->file, t->io, t->data, err);
-    if (st != FVM_OK) return st;
-  } else {
-    npy_make(i, t->io->dtype, t->io->bytes, t->data);
-  }
-  return fvm_bind_input(s->inst, i, t->data, t->io->bytes, err);
+  st = t->io->state >= 0 ? obtain_state(s, i, read, err) : obtain(s, i, read, t->data, err);
+  return st ? st : fvm_bind_input(s->inst, i, t->data, t->io->bytes, err);
 }
 
 enum fvm_status slots_fill(struct slots *s, slot_read_fn *read, struct fvm_error *err) {
@@ -107,19 +134,41 @@ enum fvm_status slots_time(struct slots *s, int64_t *ns, int n, struct fvm_error
   return st;
 }
 
+/* An output row-major: as it is, or a copy, which *copy is then. */
+static const void *dense_data(const struct slot *t, void **copy) {
+  *copy = NULL;
+  if (t->io->state < 0) return t->data;
+  *copy = fvm_alloc(slot_bytes(t), 1);
+  if (*copy) fvm_unpack(t->io, t->data, *copy);
+  return *copy;
+}
+
 /* The first values of an output, to see at a glance. */
 static void show(const struct slot *t, struct text *out) {
+  void *copy;
+  const void *data = dense_data(t, &copy);
   char type[NPY_TYPE_TEXT];
   size_t n = t->io->bytes / fvm_dtype_bytes(t->io->dtype);
   npy_type_text(t->io->dtype, t->io->rank, t->io->dim, type);
   text_printf(out, "%s %s", t->io->name, type);
   for (size_t i = 0; i < MIN(n, (size_t)SHOWN); i++)
-    text_printf(out, " %.6g", elem_f64(t->data, t->io->dtype, (int64_t)i));
+    if (data) text_printf(out, " %.6g", elem_f64(data, t->io->dtype, (int64_t)i));
   text_printf(out, n > SHOWN ? " ...\n" : "\n");
+  out->failed |= !data;
+  fvm_free(copy, slot_bytes(t), 1);
 }
 
 void slots_show(const struct slots *s, struct text *out) {
   for (int i = s->nin; i < s->n; i++) show(&s->slot[i], out);
+}
+
+static enum fvm_status write_slot(const struct slot *t, const char *path, struct fvm_error *err) {
+  void *copy;
+  const void *data = dense_data(t, &copy);
+  enum fvm_status st =
+      data ? npy_write(path, t->io->dtype, t->io->rank, t->io->dim, data, err) : fvm_nomem(err);
+  fvm_free(copy, slot_bytes(t), 1);
+  return st;
 }
 
 enum fvm_status slots_write(const struct slots *s, const char *dir, struct fvm_error *err) {
@@ -135,7 +184,7 @@ enum fvm_status slots_write(const struct slots *s, const char *dir, struct fvm_e
         st = fvm_fail(err, FVM_EFAIL, "outputs %.100s and %.100s would be one file", io->name,
                       s->slot[j].io->name);
     }
-    if (st == FVM_OK) st = npy_write(path, io->dtype, io->rank, io->dim, s->slot[i].data, err);
+    if (st == FVM_OK) st = write_slot(&s->slot[i], path, err);
     if (st != FVM_OK) return st;
   }
   return FVM_OK;

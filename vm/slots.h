@@ -8,7 +8,7 @@
 struct slot {
   const struct fvm_io *io;
   const char *file; /* given for this input, the caller's text; NULL: made */
-  void *mem, *data; /* data: the aligned part of mem */
+  void *mem, *data; /* data: the aligned part of mem; a state's input has its output's */
 };
 /* First all inputs, then all outputs. */
 struct slots {

@@ -159,7 +159,64 @@ END_TEST
   W(life, TENSOR(m)->first = 4, "TENSORS: row 0")                                                  \
   W(part, m->section[PLAN_CONSTS].n -= 8, "CONSTS: wrong size")                                    \
   W(word, ROW(m, PLAN_CODE, uint64_t, 0)[0] = 0xff, "step 0 (t = x + w): word 0")                  \
+  W(half_state, IO(m, 0)->state = 1, "IO: row 0 is no half of a state")                            \
+  W(other_half, IO(m, 3)->state = 1, "IO: row 3 is no half of a state")                            \
+  W(no_output, IO(m, 0)->state = 3, "IO: row 0 is no half of a state")                             \
+  W(many_outputs, IO(m, 0)->state = UINT32_MAX, "IO: row 0 is no half of a state")                 \
+  W(crossed, (make_state(m, 8), IO(m, 1)->state = 1), "IO: row 1 is no half of a state")           \
+  W(same_rows, make_state(m, 4), "IO: row 0 is no half of a state")                                \
+  W(fewer_rows, make_state(m, 3), "IO: row 0 is no half of a state")                               \
+  W(two_axes, (make_state(m, 8), IO(m, 2)->dim[1] = 26), "IO: row 0 is no half of a state")        \
+  W(other_type, (make_state(m, 8), IO(m, 2)->dtype = FVM_I32), "IO: row 0 is no half of a state")  \
+  W(other_rank, (make_state(m, 8), IO(m, 2)->rank = 3), "IO: row 0 is no half of a state")         \
+  W(past_itself, make_state(m, 8), "buffer 0 leaves its space")                                    \
+  W(over_past, use_state(m), "step 2 (y = 2 (t + x)): buffer 2 would write over a state")          \
+  W(over_end, (use_state(m), BIND(m, 8)->offset = 396), "buffer 2 would write over a state")       \
   W(race, ROW(m, PLAN_CODE, uint64_t, 0)[3] = word_pack(0, 6), "step 0 (t = x + w)")
+
+/* Input x and output y as one state, y with so many rows. */
+static void make_state(struct mkplan *m, int64_t rows) {
+  IO(m, 0)->state = 1;
+  IO(m, 2)->state = 1;
+  IO(m, 2)->dim[0] = rows;
+}
+
+/* The same, x being read where it lies then. */
+static void use_state(struct mkplan *m) {
+  make_state(m, 8);
+  BIND(m, 0)->space = BIND(m, 7)->space = SPACE_OUTPUT;
+}
+
+START_TEST(states) {
+  struct mkplan m;
+  struct fvm_error err;
+  struct fvm_plan *p;
+  mk_small(&m);
+  use_state(&m);
+  BIND(&m, 8)->offset = MK_N * 4;
+  mk_finish(&m);
+  OK(plan_load_memory(m.bytes, m.n, &p, &err));
+  ck_assert_int_eq(fvm_input(p, 0)->state, 0);
+  ck_assert_int_eq(fvm_output(p, 0)->state, 0);
+  ck_assert_int_eq(fvm_input(p, 1)->state, -1);
+  ck_assert_int_eq(fvm_output(p, 0)->stride[0], 100);
+  ck_assert_int_eq(fvm_output(p, 0)->stride[1], 4);
+  fvm_unload(p);
+  mk_free(&m);
+  mk_small(&m); /* along the last axis: that one is outermost then */
+  use_state(&m);
+  BIND(&m, 8)->offset = MK_N * 4;
+  IO(&m, 2)->dim[0] = 4;
+  IO(&m, 2)->dim[1] = 50;
+  mk_finish(&m);
+  OK(plan_load_memory(m.bytes, m.n, &p, &err));
+  ck_assert_int_eq(fvm_output(p, 0)->stride[0], 4);
+  ck_assert_int_eq(fvm_output(p, 0)->stride[1], 16);
+  ck_assert_int_eq(fvm_input(p, 0)->stride[1], 16);
+  fvm_unload(p);
+  mk_free(&m);
+}
+END_TEST
 
 #define WRONG(name, change, text)                                                                  \
   static void wrong_##name(struct mkplan *m) { change; }
@@ -221,4 +278,4 @@ START_TEST(no_memory) {
 END_TEST
 
 UNIT_MAIN("plan_read", loads_from_a_file, every_length, every_bit, every_bit_with_right_checksums,
-          weights_are_checked_on_demand, wrong_rows, other_version, no_memory)
+          weights_are_checked_on_demand, states, wrong_rows, other_version, no_memory)
