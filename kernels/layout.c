@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum kind { PLAIN, SWAP, PANEL, PANELT, SUMS, SUMST, SUMS2, SUMST2, LAST };
+enum kind { PLAIN, SWAP, PANEL, PANELT, SUMS, SUMST, SUMS2, SUMST2, LAST, FRONT };
 
 static const struct row {
   const char *name;
@@ -85,6 +85,9 @@ static void axis_order(int rank, enum kind kind, int order[FVM_MAXRANK]) {
   } else if (kind == LAST) {
     for (int i = 1; i < rank - 1; i++) order[i] = i + 1;
     order[rank - 1] = 1;
+  } else if (kind == FRONT) {
+    order[0] = rank - 2;
+    for (int i = 1; i < rank - 1; i++) order[i] = i - 1;
   }
 }
 
@@ -149,7 +152,7 @@ enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum la
   bool panels = rows[to].block != 0; /* they take matrices that lie whole one after the other */
   size_t size = fvm_dtype_bytes(t->dtype);
   if (!layout_fits(t, from) || !layout_fits(t, to) || rows[from].block ||
-      (panels && (size != 4 || rows[from].kind == LAST)))
+      (panels && (size != 4 || rows[from].kind == LAST || rows[from].kind == FRONT)))
     return fvm_fail(err, FVM_EUNSUPPORTED,
                     "no conversion of a %s tensor with %d axes from %s to %s",
                     fvm_dtype_name(t->dtype), t->rank, rows[from].name, rows[to].name);

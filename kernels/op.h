@@ -120,6 +120,7 @@ enum {
   OPF_INPLACE = 16,  /* output may take an input's place when the dtype sizes and shapes agree */
   OPF_STATIC = 32,   /* output depends on shapes alone: foldable although inputs are not constant */
   OPF_V13 = 64,      /* opset 13 changed the meaning: opcall_text says which */
+  OPF_STATE = 128,   /* output is the inputs' bytes one after the other, in a state's memory */
 };
 enum { OP_MANY = 1 << 16 }; /* nin_max or nout_max of variadic operators */
 
@@ -169,7 +170,9 @@ struct label {
   uint8_t out[LABEL_MAXIO];
   int threads;
   int inplace; /* 1 + input whose place the output may take when it dies here; 0: none */
-  bool view;   /* no program: the outputs are input 0's bytes from view_offset on, in turn */
+  /* No program: the outputs are input 0's bytes from view_offset on, in turn (OPF_STATE: the output
+   * is where the inputs lie, one after the other). */
+  bool view;
   int64_t view_offset;
 };
 /* Estimate for the analytic model, of the whole problem. */

@@ -542,7 +542,7 @@ static bool renames(const struct opcall *c, enum layout li, enum layout lo) {
 }
 
 static bool label_rename(const struct opcall *c, const struct target *t, int i, struct label *l) {
-  static const enum layout layouts[] = {LAYOUT_ROW, LAYOUT_COL, LAYOUT_NHWC};
+  static const enum layout layouts[] = {LAYOUT_ROW, LAYOUT_COL, LAYOUT_NHWC, LAYOUT_SEQ};
   (void)t;
   for (size_t a = 0; a < COUNT(layouts); a++)
     for (size_t b = 0; b < COUNT(layouts); b++)

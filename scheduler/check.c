@@ -93,9 +93,16 @@ bool check_in_row(const struct plan_tensor *t, const struct plan_bind *b, uint64
          b->offset + bytes <= t->offset + t->bytes;
 }
 
+/* Bytes at the beginning of a row that are there before the first step: a state's. */
+static uint64_t given_bytes(const struct checker *k, const struct plan_tensor *t) {
+  uint64_t given = t->space == SPACE_OUTPUT ? plan_given(k->p, t->index) : 0;
+  return t->offset >= given ? 0 : MIN(given - t->offset, t->bytes);
+}
+
 bool check_readable(const struct checker *k, uint32_t row, uint32_t step) {
   const struct plan_tensor *t = &k->p->tensor[row];
-  bool given = t->space == SPACE_INPUT || t->space == SPACE_WEIGHTS;
+  bool given =
+      t->space == SPACE_INPUT || t->space == SPACE_WEIGHTS || given_bytes(k, t) == t->bytes;
   return (given || t->first < step) && step <= k->end[row];
 }
 
@@ -141,9 +148,14 @@ static enum fvm_status check_writes(struct checker *k) {
 
 /* ---- lives ----------------------------------------------------------------------------------- */
 /* Writes are in the order of steps: the last one up to the row's first step is where its bytes come
- * from, and those behind must leave it alone. */
+ * from, and those behind must leave it alone. What a state held before is written by none: the
+ * reader sees to that. */
 static enum fvm_status check_life(struct checker *k, uint32_t row) {
-  const struct plan_tensor *t = &k->p->tensor[row], *from = NULL;
+  struct plan_tensor made = k->p->tensor[row];
+  const struct plan_tensor *t = &made, *from = NULL;
+  uint64_t given = given_bytes(k, t);
+  made.offset += given;
+  made.bytes -= given;
   k->end[row] = t->last;
   if ((t->space != SPACE_ARENA && t->space != SPACE_OUTPUT) || t->bytes == 0) return FVM_OK;
   for (uint32_t i = 0; i < k->nwrite; i++) {

@@ -196,9 +196,49 @@ static bool is_view(const struct match *m, const struct node *n) {
   return is;
 }
 
+/* The row of a tensor at a place of an output, in any layout; or in the layout given. */
+static const struct plan_tensor *row_at(const struct match *m, int tensor, uint32_t output,
+                                        uint64_t offset, const struct plan_tensor *like) {
+  for (uint32_t r = 0; r < m->k->p->ntensor; r++) {
+    const struct plan_tensor *t = &m->k->p->tensor[r];
+    if (t->space == SPACE_OUTPUT && t->index == output && t->offset == offset &&
+        (!like || t->layout == like->layout) && !strcmp(row_name(m, r), name_of(m, tensor)))
+      return t;
+  }
+  return NULL;
+}
+
+/* A node that appends to a state: the output is one in the plan, too, and begins with the input,
+ * behind which stands what is new. */
+static bool is_append(const struct match *m, const struct node *n) {
+  const struct fvm_plan *p = m->k->p;
+  for (uint32_t o = 0; o < p->nout; o++) {
+    if (m->g->output.v[o] != n->out.v[0] || p->public_io[p->nin + o].state < 0) continue;
+    const struct plan_tensor *all = row_at(m, n->out.v[0], o, 0, NULL);
+    if (all && m->g->input.v[p->public_io[p->nin + o].state] == n->in.v[0] &&
+        row_at(m, n->in.v[0], o, 0, all) && row_at(m, n->in.v[1], o, plan_given(p, o), all))
+      return true;
+  }
+  return false;
+}
+
+/* A state of the plan is one of the model. */
+static enum fvm_status check_states(const struct match *m) {
+  const struct fvm_plan *p = m->k->p;
+  for (uint32_t o = 0; o < p->nout; o++)
+    if (p->public_io[p->nin + o].state >= 0 && graph_state(m->g, m->g->output.v[o]) < 0)
+      return fvm_fail(m->k->err, FVM_EFORMAT, "output %.100s is a state, but not in the model",
+                      p->public_io[p->nin + o].name);
+  return FVM_OK;
+}
+
+static bool is_free(const struct match *m, const struct node *n) {
+  return n->op->flags & OPF_STATE ? is_append(m, n) : is_view(m, n);
+}
+
 static enum fvm_status check_nodes(const struct match *m) {
   for (size_t i = 0; i < m->g->node.n; i++)
-    if (!m->g->node.v[i].dead && !m->done[i] && !is_view(m, &m->g->node.v[i]))
+    if (!m->g->node.v[i].dead && !m->done[i] && !is_free(m, &m->g->node.v[i]))
       return fvm_fail(m->k->err, FVM_EFORMAT, "node %.100s is neither run by a step nor a view",
                       m->g->node.v[i].name);
   return FVM_OK;
@@ -212,6 +252,7 @@ enum fvm_status check_graph(const struct checker *k, const struct graph *g) {
     st = fvm_fail(k->err, FVM_EFORMAT, "the plan was made for another model");
   if (st == FVM_OK) st = check_io(&m, g->input.v, g->input.n, 0, p->nin, "input");
   if (st == FVM_OK) st = check_io(&m, g->output.v, g->output.n, p->nin, p->nout, "output");
+  if (st == FVM_OK) st = check_states(&m);
   if (st == FVM_OK) st = check_rows(&m);
   if (st == FVM_OK) st = check_steps(&m);
   if (st == FVM_OK) st = check_nodes(&m);

@@ -133,6 +133,15 @@ int *graph_uses(const struct graph *g, struct arena *a) {
   return uses;
 }
 
+int graph_state(const struct graph *g, int tensor) {
+  for (int i = 0; i < (int)g->node.n; i++) {
+    const struct node *n = &g->node.v[i];
+    if (!n->dead && (n->op->flags & OPF_STATE) && (n->in.v[0] == tensor || n->out.v[0] == tensor))
+      return i;
+  }
+  return -1;
+}
+
 /* ---- order ---- */
 
 /* Depth-first over producers, starting from each node in turn: a graph that is in order stays as

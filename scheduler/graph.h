@@ -67,6 +67,9 @@ bool node_picks_rows(const struct node *n, int in);
 /* Number of uses of each tensor by live nodes plus 1 for a graph output; array of tensor.n ints
  * from the arena, or NULL. */
 int *graph_uses(const struct graph *g, struct arena *a);
+/* The live node (OPF_STATE) that appends to tensor, a graph input, or makes it, a graph output: the
+ * two are a state (fluidvm.h). -1: none. */
+int graph_state(const struct graph *g, int tensor);
 /* Drop dead nodes and restore topological order after a pass inserted nodes at the end.
  * FVM_EFORMAT when the graph has a cycle (names a node on it). */
 enum fvm_status graph_compact(struct graph *g, struct fvm_error *err);

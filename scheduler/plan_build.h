@@ -25,6 +25,7 @@ struct sched_value {
   enum plan_space space;
   int index; /* of the input or output */
   int64_t bytes, offset;
+  bool given;      /* what a state held before: there from the first step to the last */
   int first, last; /* steps, inclusive */
   int base;        /* value whose place it shares (view, in-place, equal constants), or -1 */
   int64_t base_offset;

@@ -71,10 +71,22 @@ static const char *name_of(const struct writer *w, const struct sched_value *v) 
 
 /* ---- tables ---- */
 
+/* 1 + the place of a tensor in a list of inputs or outputs. */
+static uint32_t io_number(const int *v, int tensor) {
+  uint32_t i = 0;
+  while (v[i] != tensor) i++;
+  return i + 1;
+}
+
 static void put_io(struct writer *w, int tensor) {
-  const struct gtensor *t = &w->s->graph->tensor.v[tensor];
+  const struct graph *g = w->s->graph;
+  const struct gtensor *t = &g->tensor.v[tensor];
   struct plan_io io = {
       .name = string(w, t->name), .dtype = (uint32_t)t->t.dtype, .rank = (uint32_t)t->t.rank};
+  int state = graph_state(g, tensor);
+  if (state >= 0)
+    io.state = t->is_input ? io_number(g->output.v, g->node.v[state].out.v[0])
+                           : io_number(g->input.v, g->node.v[state].in.v[0]);
   memcpy(io.dim, t->t.dim, (size_t)t->t.rank * sizeof *io.dim);
   PUT(w, PLAN_IO, io);
 }

@@ -61,6 +61,7 @@ struct sched {
   VEC(struct menu *) menus;
   int *value;       /* tensor * LAYOUT_COUNT + layout: struct sched_value, or -1 */
   enum layout *out; /* by tensor: the layout its producer makes */
+  enum layout *io;  /* by tensor, for inputs and outputs: the layout in which the caller has it */
   int *end;         /* by root: last step in which any value at its place is live */
   struct fvm_error *err;
 };

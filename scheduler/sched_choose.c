@@ -20,7 +20,7 @@ struct reader {
   int *input, n; /* positions at which it reads the tensor */
 };
 struct traffic {
-  int tensor, producer, output; /* producer -1: a graph input, in row */
+  int tensor, producer, output; /* producer -1: a graph input, as the caller has it */
   struct reader *reader;
   int nreader;
   bool is_output;
@@ -64,14 +64,14 @@ static int64_t copies_ns(struct chooser *c, int tensor, enum layout from, unsign
 /* Layouts that the producer may make. */
 static unsigned makes(const struct chooser *c, const struct traffic *t) {
   unsigned set = 0;
-  if (t->producer < 0) return 1u << LAYOUT_ROW;
+  if (t->producer < 0) return 1u << c->w->io[t->tensor];
   const struct menu *m = menu_of(c, t->producer);
   for (int i = 0; i < m->n; i++) set |= 1u << label_out(&m->choice[i].label, t->output);
   return set;
 }
 
 static unsigned wanted(const struct chooser *c, const struct traffic *t) {
-  unsigned set = t->is_output ? 1u << LAYOUT_ROW : 0;
+  unsigned set = t->is_output ? 1u << c->w->io[t->tensor] : 0;
   for (int i = 0; i < t->nreader; i++) {
     const struct menu *m = menu_of(c, t->reader[i].node);
     for (int k = 0; k < m->n; k++) set |= wants(&t->reader[i], &m->choice[k].label);
@@ -84,7 +84,7 @@ static unsigned wanted(const struct chooser *c, const struct traffic *t) {
 /* Cost of each choice of the only reader (or of the graph's output, reader NULL). */
 static int64_t direct_ns(struct chooser *c, const struct traffic *t, enum layout from,
                          const struct reader *r, int choice) {
-  if (!r) return convert_ns(c, t->tensor, from, LAYOUT_ROW);
+  if (!r) return convert_ns(c, t->tensor, from, c->w->io[t->tensor]);
   return copies_ns(c, t->tensor, from, wants(r, &menu_of(c, r->node)->choice[choice].label));
 }
 
@@ -102,7 +102,7 @@ static bool add_direct(struct chooser *c, const struct traffic *t) {
     cost = c->net.var.v[c->var[in ? t->producer : r->node]].cost;
   }
   for (int i = 0; i < nin; i++) {
-    enum layout from = in ? label_out(&in->choice[i].label, t->output) : LAYOUT_ROW;
+    enum layout from = in ? label_out(&in->choice[i].label, t->output) : c->w->io[t->tensor];
     for (int k = 0; k < nout; k++) {
       int64_t *x = &cost[i * nout + k];
       *x = MIN(SOLVE_INF, *x + direct_ns(c, t, from, r, k));
@@ -138,7 +138,7 @@ static struct state *states_of(struct chooser *c, const struct traffic *t, int *
 
 static bool link_producer(struct chooser *c, const struct traffic *t, int var,
                           const struct state *s, int n) {
-  if (t->producer < 0) return true; /* all states have `from` row */
+  if (t->producer < 0) return true; /* all states have the caller's `from` */
   const struct menu *m = menu_of(c, t->producer);
   int e = solve_add_edge(&c->net, c->var[t->producer], var);
   if (e < 0) return false;
@@ -166,9 +166,9 @@ static bool add_shared(struct chooser *c, const struct traffic *t) {
   int var = s ? solve_add_var(&c->net, n) : -1;
   if (var < 0) return false;
   for (int k = 0; k < n; k++) {
-    bool lacks_row = t->is_output && !(s[k].set >> LAYOUT_ROW & 1);
+    bool lacks = t->is_output && !(s[k].set >> c->w->io[t->tensor] & 1);
     c->net.var.v[var].cost[k] =
-        lacks_row ? SOLVE_INF : copies_ns(c, t->tensor, s[k].from, s[k].set & ~(1u << s[k].from));
+        lacks ? SOLVE_INF : copies_ns(c, t->tensor, s[k].from, s[k].set & ~(1u << s[k].from));
   }
   bool ok = link_producer(c, t, var, s, n);
   for (int i = 0; i < t->nreader && ok; i++) ok = link_reader(c, &t->reader[i], var, s, n);

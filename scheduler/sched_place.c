@@ -19,6 +19,12 @@ int sched_root(const struct schedule *s, int value, int64_t *offset) {
   return value;
 }
 
+/* Whether a value is what a state held before, or a view of it. */
+static bool is_given(const struct schedule *s, int value) {
+  while (value >= 0 && !s->value.v[value].given) value = s->value.v[value].base;
+  return value >= 0;
+}
+
 static int step_inputs(const struct sched *w, const struct sched_step *s) {
   return s->node < 0 ? 1 : (int)w->g->node.v[s->node].in.n;
 }
@@ -43,6 +49,7 @@ static bool describe(const struct sched *w, struct order_problem *p, struct orde
     for (int i = 0; i < step_buffers(w, step); i++) {
       if (step->bind[i] < 0) continue;
       int root = sched_root(s, step->bind[i], NULL);
+      if (is_given(s, step->bind[i])) continue; /* waits for nobody */
       if (i < step_inputs(w, step))
         use[p->nuse++] = (struct order_use){k, root};
       else
@@ -77,6 +84,14 @@ static void extend(struct sched_value *v, int step) {
   v->last = MAX(v->last, step);
 }
 
+/* A root begins with the step that writes it or, of a state, what is appended to it. */
+static void find_writer(struct sched *w, int step) {
+  struct schedule *s = w->s;
+  const struct sched_step *k = &s->step.v[step];
+  for (int i = step_inputs(w, k); i < step_buffers(w, k); i++)
+    if (k->bind[i] >= 0) extend(&s->value.v[sched_root(s, k->bind[i], NULL)], step);
+}
+
 /* A view begins with its base; where it stands outside of the arena it lasts like its base. */
 static void find_view_life(struct sched_value *v, const struct sched_value *base) {
   v->first = base->first;
@@ -91,15 +106,18 @@ static bool find_lives(struct sched *w) {
   w->end = ARENA_NEW(&w->a, int, s->value.n);
   if (!w->end) return false;
   for (size_t i = 0; i < s->value.n; i++) s->value.v[i].first = end, s->value.v[i].last = 0;
-  for (int k = 0; k < (int)s->step.n; k++)
+  for (int k = 0; k < (int)s->step.n; k++) {
     for (int i = 0; i < step_buffers(w, &s->step.v[k]); i++)
       if (s->step.v[k].bind[i] >= 0) extend(&s->value.v[s->step.v[k].bind[i]], k);
+    find_writer(w, k);
+  }
   for (int i = 0; i < (int)s->value.n; i++) { /* bases come before their views */
     struct sched_value *v = &s->value.v[i];
     int root = sched_root(s, i, NULL);
     if (v->space == SPACE_INPUT || v->space == SPACE_WEIGHTS) v->first = 0, v->last = end;
     if (v->space == SPACE_OUTPUT) v->last = end;
     if (root != i) find_view_life(v, &s->value.v[root]);
+    if (is_given(s, i)) v->first = 0, v->last = end;
     v->last = MAX(v->first, v->last);
     w->end[root] = MAX(w->end[root], v->last);
   }

@@ -274,6 +274,7 @@ static bool *find_solid(struct sched *w) {
     const struct node *n = &g->node.v[i];
     if (n->dead || !may_show(w, i)) continue;
     if (n->in.v[0] >= 0 && leaves[n->out.v[0]]) leaves[n->in.v[0]] = true;
+    if (n->op->flags & OPF_STATE) leaves[n->in.v[1]] = true;
   }
   for (size_t t = 0; t < g->tensor.n; t++) {
     int p = g->tensor.v[t].producer;

@@ -136,10 +136,40 @@ static enum fvm_status add_view(struct sched *w, const struct node *n, const str
   return st;
 }
 
+/* Whether a value is all of an arena block, so that its producer can write it elsewhere. */
+static bool may_move(const struct schedule *s, int value, int *root) {
+  int64_t offset;
+  *root = sched_root(s, value, &offset);
+  const struct sched_value *r = &s->value.v[*root];
+  return r->space == SPACE_ARENA && offset == 0 && r->bytes == s->value.v[value].bytes;
+}
+
+/* What is appended goes into its place in the state behind what was there: by its producer, or
+ * copied. */
+static enum fvm_status add_append(struct sched *w, const struct node *n, const struct label *l) {
+  struct schedule *s = w->s;
+  enum layout layout = label_out(l, 0);
+  int state, more, root, to;
+  w->out[n->out.v[0]] = layout;
+  enum fvm_status st = value_in(w, n->out.v[0], layout, &state); /* known from the beginning */
+  if (!st) st = value_in(w, n->in.v[1], layout, &more);
+  if (st) return st;
+  int64_t behind = layout_bytes(sched_tensor(w, n->in.v[0]), layout);
+  if (may_move(s, more, &root)) {
+    s->value.v[root].base = state;
+    s->value.v[root].base_offset = behind;
+    return FVM_OK;
+  }
+  st = add_value(w, n->in.v[1], layout, state, behind, &to);
+  int64_t ns = cost_convert(w->cost, sched_tensor(w, n->in.v[1]), layout, layout, 1);
+  return st ? st : add_conversion(w, more, to, 1, MAX(ns, 0));
+}
+
 static enum fvm_status add_node(struct sched *w, int node) {
   struct schedule *s = w->s;
   const struct node *n = &w->g->node.v[node];
   const struct choice *c = &w->node[node].menu->choice[w->node[node].choice];
+  if (n->op->flags & OPF_STATE) return add_append(w, n, &c->label);
   if (c->label.view) return add_view(w, n, &c->label);
   struct sched_step step = {.node = node,
                             .label = c->label,
@@ -164,11 +194,31 @@ static enum fvm_status add_node(struct sched *w, int node) {
 
 /* ---- inputs and outputs of the graph ---- */
 
+static int output_index(const struct graph *g, int tensor) {
+  int i = 0;
+  while (g->output.v[i] != tensor) i++;
+  return i;
+}
+
+/* The output of a state, and at its beginning the input. */
+static enum fvm_status add_state(struct sched *w, int past, int present) {
+  int id, begin;
+  enum fvm_status st = add_value(w, present, w->io[present], -1, 0, &id);
+  if (!st) st = add_value(w, past, w->io[past], id, 0, &begin);
+  if (st) return st;
+  w->s->value.v[id].space = SPACE_OUTPUT;
+  w->s->value.v[id].index = output_index(w->g, present);
+  w->s->value.v[begin].given = true;
+  return FVM_OK;
+}
+
 static enum fvm_status add_inputs(struct sched *w) {
   for (size_t i = 0; i < w->g->input.n; i++) {
-    int id, t = w->g->input.v[i];
-    enum fvm_status st = add_value(w, t, LAYOUT_ROW, -1, 0, &id);
+    int id, t = w->g->input.v[i], state = graph_state(w->g, t);
+    enum fvm_status st = state >= 0 ? add_state(w, t, w->g->node.v[state].out.v[0])
+                                    : add_value(w, t, LAYOUT_ROW, -1, 0, &id);
     if (st) return st;
+    if (state >= 0) continue;
     w->s->value.v[id].space = SPACE_INPUT;
     w->s->value.v[id].index = (int)i;
   }
@@ -179,14 +229,15 @@ static enum fvm_status add_inputs(struct sched *w) {
  * (a view of an input, a weight, a tensor that is an output twice) copy. */
 static enum fvm_status add_output(struct sched *w, int index) {
   struct schedule *s = w->s;
-  int tensor = w->g->output.v[index], from, id;
-  int64_t offset;
+  int tensor = w->g->output.v[index], from, root, id;
+  if (w->g->tensor.v[tensor].producer >= 0 &&
+      w->g->node.v[w->g->tensor.v[tensor].producer].op->flags & OPF_STATE)
+    return FVM_OK; /* was there from the beginning */
   enum fvm_status st = value_in(w, tensor, LAYOUT_ROW, &from);
   if (st) return st;
-  struct sched_value *root = &s->value.v[sched_root(s, from, &offset)];
-  if (root->space == SPACE_ARENA && offset == 0 && root->bytes == s->value.v[from].bytes) {
-    root->space = SPACE_OUTPUT;
-    root->index = index;
+  if (may_move(s, from, &root)) {
+    s->value.v[root].space = SPACE_OUTPUT;
+    s->value.v[root].index = index;
     return FVM_OK;
   }
   st = add_value(w, tensor, LAYOUT_ROW, -1, 0, &id);

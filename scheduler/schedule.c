@@ -12,7 +12,7 @@ static double now(void) {
 static void forget_values(struct sched *w) {
   size_t ntensor = w->g->tensor.n;
   for (size_t i = 0; i < ntensor * LAYOUT_COUNT; i++) w->value[i] = -1;
-  for (size_t i = 0; i < ntensor; i++) w->out[i] = LAYOUT_ROW; /* graph inputs are */
+  for (size_t i = 0; i < ntensor; i++) w->out[i] = w->io[i]; /* of graph inputs */
 }
 
 static bool set_up(struct sched *w) {
@@ -22,7 +22,8 @@ static bool set_up(struct sched *w) {
   w->value = ARENA_NEW(&w->a, int, ntensor *LAYOUT_COUNT);
   w->out = ARENA_NEW(&w->a, enum layout, ntensor);
   w->hash = ARENA_NEW(&w->a, uint64_t, ntensor);
-  return w->node && w->shape && w->value && w->out && w->hash;
+  w->io = ARENA_NEW(&w->a, enum layout, ntensor); /* all row so far */
+  return w->node && w->shape && w->value && w->out && w->hash && w->io;
 }
 
 enum fvm_status sched_realize(struct sched *w) {
@@ -51,6 +52,16 @@ void sched_close(struct sched *w) {
   arena_free(&w->a);
 }
 
+/* The caller has a state in the only layout that its node has. */
+static void find_states(struct sched *w) {
+  for (size_t i = 0; i < w->g->node.n; i++) {
+    const struct node *n = &w->g->node.v[i];
+    if (n->dead || !(n->op->flags & OPF_STATE)) continue;
+    enum layout l = label_out(&w->node[i].menu->choice[0].label, 0);
+    w->io[n->in.v[0]] = w->io[n->out.v[0]] = l;
+  }
+}
+
 static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
                                      const struct plan_options *o, struct schedule **schedule,
                                      struct fvm_error *err) {
@@ -60,6 +71,7 @@ static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
   enum fvm_status st = sched_open(&w, g, cost, o, err);
   struct schedule *s = w.s;
   if (!st) st = sched_menus(&w);
+  if (!st) find_states(&w);
   if (!st) st = sched_choose(&w, &found);
   if (!st) st = sched_realize(&w);
   if (!st && o->memory && s->resident_bytes > o->memory) st = sched_fit(&w);

@@ -176,6 +176,10 @@ int64_t layout_place(const struct tensor *t, enum layout l, const int64_t *idx) 
     at = idx[0];
     for (int i = 2; i < r; i++) at = at * t->dim[i] + idx[i];
     at = at * t->dim[1] + idx[1];
+  } else if (l == LAYOUT_SEQ) {
+    at = idx[r - 2];
+    for (int i = 0; i < r; i++)
+      if (i != r - 2) at = at * t->dim[i] + idx[i];
   } else if (block) {
     bool turned = !strncmp(name, "pt", 2);
     int k = turned ? r - 1 : r - 2, n = turned ? r - 2 : r - 1;
@@ -364,16 +368,21 @@ static void run_program(struct opcase *o, const struct label *l, const char *who
 
 static void check_view(struct opcase *o, const struct label *l, const char *who) {
   struct arena a = {0};
-  void *placed = guarded(&a, layout_bytes(&o->in[0], io(l->in, 0)));
-  relayout(&o->in[0], io(l->in, 0), o->x[0], placed, true);
-  int64_t offset = l->view_offset;
+  int64_t room = 0, offset = l->view_offset;
+  int nin = o->c.op->flags & OPF_STATE ? o->c.nin : 1; /* one after the other */
+  for (int i = 0; i < nin; i++) room += layout_bytes(&o->in[i], io(l->in, i));
+  char *placed = guarded(&a, room), *next = placed;
+  for (int i = 0; i < nin; i++) {
+    relayout(&o->in[i], io(l->in, i), o->x[i], next, true);
+    next += layout_bytes(&o->in[i], io(l->in, i));
+  }
   for (int i = 0; i < o->c.nout; i++) {
     void *dense = guarded(&a, tensor_bytes(&o->out[i]));
     enum layout layout = io(l->out, i);
     int64_t end = offset + layout_bytes(&o->out[i], layout);
-    ck_assert_int_le(end, layout_bytes(&o->in[0], io(l->in, 0)));
+    ck_assert_int_le(end, room);
     ck_assert_int_eq(offset % FVM_ALIGN, 0);
-    relayout(&o->out[i], layout, dense, (char *)placed + offset, false);
+    relayout(&o->out[i], layout, dense, placed + offset, false);
     compare(o, who, i, dense, o->y[i]);
     offset = end;
   }
