@@ -10,11 +10,15 @@
 /* Buffers and addresses stay below these, so that what executes a program needs no checks. */
 #define MAX_BUFFER ((int64_t)1 << 47)
 #define MAX_ADDRESS ((int64_t)1 << 60)
+/* Most operations of a program, so that whoever runs one sees its end: minutes on one core. The
+ * largest product of a language model with 7e9 weights and 2048 tokens needs 2^38. */
+#define MAX_WORK ((int64_t)1 << 46)
 
 struct scope {
   uint32_t head;
-  int nfact; /* registers known outside */
-  bool dead; /* the body never runs */
+  int nfact;     /* registers known outside */
+  bool dead;     /* the body never runs */
+  int64_t trips; /* iterations, those of outer loops multiplied */
 };
 struct verifier {
   const struct program *p;
@@ -24,6 +28,7 @@ struct verifier {
   struct scope open[CODE_MAXDEPTH];
   int depth;
   bool in_par, halted;
+  int64_t work; /* operations so far, at most */
   uint8_t cls[CODE_MAXBUF];
 };
 
@@ -37,6 +42,25 @@ static enum fvm_status bad_(const struct verifier *v, uint32_t w, const char *fm
   vsnprintf(what, sizeof what, fmt, ap);
   va_end(ap);
   return fvm_fail(v->err, FVM_EFORMAT, "word %u: %s", (unsigned)w, what);
+}
+
+/* ---- work: bounds that stop just above MAX_WORK -----------------------------------------------
+ */
+static int64_t times(int64_t a, int64_t b) {
+  int64_t r;
+  return !fvm_mul(a, b, &r) || r > MAX_WORK ? MAX_WORK + 1 : r;
+}
+
+static int64_t trips(const struct verifier *v) {
+  return v->depth ? v->open[v->depth - 1].trips : 1;
+}
+
+static enum fvm_status add_work(struct verifier *v, uint32_t w, int64_t once) {
+  v->work += times(trips(v), once);
+  return v->work <= MAX_WORK
+             ? FVM_OK
+             : BAD(v, w, "cannot prove that the program ends within %lld operations",
+                   (long long)MAX_WORK);
 }
 
 static bool is_dead(const struct verifier *v) { return v->depth && v->open[v->depth - 1].dead; }
@@ -76,8 +100,11 @@ static enum fvm_status on_loop(struct verifier *v, uint32_t w) {
   int64_t limit = value_hi(&v->facts, fact.limit);
   fact.never = is_dead(v) || limit <= fact.lo;
   fact.hi = fact.never ? fact.lo : fact.lo + (limit - 1 - fact.lo) / fact.step * fact.step;
-  v->open[v->depth++] = (struct scope){w, v->facts.n, fact.never};
+  int64_t n = fact.never ? 0 : (fact.hi - fact.lo) / fact.step + 1;
+  v->open[v->depth] = (struct scope){w, v->facts.n, fact.never, times(trips(v), n)};
+  v->depth++;
   v->in_par |= par;
+  if ((st = add_work(v, w, 1)) != FVM_OK) return st;
   return define(v, w, fact);
 }
 
@@ -175,17 +202,31 @@ static enum fvm_status check_bounds(const struct verifier *v, const struct acces
   return FVM_OK;
 }
 
+/* *work: the elements of the operand, at most. */
 static enum fvm_status check_operand(const struct verifier *v, uint32_t w, int i,
-                                     const uint64_t *ptr) {
+                                     const uint64_t *ptr, int64_t *work) {
   const struct ukr_sig *sig = ukr_sig((enum ukr_id)word_b(v->p->word[w]));
   struct access a;
   if (sig->ptr[i].writes && v->p->buf[ptr_buf(*ptr)].kind == BUF_IN)
     return BAD(v, w, "operand %s of %s writes b%u, an input", sig->ptr[i].name, sig->name,
                ptr_buf(*ptr));
+  *work = 0;
   if (is_dead(v)) return FVM_OK;
   if (!is_small(&v->facts, ptr) || !access_decode(v->p, &v->facts, w, i, &a))
     return BAD(v, w, "operand %s of %s: address too large", sig->ptr[i].name, sig->name);
-  return a.empty ? FVM_OK : check_bounds(v, &a);
+  if (a.empty) return FVM_OK;
+  *work = 1;
+  for (int d = 0; d < a.ndim; d++) *work = times(*work, value_hi(&v->facts, a.dim[d].extent));
+  return check_bounds(v, &a);
+}
+
+/* Operations of a call by its row. */
+static int64_t call_flops(const struct verifier *v, const struct ukr_sig *sig,
+                          const uint64_t *val) {
+  int64_t n = sig->flop_coef;
+  for (int i = 0; i < sig->nflop; i++)
+    n = times(n, value_hi(&v->facts, value_decode(&v->facts, val[sig->flop_arg[i]])));
+  return n;
 }
 
 static enum fvm_status on_ukr(struct verifier *v, uint32_t w) {
@@ -200,9 +241,10 @@ static enum fvm_status on_ukr(struct verifier *v, uint32_t w) {
   }
   for (int i = 0; i < sig->nval; i++)
     if ((st = check_int(v, w, at[i], &sig->val[i])) != FVM_OK) return st;
-  for (int i = 0; i < nptr; i++)
-    if ((st = check_operand(v, w, i, ptr[i])) != FVM_OK) return st;
-  return FVM_OK;
+  int64_t work = 0, all = 1;
+  for (int i = 0; i < nptr; i++, all += work)
+    if ((st = check_operand(v, w, i, ptr[i], &work)) != FVM_OK) return st;
+  return is_dead(v) ? FVM_OK : add_work(v, w, all + call_flops(v, sig, at));
 }
 
 static enum fvm_status on_halt(struct verifier *v, uint32_t w) {

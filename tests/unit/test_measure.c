@@ -138,7 +138,7 @@ START_TEST(each_culprit_is_told_apart) {
   ck_assert_int_eq(f.n, 6);
   o.timeout_s = 0.5;
   copies(&f, &f.e[0], 1, 1);                             /* nearly nothing of the output */
-  copies(&f, &f.e[1], (int64_t)1 << 40, 1 << 30);        /* for hours */
+  copies(&f, &f.e[1], 1 << 20, 1 << 23);                 /* for hours */
   f.e[2].program.word = (const uint64_t *)(uintptr_t)16; /* reading that is a crash */
   f.e[3].program.nword--;                                /* no end */
   f.e[4].outcome = OUTCOME_UNSUPPORTED;                  /* not to be tried at all */

@@ -307,6 +307,31 @@ START_TEST(what_never_happens_is_not_bounded) {
 }
 END_TEST
 
+START_TEST(endless_programs_fail) {
+  struct fixture x;
+  struct builder *b = start(&x);
+  build_loop(b, 0, val((int64_t)1 << 50), 1);
+  build_end(b);
+  expect(&x, "word 0: cannot prove that the program ends");
+  b = start(&x);
+  int y = build_buf(b, BUF_OUT, 64);
+  for (int i = 0; i < 6; i++) build_loop(b, 0, val(1000), 1);
+  put_fill(b, ADDR(y, 0), val(1), val(1), val(1));
+  for (int i = 0; i < 6; i++) build_end(b);
+  expect(&x, "cannot prove that the program ends");
+  b = start(&x); /* one row, written again and again */
+  y = build_buf(b, BUF_OUT, 64);
+  put_fill(b, ADDR(y, 0), val((int64_t)1 << 50), val(1), val(0));
+  expect(&x, "cannot prove that the program ends");
+  b = start(&x);
+  y = build_buf(b, BUF_OUT, 64);
+  for (int i = 0; i < 4; i++) build_loop(b, 0, val(1000), 1);
+  put_fill(b, ADDR(y, 0), val(1), val(1), val(1));
+  for (int i = 0; i < 4; i++) build_end(b);
+  expect(&x, NULL);
+}
+END_TEST
+
 /* ---- form: programs as words ----------------------------------------------------------------- */
 static void expect_words(const uint64_t *word, uint32_t n, const char *message) {
   static const struct buffer buf[1] = {{BUF_OUT, 64}};
@@ -548,5 +573,5 @@ END_TEST
 UNIT_MAIN("verify", gemm_passes, gemm_with_narrow_rows_races, heads, strips_and_aliases,
           packing_into_shared_memory, register_limits, two_writes_at_an_offset,
           two_writes_at_an_offset_in_rows, par_faults, bounds_faults,
-          what_never_happens_is_not_bounded, form_faults, bounding_ends,
+          what_never_happens_is_not_bounded, endless_programs_fail, form_faults, bounding_ends,
           accepted_programs_are_right)
