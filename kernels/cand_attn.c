@@ -162,7 +162,7 @@ static void emit_scores(const struct gen *g, const struct span *keys) {
                          .k = val(a->q.width),
                          .m_max = keys->max,
                          .n_max = g->nr,
-                         .rows_outer = true};
+                         .rows_outer = false};
   if (a->has_mask) {
     k.mode = 1;
     k.d = (struct matrix){g->mask, 0, g->nr * 4, 4};
@@ -199,7 +199,7 @@ static void emit_product(const struct gen *g, const struct span *keys, bool add)
                          .mode = add,
                          .m_max = g->row.max,
                          .n_max = a->v.width,
-                         .rows_outer = true};
+                         .rows_outer = false};
   result(g, &k.c, &k.at);
   k.d = k.c;
   emit_gemm(&k, g->b);
@@ -369,6 +369,7 @@ static void cost(const struct opcall *c, const struct label *l, struct opcost *c
 
 /* For fewer, almost all of a panel would be empty. */
 enum { LEAST_QUERIES = 4 };
+enum { MOST_MASK_BYTES = 1 << 20 };
 
 /* ---- labels ---------------------------------------------------------------------------------- */
 struct offers {
@@ -386,6 +387,13 @@ static bool offer(struct offers *o, int64_t keys, enum split split) {
   return true;
 }
 
+/* Panels for all queries are as large as the mask; that may not become a second score matrix. */
+static bool heads_outside(const struct offers *o) {
+  const struct attn *a = o->a;
+  bool all = a->has_mask && a->mask[2] != 0 && (a->heads == 1 || a->mask[1] == 0);
+  return a->kv_heads >= o->l->threads && (!all || a->queries * a->keys * 4 <= MOST_MASK_BYTES);
+}
+
 /* Blocks of scores that fill half of L1, and of those that fill it twice. */
 static bool offer_keys(struct offers *o) {
   const struct attn *a = o->a;
@@ -395,7 +403,7 @@ static bool offer_keys(struct offers *o) {
     int64_t keys = MIN(floats / o->tile->nr, a->keys);
     if (keys == last) break;
     last = keys;
-    if (a->kv_heads >= threads && offer(o, keys, SPLIT_HEADS)) return true;
+    if (heads_outside(o) && offer(o, keys, SPLIT_HEADS)) return true;
     if (a->queries > (threads - 1) * o->tile->nr && offer(o, keys, SPLIT_ROWS)) return true;
   }
   return false;
