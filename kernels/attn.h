@@ -30,6 +30,10 @@ struct attn {
   float scale;
 };
 enum fvm_status attn_init(struct attn *a, const struct opcall *c, struct fvm_error *err);
+/* ONNX's Attention as a FusedAttention whose result is [batch, rows, heads * width], its attributes
+ * in a (op_attention.c). */
+enum fvm_status attention_as_fused(const struct opcall *c, struct attr a[5], struct opcall *f,
+                                   struct fvm_error *err);
 /* Whether the candidates can run it; reads *a. */
 bool attn_can(struct attn *a, const struct opcall *c);
 /* The part of the costs that is the same for all of them: bytes of operands and results. */

@@ -11,7 +11,9 @@ static struct rope_place place_of(const struct rope *r, enum rope_form form) {
   return (struct rope_place){all, r->heads * r->width, r->width};
 }
 
-static enum fvm_status read_x(struct rope *r, const struct opcall *c, struct fvm_error *err) {
+/* rotary: 0 for all of a head. */
+static enum fvm_status read_x(struct rope *r, const struct opcall *c, int64_t rotary,
+                              struct fvm_error *err) {
   const struct tensor *x = &c->in[0];
   bool flat = r->from == ROPE_FLAT;
   if (x->rank != (flat ? 3 : 4))
@@ -22,7 +24,7 @@ static enum fvm_status read_x(struct rope *r, const struct opcall *c, struct fvm
   r->batch = x->dim[0];
   r->rows = x->dim[r->from == ROPE_HEADS ? 2 : 1];
   r->width = flat ? x->dim[2] / heads : x->dim[3];
-  r->rotary = opcall_int(c, "rotary", r->width);
+  r->rotary = rotary ? rotary : r->width;
   if (r->rotary < 0 || r->rotary > r->width || r->rotary % 2)
     return fvm_fail(err, FVM_EFORMAT, "%lld of %lld columns cannot turn in pairs",
                     (long long)r->rotary, (long long)r->width);
@@ -56,7 +58,7 @@ enum fvm_status rope_init(struct rope *r, const struct opcall *c, struct fvm_err
     return fvm_fail(err, FVM_EFORMAT, "no form %lld or %lld", (long long)from, (long long)to);
   *r = (struct rope){
       .heads = opcall_int(c, "heads", 0), .from = (enum rope_form)from, .to = (enum rope_form)to};
-  enum fvm_status st = read_x(r, c, err);
+  enum fvm_status st = read_x(r, c, opcall_int(c, "rotary", 0), err);
   if (st == FVM_OK) st = read_angle(r, c, 1, &r->cos, err);
   if (st == FVM_OK) st = read_angle(r, c, 2, &r->sin, err);
   r->x = place_of(r, r->from);
@@ -105,6 +107,68 @@ enum fvm_status rope_ref(const struct opcall *c, const void *const *in, void *co
     turn(&r, c->in[0].dtype, in, out[0],
          (int64_t[]){b * r.x.batch + i * r.x.row + h * r.x.head, b * r.cos.batch + i * r.cos.row,
                      b * r.sin.batch + i * r.sin.row, b * r.y.batch + i * r.y.row + h * r.y.head});
+  }
+  return FVM_OK;
+}
+
+/* ---- RotaryEmbedding ---- */
+
+static enum fvm_status read_positions(const struct rope *r, const struct opcall *c,
+                                      struct fvm_error *err) {
+  const struct tensor *at = &c->in[3];
+  bool ok =
+      at->dtype == FVM_I64 && at->rank == 2 && at->dim[0] == r->batch && at->dim[1] == r->rows;
+  for (int i = 1; i < 3; i++) {
+    const struct tensor *t = &c->in[i];
+    ok = ok && t->dtype == c->in[0].dtype && t->rank == 2 && t->dim[1] == r->rotary / 2 &&
+         t->dim[0] == c->in[1].dim[0];
+  }
+  return ok ? FVM_OK : fvm_fail(err, FVM_EFORMAT, "positions or angles do not fit input 0");
+}
+
+enum fvm_status rotary_init(struct rope *r, const struct opcall *c, struct fvm_error *err) {
+  const struct tensor *x = &c->in[0];
+  bool flat = x->rank == 3;
+  if (opcall_int(c, "interleaved", 0))
+    return fvm_fail(err, FVM_EUNSUPPORTED, "rotary embedding of interleaved pairs");
+  *r = (struct rope){.from = flat ? ROPE_FLAT : ROPE_HEADS, .to = flat ? ROPE_FLAT : ROPE_HEADS};
+  r->heads = opcall_int(c, "num_heads", 0);
+  if (x->rank == 4 && r->heads == 0) r->heads = x->dim[1];
+  enum fvm_status st = read_x(r, c, opcall_int(c, "rotary_embedding_dim", 0), err);
+  if (st != FVM_OK) return st;
+  r->x = r->y = place_of(r, r->from);
+  if (c->nin > 3 && c->in[3].dtype != FVM_NONE) return read_positions(r, c, err);
+  st = read_angle(r, c, 1, &r->cos, err);
+  return st == FVM_OK ? read_angle(r, c, 2, &r->sin, err) : st;
+}
+
+enum fvm_status rotary_shape(struct opcall *c, struct fvm_error *err) {
+  struct rope r;
+  enum fvm_dtype t = c->in[0].dtype;
+  if (t != FVM_F32 && t != FVM_F64)
+    return fvm_fail(err, FVM_EUNSUPPORTED, "rotary embedding of %s", fvm_dtype_name(t));
+  enum fvm_status st = rotary_init(&r, c, err);
+  return st == FVM_OK ? tensor_init(&c->out[0], t, c->in[0].rank, c->in[0].dim, err) : st;
+}
+
+enum fvm_status rotary_ref(const struct opcall *c, const void *const *in, void *const *out,
+                           struct fvm_error *err) {
+  struct rope r;
+  enum fvm_status st = rotary_init(&r, c, err);
+  if (st != FVM_OK) return st;
+  const int64_t *at = c->nin > 3 ? in[3] : NULL;
+  for (int64_t n = 0; n < r.batch * r.rows * r.heads; n++) {
+    int64_t h = n % r.heads, i = n / r.heads % r.rows, b = n / r.heads / r.rows;
+    int64_t cos = b * r.cos.batch + i * r.cos.row, sin = b * r.sin.batch + i * r.sin.row;
+    if (at) {
+      int64_t p = at[b * r.rows + i];
+      if (p < 0 || p >= c->in[1].dim[0])
+        return fvm_fail(err, FVM_EFORMAT, "position %lld of %lld", (long long)p,
+                        (long long)c->in[1].dim[0]);
+      cos = sin = p * (r.rotary / 2);
+    }
+    int64_t x = b * r.x.batch + i * r.x.row + h * r.x.head;
+    turn(&r, c->in[0].dtype, in, out[0], (int64_t[]){x, cos, sin, x});
   }
   return FVM_OK;
 }

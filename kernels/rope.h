@@ -34,5 +34,8 @@ struct rope {
   struct rope_angle cos, sin;
 };
 enum fvm_status rope_init(struct rope *r, const struct opcall *c, struct fvm_error *err);
+/* The same of ONNX's RotaryEmbedding: cos and sin are [max, half] and read at the positions that
+ * input 3 gives, or [batch, rows, half]. */
+enum fvm_status rotary_init(struct rope *r, const struct opcall *c, struct fvm_error *err);
 
 #endif

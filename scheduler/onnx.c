@@ -13,7 +13,7 @@
 
 #include "onnx.pb-c.h"
 
-enum { OPSET_MIN = 7, OPSET_MAX = 21 };
+enum { OPSET_MIN = 7, OPSET_MAX = 23 };
 
 /* Absent strings are NULL in the message; all our own are not. */
 static const char *str(const char *s) { return s ? s : ""; }

@@ -132,7 +132,7 @@ def nodes():
     save("attributes", [attr], x, y)
     save("odd_names", [n("Relu", ["x:0"], ["a b"], name="1 + 1")], [value("x:0")], [value("a b")])
     save("opset6", [n("Relu", ["x"], ["y"])], x, y, opset=6)
-    save("opset22", [n("Relu", ["x"], ["y"])], x, y, opset=22)
+    save("opset24", [n("Relu", ["x"], ["y"])], x, y, opset=24)
     save("no_opset", [n("Relu", ["x"], ["y"])], x, y, domain="org.example")
     strange = [n("Frobnicate", ["x"], [f"t{i}"], name=f"n{i}") for i in range(6)]
     strange += [n("FusedMatMul", ["x", "x"], ["y"], name="m", domain="com.microsoft")]

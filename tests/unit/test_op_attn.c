@@ -134,6 +134,28 @@ START_TEST(columns_random) {
 }
 END_TEST
 
+/* ONNX's: two query heads on one key head, heads in front of positions. */
+START_TEST(onnx_known) {
+  opcase_init(&o, "Attention", 23);
+  opcase_attr_float(&o, "scale", 1);
+  operand(4, 1, 2, 2, 1);
+  opcase_set(&o, (double[]){0, log(3), 0, -log(3)});
+  operand(4, 1, 1, 2, 1);
+  opcase_set(&o, (double[]){0, 1});
+  operand(4, 1, 1, 2, 2);
+  opcase_set(&o, (double[]){4, 8, 0, 4});
+  opcase_reference(&o);
+  opcase_expect(&o, 0, 4, (int64_t[]){1, 2, 2, 2}, (double[]){2, 6, 1, 5, 2, 6, 3, 7});
+  opcase_free(&o);
+  opcase_init(&o, "Attention", 23);
+  opcase_attr_int(&o, "is_causal", 1);
+  operand(4, 1, 1, 2, 1);
+  operand(4, 1, 1, 3, 1);
+  operand(4, 1, 1, 3, 1);
+  opcase_refused(&o, FVM_EUNSUPPORTED, "causal attention of 2 queries to 3 keys");
+}
+END_TEST
+
 START_TEST(refusals) {
   begin(0);
   opcase_attr_int(&o, "heads", 2);
@@ -161,4 +183,5 @@ START_TEST(refusals) {
 }
 END_TEST
 
-UNIT_MAIN("op_attn", known, causal_known, guard_known, all_random, columns_random, refusals)
+UNIT_MAIN("op_attn", known, causal_known, guard_known, all_random, columns_random, onnx_known,
+          refusals)

@@ -67,7 +67,31 @@ START_TEST(all_random) {
 }
 END_TEST
 
+/* ONNX's: one head, positions 1 and 0 of a table. */
+START_TEST(rotary_known) {
+  opcase_init(&o, "RotaryEmbedding", 23);
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){1, 1, 2, 3});
+  opcase_set(&o, (double[]){1, 2, 3, 4, 5, 6});
+  opcase_attr_int(&o, "rotary_embedding_dim", 2);
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){2, 1});
+  opcase_set(&o, (double[]){1, 0});
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){2, 1});
+  opcase_set(&o, (double[]){0, 1});
+  opcase_in(&o, FVM_I64, 2, (int64_t[]){1, 2});
+  opcase_set(&o, (double[]){1, 0});
+  opcase_reference(&o);
+  opcase_expect(&o, 0, 4, (int64_t[]){1, 1, 2, 3}, (double[]){-2, 1, 3, 4, 5, 6});
+  opcase_free(&o);
+}
+END_TEST
+
 START_TEST(refusals) {
+  opcase_init(&o, "RotaryEmbedding", 23);
+  opcase_attr_int(&o, "interleaved", 1);
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){1, 1, 2, 4});
+  opcase_in(&o, FVM_F32, 3, (int64_t[]){1, 2, 2});
+  opcase_in(&o, FVM_F32, 3, (int64_t[]){1, 2, 2});
+  opcase_refused(&o, FVM_EUNSUPPORTED, "interleaved");
   begin(0, 3, ROPE_FLAT, ROPE_FLAT);
   opcase_in(&o, FVM_F32, 3, (int64_t[]){1, 2, 8});
   opcase_in(&o, FVM_F32, 2, (int64_t[]){2, 8});
@@ -87,4 +111,4 @@ START_TEST(refusals) {
 }
 END_TEST
 
-UNIT_MAIN("op_rope", known, all_random, refusals)
+UNIT_MAIN("op_rope", known, all_random, rotary_known, refusals)
