@@ -213,7 +213,7 @@ static float element(const float *x, int64_t k, int64_t n, bool turned, int64_t 
   return turned ? x[j * k + i] : x[i * n + j];
 }
 
-bool layout_has_sums(enum layout l) { return layout_name(l)[0] == 's'; }
+bool layout_has_sums(enum layout l) { return layout_name(l)[0] == 's' && layout_block(l) > 0; }
 
 /* The seven sums of quarters, by the formulas in kernels/strassen.h. */
 static void seven_sums(float b11, float b12, float b21, float b22, float sum[7]) {
