@@ -103,28 +103,31 @@ struct accuracy {
   bool have; /* x */
 };
 
-/* Errors of labels as they were measured: the largest, and the sum. */
+/* Errors of labels as they were measured: the largest, and the root of the sum of their squares:
+ * they come from rounding and are as good as independent. */
 static double label_errors(const struct schedule *s, double *largest) {
   double sum = 0;
   *largest = 0;
   for (size_t i = 0; i < s->step.n; i++) {
-    sum += fmax(s->step.v[i].error, 0);
-    *largest = fmax(*largest, s->step.v[i].error);
+    double e = fmax(s->step.v[i].error, 0);
+    sum += e * e;
+    *largest = fmax(*largest, e);
   }
-  return sum;
+  return sqrt(sum);
 }
 
 /* Outputs by the reference: from the database; else they are computed when asked for, or when the
  * labels' errors leave room for doubt. */
 static enum fvm_status get_expected(struct session *s, struct cli *cli, struct accuracy *a,
                                     struct fvm_error *err) {
+  enum { DOUBT = 4 }; /* times what the labels make likely */
   double largest;
   enum fvm_status st = FVM_OK;
   struct progress p;
   if (s->db) st = expected_load(s->db, s->graph, &a->x, &a->have, err);
   if (st != FVM_OK || a->have) return st;
   expected_free(&a->x);
-  if (!cli_text(cli, OPT_MAX_ERROR) && label_errors(s->schedule, &largest) <= a->most)
+  if (!cli_text(cli, OPT_MAX_ERROR) && DOUBT * label_errors(s->schedule, &largest) <= a->most)
     return FVM_OK;
   cli_catch_interrupt();
   progress_start(&p, cli);

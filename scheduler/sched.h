@@ -54,7 +54,7 @@ struct sched {
   bool weighs_memory;
   int64_t room;
   bool *banned;               /* by tensor: it is not to be converted; NULL: all may be */
-  uint64_t *hash;             /* of each constant's bytes; 0: not yet known */
+  uint64_t *hash;             /* of each constant: sched_hash; 0: not yet known */
   struct sched_node *node;    /* by node of the graph; dead ones are empty */
   struct shape_costs **shape; /* by tensor, filled in on use */
   VEC(struct shape_costs *) shapes;
@@ -87,7 +87,8 @@ const struct conversion *sched_conversion(struct sched *w, int tensor, enum layo
 /* The value at the bottom of a chain of bases, and the offset in it (may be NULL). */
 int sched_root(const struct schedule *s, int value, int64_t *offset);
 
-/* Whether equal bytes of constants make them one in the file; hashes them on first use. */
+/* Of a constant's first bytes: equal constants have equal hashes, and few others do, so that
+ * weights need not be read from the disk to be told apart. */
 uint64_t sched_hash(struct sched *w, int tensor);
 /* Bit i: the program has an address in buffer i. */
 uint64_t sched_reads(const struct program *p);

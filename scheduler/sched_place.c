@@ -208,9 +208,10 @@ static bool same_weight(const struct sched *w, const struct sched_value *x,
 }
 
 uint64_t sched_hash(struct sched *w, int tensor) {
+  enum { BEGINNING = 4096 };
   const struct tensor *t = sched_tensor(w, tensor);
   uint64_t *h = &w->hash[tensor];
-  if (!*h) *h = MAX(fvm_hash(t->data, (size_t)tensor_bytes(t), 0), 1);
+  if (!*h) *h = MAX(fvm_hash(t->data, (size_t)MIN(tensor_bytes(t), BEGINNING), 0), 1);
   return *h;
 }
 
