@@ -1,11 +1,12 @@
 /* What runs in the sandbox: checking a candidate and taking samples of it.
  *
  * Memory. All candidates of a problem use the same inputs, outputs and scratch, so none has better
- * places than another. The constant inputs exist in several copies which the runs take in turn: in
- * the network the other nodes' weights pass through the caches between two runs of this one, so its
- * own come from far away; how far, the race says (rotate_bytes). The copies lie one after another,
- * so that a prefetch beyond the end of one fetches the next, as in a plan file. What other nodes
- * compute is left where they left it. */
+ * places than another. While it is timed, a constant input has another place in every run, on a
+ * belt of copies: in the network the other nodes' weights pass through the caches between two runs
+ * of this one, so its own come from far away; how far, the race says (rotate_bytes). The copies lie
+ * one after another, so that a prefetch beyond the end of one fetches the next, as in a plan file.
+ * All layouts use one belt: what it holds are the input's numbers, in whatever order. What other
+ * nodes compute is left where they left it. */
 #define _GNU_SOURCE
 #include "measure_impl.h"
 
@@ -19,7 +20,7 @@
 #include "../vm/verify.h"
 
 enum {
-  ROTATE_MIN = 1 << 10, /* bytes of constants of a problem: fewer stay in place */
+  BELT_MIN = 1 << 10, /* bytes of constants of a problem: fewer stay in place */
   HUGE_PAGE = 2 << 20,
   GUARD = FVM_ALIGN, /* bytes before and after an output that must stay as they are */
   POISON = 0xa5,
@@ -36,8 +37,17 @@ struct image {
   int index;
   enum layout layout;
   char *base;
-  int64_t bytes, stride;
-  int copies;
+  int64_t bytes;
+};
+/* Copies of a constant input, one after another. */
+struct belt {
+  char *base;
+  int64_t bytes; /* 0: the input stays in place */
+};
+/* An input on a belt, in a layout. */
+struct rider {
+  int input;
+  int64_t stride, copies;
 };
 /* A candidate made ready to run. */
 struct ready {
@@ -46,14 +56,16 @@ struct ready {
   struct jit_run jit_run;
   struct run interp_run;
   void *buf[CODE_MAXBUF];
-  int turning[CODE_MAXBUF], nturning; /* buffers that change place from run to run */
-  int image[CODE_MAXBUF];             /* of each input */
+  struct rider rider[CODE_MAXBUF];
+  int nrider;
+  int image[CODE_MAXBUF]; /* of each input */
 };
 struct work_state {
   struct pool *pool;
   struct counters *counters;
   ukr_fn *const *ukr;
   VEC(struct image) image;
+  struct belt *belt; /* of each input */
   struct ready *ready;
   char **out;         /* of each output, GUARD bytes after the start of its memory */
   int64_t *out_bytes; /* the largest over all candidates */
@@ -137,6 +149,32 @@ static bool make_memory(struct work *w, struct work_state *s) {
   return ok;
 }
 
+/* Bytes of a constant input that may ride a belt. Indices may not: their order matters. */
+static int64_t belt_part(const struct tensor *t) {
+  bool index = t->dtype == FVM_I64 || t->dtype == FVM_I32;
+  int64_t bytes = t->data && !index ? tensor_bytes(t) : 0;
+  return bytes ? ROUND_UP(bytes, FVM_ALIGN) + FVM_ALIGN : 0;
+}
+
+static void make_belt(struct work_state *s, const struct tensor *t, int64_t copies,
+                      struct belt *belt) {
+  int64_t bytes = copies * belt_part(t), one = tensor_bytes(t);
+  if (bytes == 0 || !(belt->base = grab_huge(s, bytes))) return;
+  belt->bytes = bytes;
+  for (int64_t at = 0; at < bytes; at += one)
+    memcpy(belt->base + at, t->data, (size_t)MIN(one, bytes - at));
+}
+
+/* As many copies of all constants as make up rotate_bytes. Without a belt a large input is cold
+ * nevertheless, and a small one is warm. */
+static void make_belts(const struct work *w, struct work_state *s) {
+  const struct opcall *c = w->bench->call;
+  int64_t all = 0;
+  for (int i = 0; i < c->nin; i++) all += belt_part(&c->in[i]);
+  if (all < BELT_MIN || w->rotate_bytes / all < 2) return;
+  for (int i = 0; i < c->nin; i++) make_belt(s, &c->in[i], w->rotate_bytes / all, &s->belt[i]);
+}
+
 static int no_work(void *arg, struct team *team, int tid) {
   (void)arg, (void)team, (void)tid;
   return 0;
@@ -153,12 +191,14 @@ void work_init(void *work) {
   s->ready = fvm_alloc((size_t)w->n, sizeof *s->ready);
   s->out = fvm_alloc((size_t)MAX(nout(w), 1), sizeof *s->out);
   s->out_bytes = fvm_alloc((size_t)MAX(nout(w), 1), sizeof *s->out_bytes);
+  s->belt = fvm_alloc((size_t)MAX(nin(w), 1), sizeof *s->belt);
   s->counters = counters_open();
   s->ukr = ukr_table(cpu_isa());
   w->state = s;
-  if (!s->ready || !s->out || !s->out_bytes || !s->counters || !make_memory(w, s) ||
+  if (!s->ready || !s->out || !s->out_bytes || !s->belt || !s->counters || !make_memory(w, s) ||
       pool_new(threads, &s->pool, NULL))
     _exit(1);
+  make_belts(w, s);
 }
 
 /* ---- images: data in layouts ---- */
@@ -182,30 +222,14 @@ static char *convert(struct work_state *s, const struct tensor *t, const void *d
   return st ? NULL : to;
 }
 
-/* How many copies of all constants of the problem together make up rotate_bytes. */
-static int copies_of_constants(const struct work *w) {
-  const struct opcall *c = w->bench->call;
-  int64_t bytes = 0, all = 0;
-  for (int i = 0; i < c->nin; i++) {
-    if (!c->in[i].data) continue;
-    bytes += tensor_bytes(&c->in[i]);
-    all += ROUND_UP(tensor_bytes(&c->in[i]), FVM_ALIGN) + FVM_ALIGN;
-  }
-  return bytes < ROTATE_MIN ? 1 : (int)MAX(w->rotate_bytes / all, 1);
-}
-
 static bool make_image(const struct work *w, struct image *m, struct fvm_error *err) {
   const struct opcall *c = w->bench->call;
   const struct tensor *t = m->is_output ? &c->out[m->index] : &c->in[m->index];
   const void *data = m->is_output ? w->bench->want[m->index] : w->bench->in[m->index];
   m->bytes = layout_bytes(t, m->layout);
-  m->stride = ROUND_UP(m->bytes, FVM_ALIGN) + FVM_ALIGN;
-  m->copies = !m->is_output && t->data ? copies_of_constants(w) : 1;
-  while (!(m->base = grab_huge(w->state, m->stride * m->copies)) && m->copies > 1) m->copies /= 2;
+  m->base = grab_huge(w->state, m->bytes);
   if (!m->base) return fvm_nomem(err), false;
-  if (!convert(w->state, t, data, m->layout, m->base, err)) return false;
-  for (int i = 1; i < m->copies; i++) memcpy(m->base + i * m->stride, m->base, (size_t)m->bytes);
-  return true;
+  return convert(w->state, t, data, m->layout, m->base, err) != NULL;
 }
 
 /* Index of an image, made when it is new; -1 and *err when it cannot be. */
@@ -224,6 +248,13 @@ static int image_of(const struct work *w, bool is_output, int index, enum layout
 
 /* ---- making a candidate ready ---- */
 
+/* What is larger than the belt stays in place: one pass over it is cold by itself. */
+static void ride(const struct belt *belt, int input, int64_t bytes, struct ready *r) {
+  int64_t stride = ROUND_UP(bytes, FVM_ALIGN) + FVM_ALIGN;
+  if (belt->bytes >= stride)
+    r->rider[r->nrider++] = (struct rider){input, stride, belt->bytes / stride};
+}
+
 static enum fvm_status place_buffers(const struct work *w, const struct entrant *e, struct ready *r,
                                      struct fvm_error *err) {
   struct work_state *s = w->state;
@@ -240,7 +271,7 @@ static enum fvm_status place_buffers(const struct work *w, const struct entrant 
     r->buf[i] = m->base;
     if (p->buf[i].bytes > m->bytes)
       return fvm_fail(err, FVM_EUNSUPPORTED, "program asks for too large an input %d", i);
-    if (m->copies > 1) r->turning[r->nturning++] = i;
+    ride(&s->belt[i], i, m->bytes, r);
   }
   for (int k = 0; k < nout(w); k++) {
     r->buf[nin(w) + k] = s->out[k];
@@ -267,11 +298,6 @@ static enum fvm_status make_ready(const struct work *w, int i, struct fvm_error 
 static int run_once(const struct work *w, int i, enum engine engine) {
   struct work_state *s = w->state;
   struct ready *r = &s->ready[i];
-  for (int k = 0; k < r->nturning; k++) {
-    const struct image *m = &s->image.v[r->image[r->turning[k]]];
-    r->buf[r->turning[k]] = m->base + s->step % m->copies * m->stride;
-  }
-  s->step++;
   return engine == JIT ? pool_run(s->pool, w->entrant[i].label.threads, jit_run, &r->jit_run)
                        : pool_run(s->pool, w->entrant[i].label.threads, interp_run, &r->interp_run);
 }
@@ -360,10 +386,7 @@ static bool inplace_right(const struct work *w, int i, double *error, char *why,
   poison(w);
   memcpy(w->state->out[0], own, (size_t)w->state->image.v[r->image[in]].bytes);
   r->buf[in] = w->state->out[0];
-  int nturning = r->nturning;
-  r->nturning = 0;
   bool right = run_once(w, i, INTERP) == 0 && outputs_right(w, e, w->state->out, error, why, size);
-  r->nturning = nturning;
   r->buf[in] = own;
   return right;
 }
@@ -385,6 +408,14 @@ static enum outcome check(const struct work *w, int i, double *error, char *why,
 
 /* ---- timing ---- */
 
+static void move_riders(struct work_state *s, struct ready *r) {
+  for (int k = 0; k < r->nrider; k++) {
+    const struct rider *x = &r->rider[k];
+    r->buf[x->input] = s->belt[x->input].base + s->step % x->copies * x->stride;
+  }
+  s->step++;
+}
+
 /* Nanoseconds of that many runs, with counters. The team is woken before the clock starts: in the
  * network it is awake from the step before. */
 static int64_t timed(const struct work *w, int i, enum engine engine, int64_t repeat,
@@ -394,7 +425,10 @@ static int64_t timed(const struct work *w, int i, enum engine engine, int64_t re
   if (threads > 1) pool_run(s->pool, threads, no_work, NULL);
   s->counters->start(s->counters);
   int64_t t = now();
-  for (int64_t k = 0; k < repeat; k++) run_once(w, i, engine);
+  for (int64_t k = 0; k < repeat; k++) {
+    move_riders(s, &s->ready[i]);
+    run_once(w, i, engine);
+  }
   t = now() - t;
   s->counters->stop(s->counters, v);
   return MAX(t, 1);
