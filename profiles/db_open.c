@@ -153,8 +153,15 @@ static bool needs_immutable(const char *path, enum db_mode mode) {
   return access(dir, W_OK) != 0 && access(wal, F_OK) != 0;
 }
 
+/* A file that may be written is opened for that also to be read, so that SQLite can undo what a
+ * killed writer left half done. */
+static int open_flags(const char *path, enum db_mode mode) {
+  if (mode == DB_WRITE) return SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  return access(path, W_OK) == 0 ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+}
+
 static int open_file(struct db *db, enum db_mode mode) {
-  int flags = mode == DB_WRITE ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+  int flags = open_flags(db->path, mode);
   char *uri = NULL;
   if (needs_immutable(db->path, mode)) {
     char *quoted = sqlite3_mprintf("%s", db->path);
@@ -172,7 +179,8 @@ static enum fvm_status setup(struct db *db, enum db_mode mode, struct fvm_error 
   int code = open_file(db, mode);
   if (code != SQLITE_OK) return db_error(db, code, err);
   sqlite3_busy_timeout(db->sql, BUSY_MS);
-  enum fvm_status st = check_owner(db, mode, err);
+  enum fvm_status st = mode == DB_READ ? db_exec(db, "PRAGMA query_only=ON", err) : FVM_OK;
+  if (!st) st = check_owner(db, mode, err);
   if (st || mode == DB_READ) return st;
   st = db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON",
                err);

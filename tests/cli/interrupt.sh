@@ -47,7 +47,9 @@ last() { tail -n 1 out | sed -n "s/.*\"event\":\"done\".*\"$1\":\([0-9]*\).*/\1/
 check_resumes() {
   all_gone || fail "$1: a process stays behind"
   if [ -e "$db" ]; then
-    "$bin/fluidvm" db stat "$db" >out 2>err || fail "$1: the database does not open"
+    # killed before the schema was there, it is still an empty file
+    "$bin/fluidvm" db stat "$db" >out 2>err || grep -q 'is empty' err ||
+      fail "$1: the database does not open"
   fi
   profile >out 2>err || fail "$1: cannot resume"
   [ "$(last problems)" = "$(last problems_done)" ] || fail "$1: resuming leaves problems undone"
