@@ -435,6 +435,6 @@ static bool label(const struct opcall *c, const struct target *t, int i, struct 
 
 const struct cand attn_cands[] = {
     {"attn_cols", {"mr", "nr", "vmr", "vnr", "keys", "split"}, label, emit, cost},
-    {"attn_few", {0}, attn_few_label, attn_few_emit, attn_few_cost},
+    {"attn_few", {"split"}, attn_few_label, attn_few_emit, attn_few_cost},
     {0},
 };

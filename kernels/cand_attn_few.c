@@ -3,18 +3,22 @@
  *   scores [rows][keys] = queries * keys transposed + mask; their softmax; times values
  *
  * with nothing packed: each key and value is read once, where it is. Rows are queries of one head,
- * or, when there is one query, all heads that share the keys. */
+ * or, when there is one query, all heads that share the keys. Threads share key heads; where these
+ * are too few, the heads that share one. */
 #include "attn.h"
 #include "op_impl.h"
 
 #include <math.h>
+
+/* Knob: what threads share. */
+enum split { SPLIT_KEY_HEADS, SPLIT_HEADS };
 
 struct gen {
   struct attn a;
   struct builder *b;
   bool is_bool, by_head; /* by_head: rows are heads */
   bool scale_first;      /* scores get something added, which is not to be scaled */
-  int64_t rows;
+  int64_t step;          /* heads at a time */
   int scores, konst, out;
   struct span batch, kv, head;
 };
@@ -22,15 +26,16 @@ struct gen {
 enum { K_SCALE, K_NEVER, KONSTS };
 static struct addr konst(const struct gen *g, int i) { return ADDR(g->konst, i * 4); }
 
-static void init(struct gen *g, const struct opcall *c, struct builder *b) {
+static void init(struct gen *g, const struct opcall *c, const struct label *l, struct builder *b) {
   *g = (struct gen){.b = b, .out = c->nin};
   CHECK(attn_init(&g->a, c, NULL) == FVM_OK);
   const struct attn *a = &g->a;
   g->is_bool = a->has_mask && c->in[3].dtype == FVM_BOOL;
   g->by_head = a->queries == 1;
   g->scale_first = a->has_mask || (a->causal && a->queries > 1);
-  g->rows = g->by_head ? a->heads / a->kv_heads : a->queries;
-  g->scores = build_buf(b, BUF_SCRATCH, g->rows * a->keys * 4);
+  int64_t group = a->heads / a->kv_heads;
+  g->step = !g->by_head ? 1 : l->knob[0] == SPLIT_HEADS ? CEIL_DIV(group, l->threads) : group;
+  g->scores = build_buf(b, BUF_SCRATCH, (g->by_head ? g->step : a->queries) * a->keys * 4);
   g->konst = build_buf(b, BUF_SHARED, KONSTS * 4);
   const float f[KONSTS] = {a->scale, -INFINITY};
   for (int i = 0; i < KONSTS; i++)
@@ -47,6 +52,8 @@ static struct addr by_head(const struct gen *g, int buf, int64_t at, int64_t bat
   return x;
 }
 
+static struct val rows(const struct gen *g) { return g->by_head ? g->head.len : val(g->a.queries); }
+
 static struct addr by_key(const struct gen *g, int buf, const struct attn_operand *o) {
   struct addr x = ADDR(buf, o->at * 4);
   span_term(&x, &g->batch, o->batch * 4);
@@ -56,7 +63,7 @@ static struct addr by_key(const struct gen *g, int buf, const struct attn_operan
 
 static void emit_scores(const struct gen *g) {
   const struct attn *a = &g->a;
-  struct val m = val(g->rows), n = val(a->keys), one = val(1), zero = val(0);
+  struct val m = rows(g), n = val(a->keys), one = val(1), zero = val(0);
   struct addr q = by_head(g, 0, a->q.at * 4, a->q.batch * 4, a->q.head * 4);
   struct addr s = ADDR(g->scores, 0);
   build_ukr(g->b, UKR_dots_f32, (struct addr[]){q, by_key(g, 1, &a->k), s},
@@ -68,13 +75,13 @@ static void emit_scores(const struct gen *g) {
   if (!a->has_mask) return;
   int64_t e = g->is_bool ? 1 : 4;
   struct addr mask = by_head(g, 3, 0, a->mask[0] * e, a->mask[1] * e);
-  struct val rows = val(a->mask[g->by_head ? 1 : 2]), columns = val(a->mask[3]);
+  struct val ms = val(a->mask[g->by_head ? 1 : 2]), mc = val(a->mask[3]);
   if (g->is_bool)
     build_ukr(g->b, UKR_select_4, (struct addr[]){mask, s, konst(g, K_NEVER), s},
-              (struct val[]){m, n, rows, columns, n, one, zero, zero, n});
+              (struct val[]){m, n, ms, mc, n, one, zero, zero, n});
   else
     build_ukr(g->b, UKR_add_f32, (struct addr[]){s, mask, s},
-              (struct val[]){m, n, n, one, rows, columns, n});
+              (struct val[]){m, n, n, one, ms, mc, n});
 }
 
 /* Row i does not see the last queries - 1 - i keys. */
@@ -91,7 +98,7 @@ static void emit_causal(const struct gen *g) {
 static void emit_rows(const struct gen *g) {
   const struct attn *a = &g->a;
   struct addr s = ADDR(g->scores, 0);
-  struct val m = val(g->rows), n = val(a->keys);
+  struct val m = rows(g), n = val(a->keys);
   emit_scores(g);
   emit_causal(g);
   build_ukr(g->b, UKR_softmax_f32, (struct addr[]){s, s},
@@ -105,12 +112,12 @@ static void emit_rows(const struct gen *g) {
 
 void attn_few_emit(const struct opcall *c, const struct label *l, struct builder *b) {
   struct gen g;
-  (void)l;
-  init(&g, c, b);
-  int64_t heads = g.by_head ? 1 : g.a.heads / g.a.kv_heads;
+  init(&g, c, l, b);
+  bool by_key_head = l->knob[0] == SPLIT_KEY_HEADS;
+  int64_t group = g.a.heads / g.a.kv_heads;
   g.batch = span_open(b, false, val(g.a.batch), g.a.batch, 1);
-  g.kv = span_open(b, true, val(g.a.kv_heads), g.a.kv_heads, 1);
-  g.head = span_open(b, false, val(heads), heads, 1);
+  g.kv = span_open(b, by_key_head, val(g.a.kv_heads), g.a.kv_heads, 1);
+  g.head = span_open(b, !by_key_head, val(group), group, g.step);
   emit_rows(&g);
   span_close(b, &g.head);
   span_close(b, &g.kv);
@@ -136,7 +143,10 @@ bool attn_few_label(const struct opcall *c, const struct target *t, int i, struc
   if (!attn_can(&a, c) || a.queries > MOST_QUERIES) return false;
   for (int n = 0; n < MAX(t->nthreads, 1); n++) {
     l->threads = t->nthreads ? t->threads[n] : 1;
-    if ((l->threads == 1 || a.kv_heads >= l->threads) && i-- == 0) return true;
+    bool by_key_head = l->threads == 1 || a.kv_heads >= l->threads;
+    if (!by_key_head && a.heads / a.kv_heads < l->threads) continue;
+    l->knob[0] = by_key_head ? SPLIT_KEY_HEADS : SPLIT_HEADS;
+    if (i-- == 0) return true;
   }
   return false;
 }

@@ -110,6 +110,23 @@ START_TEST(all_random) {
 }
 END_TEST
 
+/* One query, key heads shared by many: rows are heads, which threads share. */
+START_TEST(shared_keys) {
+  for (uint64_t seed = 200; seed < 208; seed++) {
+    begin(seed);
+    int64_t kv = 1 + (int64_t)(seed % 4 == 3), heads = kv * (2 + opcase_random(&o, 6));
+    opcase_attr_int(&o, "heads", heads);
+    opcase_attr_int(&o, "kv_heads", kv);
+    opcase_attr_float(&o, "scale", 0.3f);
+    operand(3 + (int)(seed % 2), 2, heads, 1, 20);
+    operand(4, 2, kv, 37, 20);
+    operand(4, 2, kv, 37, 70);
+    if (seed % 3) random_mask(2, heads, 1, 37);
+    ck_assert_int_ge(opcase_run(&o), 2);
+  }
+}
+END_TEST
+
 START_TEST(columns_random) {
   static const int64_t rows[] = {1, 3, 16, 33}, widths[] = {4, 16, 17};
   for (uint64_t seed = 100; seed < 112; seed++) {
@@ -183,5 +200,5 @@ START_TEST(refusals) {
 }
 END_TEST
 
-UNIT_MAIN("op_attn", known, causal_known, guard_known, all_random, columns_random, onnx_known,
-          refusals)
+UNIT_MAIN("op_attn", known, causal_known, guard_known, all_random, shared_keys, columns_random,
+          onnx_known, refusals)
