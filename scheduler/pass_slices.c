@@ -3,7 +3,10 @@
  *   x [B,S,3*H*D] -> Split -> q, k, v -> FusedAttention    FusedAttention(x, x, x) q_at=0 k_at=H*D
  * ...
  *
- * The Split (or Slice) stays for others that read its results.
+ * The Split (or Slice) stays for others that read its results. Biases that come behind it, as they
+ * do when a simplifier has merged products and no more, go before it:
+ *
+ *   x -> Split -> Add bq, Add bk, Add bv                   x -> Add [bq bk bv] -> Split
  *
  * needs: shapes. keeps: shapes, topological order. breaks: nothing. */
 #include "pass.h"
@@ -75,14 +78,85 @@ static bool read_wide(struct rewrite *w, int node, int operand) {
   }
 }
 
+/* ---- biases ---- */
+
+/* What is added to output k of a Split alone: the Add, with the vector in *bias; or -1. */
+static int added(const struct rewrite *w, const struct node *split, size_t k, int *bias) {
+  const struct graph *g = w->g;
+  int y = split->out.v[k], add = y < 0 ? -1 : only_user(w, y);
+  if (add < 0 || !is_op(node_at(g, add), "Add")) return -1;
+  const struct node *n = node_at(g, add);
+  *bias = n->in.v[n->in.v[0] == y];
+  const struct tensor *t = tensor_of(g, *bias), *part = tensor_of(g, y);
+  bool is = t->data && t->dtype == FVM_F32 && part->dtype == FVM_F32 && t->rank > 0 &&
+            tensor_count(t) == part->dim[part->rank - 1] &&
+            t->dim[t->rank - 1] == tensor_count(t) && !g->tensor.v[n->out.v[0]].is_output &&
+            same_dims(part, tensor_of(g, n->out.v[0]));
+  return is ? add : -1;
+}
+
+/* The vectors of all outputs, one behind the other. */
+static int join_biases(struct rewrite *w, const struct node *split, const char *base) {
+  const struct tensor *x = tensor_of(w->g, split->in.v[0]);
+  struct tensor t = {.dtype = FVM_F32, .rank = 1, .dim = {x->dim[x->rank - 1]}};
+  char *data = arena_alloc(&w->g->arena, (size_t)tensor_bytes(&t), 1);
+  const char *name = arena_printf(&w->arena, "%s.biases", base);
+  t.data = data;
+  for (size_t k = 0; data && k < split->out.n; k++) {
+    int bias = -1;
+    CHECK(added(w, split, k, &bias) >= 0);
+    const struct tensor *b = tensor_of(w->g, bias);
+    memcpy(data, b->data, (size_t)tensor_bytes(b));
+    data += tensor_bytes(b);
+  }
+  return data && name ? rewrite_tensor(w, name, &t) : -1;
+}
+
+/* A new node before the Split adds them all. */
+static bool add_before(struct rewrite *w, int at) {
+  struct graph *g = w->g;
+  int x = node_at(g, at)->in.v[0];
+  struct tensor t = *tensor_of(g, x);
+  const char *base = g->tensor.v[x].name;
+  const char *name = arena_printf(&w->arena, "%s.biased", base);
+  int bias = join_biases(w, node_at(g, at), base), sum = name ? rewrite_tensor(w, name, &t) : -1;
+  if (bias < 0 || sum < 0) return false;
+  const struct node split = *node_at(g, at);
+  for (size_t k = 0; k < split.out.n; k++) {
+    int add = added(w, &split, k, &(int){0});
+    rewrite_replace(w, node_at(g, add)->out.v[0], split.out.v[k]);
+  }
+  int n = graph_add_node(g, name, op_find("Add", 3));
+  if (n < 0 || !node_add_in(g, n, x) || !node_add_in(g, n, bias) || !node_add_out(g, n, sum))
+    return false;
+  w->uses[x]++;
+  w->uses[bias]++;
+  w->user[bias] = n;
+  rewrite_input(w, at, 0, sum);
+  return true;
+}
+
+static bool bias_before_split(struct rewrite *w, int i) {
+  const struct node *n = node_at(w->g, i);
+  int bias;
+  if (!is_op(n, "Split") || !is_last_axis(node_int(n, "axis", 0), tensor_of(w->g, n->in.v[0])))
+    return true;
+  for (size_t k = 0; k < n->out.n; k++)
+    if (added(w, n, k, &bias) < 0) return true;
+  return add_before(w, i);
+}
+
 enum fvm_status pass_slices(struct graph *g, struct fvm_error *err) {
   struct rewrite w;
   enum fvm_status st = rewrite_begin(&w, g, err);
   if (st != FVM_OK) return st;
   bool ok = true;
-  for (int i = 0; ok && i < (int)g->node.n; i++)
+  for (int i = 0, n = (int)g->node.n; ok && i < n; i++) {
+    rewrite_refresh(&w, i);
+    ok = bias_before_split(&w, i);
     for (int k = 0; ok && k < 3 && is_op(node_at(g, i), "FusedAttention"); k++)
       ok = read_wide(&w, i, k);
+  }
   rewrite_end(&w);
   return ok ? FVM_OK : fvm_nomem(err);
 }
