@@ -5,9 +5,9 @@
  *   Concat(rope of the first columns of x, the other columns)
  *
  * by Slices or Splits. A Transpose of heads in front of it goes, since the operator reads rows as
- * they are. cos and sin may be constants or computed.
+ * they are. cos and sin may be constants or computed, once for both halves.
  *
- * needs: shapes. keeps: shapes, topological order. breaks: nothing. */
+ * needs: shapes. keeps: shapes, topological order after a graph_compact. breaks: nothing. */
 #include "pass.h"
 
 #include "../kernels/rope.h"
@@ -260,6 +260,86 @@ static bool look_through(const struct graph *g, struct rope_match *m) {
   return true;
 }
 
+/* ---- angles ----
+ *
+ * Exporters repeat the angles for both halves: Cos(Concat(f, f)). Half of that is enough. */
+
+enum { UNKNOWN = -3, NO_MEMORY = -2, NOT_HALVES = -1 };
+
+/* For each tensor, what stands for its first half when the second one is equal, or one of these. */
+struct halves {
+  struct rewrite *w;
+  int *of;
+};
+
+/* A new node that makes the first half of t. */
+static int half_by(struct halves *h, int t, const char *op, int n, const int *in) {
+  struct tensor y = *tensor_of(h->w->g, t);
+  const char *name = h->w->g->tensor.v[t].name;
+  y.dim[y.rank - 1] /= 2;
+  int out = rewrite_tensor(h->w, name, &y);
+  return out >= 0 && rewrite_add(h->w, name, op, n, in, out) >= 0 ? out : NO_MEMORY;
+}
+
+static int half_of(struct halves *h, int t, int depth);
+
+/* Of a product with one number. */
+static int half_product(struct halves *h, int t, int mul, int depth) {
+  const struct graph *g = h->w->g;
+  double v;
+  for (int k = 0; k < 2; k++) {
+    int number = input(g, mul, 1 - k);
+    if (!scalar_of(g, number, &v) || last_dim(g, input(g, mul, k)) != last_dim(g, t)) continue;
+    int x = half_of(h, input(g, mul, k), depth);
+    return x < 0 ? x : half_by(h, t, "Mul", 2, (int[]){x, number});
+  }
+  return NOT_HALVES;
+}
+
+static int half_view(struct halves *h, int t, int view, int depth) {
+  if (last_dim(h->w->g, input(h->w->g, view, 0)) != last_dim(h->w->g, t)) return NOT_HALVES;
+  int x = half_of(h, input(h->w->g, view, 0), depth);
+  if (x < 0) return x;
+  struct tensor y = *tensor_of(h->w->g, t);
+  y.dim[y.rank - 1] /= 2;
+  int dims = rewrite_ints(h->w, h->w->g->tensor.v[t].name, y.rank, y.dim);
+  return dims < 0 ? NO_MEMORY : half_by(h, t, "Reshape", 2, (int[]){x, dims});
+}
+
+static int find_half(struct halves *h, int t, int depth) {
+  const struct graph *g = h->w->g;
+  int concat = made_by(g, t, "Concat"), cos = made_by(g, t, "Cos"), sin = made_by(g, t, "Sin");
+  int mul = made_by(g, t, "Mul"), view = made_by(g, t, "Reshape"), a, b;
+  if (depth == 0 || last_dim(g, t) < 2 || last_dim(g, t) % 2) return NOT_HALVES;
+  if (concat >= 0) return two_columns(g, concat, &a, &b) && a == b ? a : NOT_HALVES;
+  if (mul >= 0) return half_product(h, t, mul, depth - 1);
+  if (view >= 0) return half_view(h, t, view, depth - 1);
+  if (cos < 0 && sin < 0) return NOT_HALVES;
+  int x = half_of(h, input(g, MAX(cos, sin), 0), depth - 1);
+  return x < 0 ? x : half_by(h, t, cos >= 0 ? "Cos" : "Sin", 1, &x);
+}
+
+static int half_of(struct halves *h, int t, int depth) {
+  if (h->of[t] == UNKNOWN) h->of[t] = find_half(h, t, depth);
+  return h->of[t];
+}
+
+/* False when memory is out. */
+static bool halve_angles(struct rewrite *w) {
+  enum { DEPTH = 6 };
+  struct rope_match m;
+  struct halves h = {w, ARENA_NEW(&w->arena, int, w->room)};
+  if (!h.of) return false;
+  for (size_t i = 0; i < w->room; i++) h.of[i] = UNKNOWN;
+  for (int i = 0, n = (int)w->g->node.n; i < n; i++)
+    for (int k = 1; read_back(w->g, i, &m) && k < 3; k++) {
+      int t = input(w->g, i, k), x = last_dim(w->g, t) == m.rotary ? half_of(&h, t, DEPTH) : -1;
+      if (x == NO_MEMORY) return false;
+      if (x >= 0) rewrite_input(w, i, k, x);
+    }
+  return true;
+}
+
 enum fvm_status pass_rope(struct graph *g, struct fvm_error *err) {
   struct rewrite w;
   struct rope_match m;
@@ -273,6 +353,7 @@ enum fvm_status pass_rope(struct graph *g, struct fvm_error *err) {
   }
   for (int i = 0; ok && i < (int)g->node.n; i++)
     if (read_back(g, i, &m) && look_through(g, &m)) ok = make(&w, i, &m);
+  ok = ok && halve_angles(&w);
   rewrite_end(&w);
   return ok ? FVM_OK : fvm_nomem(err);
 }
