@@ -129,7 +129,47 @@ static void emit_gather(const struct opcall *c, const struct label *l, struct bu
   while (open--) build_end(b);
 }
 
-const struct cand gather_cands[] = {{"rows", {0}, label_gather, emit_gather, NULL}, {0}};
+static void cost_gather(const struct opcall *c, const struct label *l, struct opcost *cost) {
+  int64_t bytes = tensor_bytes(&c->out[0]);
+  (void)l;
+  *cost = (struct opcost){0, bytes + tensor_bytes(&c->in[1]), bytes, CEIL_DIV(bytes, 4096) + 1};
+}
+
+/* ---- Gather from a table that a product has in panels of its rows ---- */
+
+static const enum layout panels[] = {LAYOUT_PT16, LAYOUT_PT24, LAYOUT_PT32, LAYOUT_PT48};
+
+/* Attribute tied: the table is a product's second factor, too, so it may be in panels anyway. */
+static bool label_panels(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  const struct tensor *x = &c->in[0];
+  if (!opcall_int(c, "tied", 0) || !x->data || x->dtype != FVM_F32 || x->rank != 2) return false;
+  if (read_gather(c).axis != 0 || tensor_count(&c->out[0]) == 0) return false;
+  l->in[0] = (uint8_t)panels[i % (int)COUNT(panels)];
+  return label_threads(c, t, i / (int)COUNT(panels), l);
+}
+
+static void emit_panels(const struct opcall *c, const struct label *l, struct builder *b) {
+  struct gather g = read_gather(c);
+  int64_t nr = layout_block((enum layout)l->in[0]), few = MAX(1, 4096 / g.inner);
+  int index = index_buffer(c, b);
+  int i = (l->threads > 1 ? build_par : build_loop)(b, 0, val(g.count), few);
+  int m = build_min(b, few, val(g.count), i);
+  build_ukr(b, UKR_gather_panels_4,
+            (struct addr[]){ADDR(0, 0), ADDR(index, 0, {i, 8}), ADDR(2, 0, {i, g.inner * 4})},
+            (struct val[]){reg(m), val(g.inner), val(g.rows), val(CEIL_DIV(g.rows, nr)),
+                           val(g.inner * nr), val(nr), val(g.inner)});
+  build_end(b);
+}
+
+/* Of each line of the cache one element is used. */
+static void cost_panels(const struct opcall *c, const struct label *l, struct opcost *cost) {
+  cost_gather(c, l, cost);
+  cost->bytes_read *= 16;
+}
+
+const struct cand gather_cands[] = {{"rows", {0}, label_gather, emit_gather, cost_gather},
+                                    {"panels", {0}, label_panels, emit_panels, cost_panels},
+                                    {0}};
 
 /* ---- GatherElements: y[i][j] = x[index[i][j]][j] along an axis ---- */
 

@@ -82,12 +82,27 @@ static void fold_batch(struct gemm_problem *g) {
   memmove(g->dim, g->dim + 1, (size_t)g->nbatch * sizeof *g->dim);
 }
 
+/* MatMulT has its second factor as [N, K]. */
+static bool is_turned(const struct opcall *c) { return !strcmp(c->op->name, "MatMulT"); }
+
+/* Like product_init, of an opcall. */
+static enum fvm_status product_of(const struct opcall *c, struct product *p,
+                                  struct fvm_error *err) {
+  struct tensor b = c->in[1];
+  if (!is_turned(c)) return product_init(&c->in[0], &b, p, err);
+  if (b.rank != 2) return fvm_fail(err, FVM_EFORMAT, "B has %d axes, not 2", b.rank);
+  b.dim[0] = c->in[1].dim[1];
+  b.dim[1] = c->in[1].dim[0];
+  return product_init(&c->in[0], &b, p, err);
+}
+
 static bool matmul_problem(const struct opcall *c, bool fold, struct gemm_problem *g) {
   struct product p;
-  if (product_init(&c->in[0], &c->in[1], &p, NULL) != FVM_OK) return false;
+  if (product_of(c, &p, NULL) != FVM_OK) return false;
   *g = (struct gemm_problem){.m = p.m, .n = p.n, .k = p.k, .alpha = 1, .beta = 0};
   g->a = (struct gemm_operand){p.m, p.k, false};
   g->b = (struct gemm_operand){p.k, p.n, false};
+  if (is_turned(c)) g->b = (struct gemm_operand){p.n, p.k, true};
   if (!merge_batch(&p, g)) return false;
   if (fold) fold_batch(g);
   return true;
@@ -104,7 +119,7 @@ static void gemm_init(const struct opcall *c, struct gemm_problem *g) {
 }
 
 bool gemm_problem(const struct opcall *c, bool fold, struct gemm_problem *g) {
-  if (strcmp(c->op->name, "MatMul") == 0) return matmul_problem(c, fold, g);
+  if (strcmp(c->op->name, "Gemm") != 0) return matmul_problem(c, fold, g);
   gemm_init(c, g);
   return true;
 }
@@ -133,7 +148,7 @@ enum fvm_status matmul_shape(struct opcall *c, struct fvm_error *err) {
   int64_t dim[FVM_MAXRANK];
   int rank;
   enum fvm_status st = check_types(c, err);
-  if (st == FVM_OK) st = product_init(&c->in[0], &c->in[1], &p, err);
+  if (st == FVM_OK) st = product_of(c, &p, err);
   if (st != FVM_OK) return st;
   for (rank = 0; rank < p.nbatch; rank++) dim[rank] = p.dim[rank];
   if (c->in[0].rank > 1) dim[rank++] = p.m;
@@ -200,10 +215,11 @@ static enum fvm_status ref_multiply(const struct ref_product *r, struct fvm_erro
 enum fvm_status matmul_ref(const struct opcall *c, const void *const *in, void *const *out,
                            struct fvm_error *err) {
   struct product p;
-  enum fvm_status st = product_init(&c->in[0], &c->in[1], &p, err);
+  enum fvm_status st = product_of(c, &p, err);
   if (st != FVM_OK) return st;
   struct ref_product r = {
       c->in[0].dtype, in[0], in[1], out[0], 0, 0, 0, p.m, p.n, p.k, p.k, 1, p.n, 1, 1};
+  if (is_turned(c)) r.br = 1, r.bc = p.k;
   int64_t count = 1, idx[FVM_MAXRANK] = {0};
   for (int i = 0; i < p.nbatch; i++) count *= p.dim[i];
   for (int64_t x = 0; x < count && st == FVM_OK; x++) {

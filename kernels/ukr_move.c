@@ -125,6 +125,24 @@ MOVE(8, uint64_t)
 
 /* ---- panels ---- */
 
+FN(gather_panels_4) {
+  const int64_t *index = p[1];
+  int64_t m = v[0], n = v[1], rows = v[2], panels = v[3], st = v[4], nr = v[5], sy = v[6];
+  int status = 0;
+  for (int64_t i = 0; i < m; i++) {
+    int64_t r = index[i] < 0 ? index[i] + rows : index[i];
+    uint32_t *y = (uint32_t *)p[2] + i * sy;
+    if (r < 0 || r >= rows || nr <= 0 || r / nr >= panels) {
+      status = UKR_RANGE;
+      for (int64_t j = 0; j < n; j++) y[j] = 0;
+      continue;
+    }
+    const uint32_t *x = (const uint32_t *)p[0] + r / nr * st + r % nr;
+    for (int64_t j = 0; j < n; j++) y[j] = x[j * nr];
+  }
+  return status;
+}
+
 FN(pack_4) {
   const float *x = p[0];
   float *y = p[1];

@@ -46,6 +46,21 @@ MOVE(2, uint16_t)
 MOVE(4, uint32_t)
 MOVE(8, uint64_t)
 
+FN(gather_panels_4) {
+  const uint32_t *t = p[0];
+  const int64_t *index = p[1];
+  uint32_t *y = p[2];
+  int64_t m = v[0], n = v[1], rows = v[2], panels = v[3], st = v[4], nr = v[5], sy = v[6];
+  int status = 0;
+  for (int64_t i = 0; i < m; i++) {
+    int64_t r = index[i] < 0 ? index[i] + rows : index[i];
+    bool inside = r >= 0 && r < rows && nr > 0 && r / nr < panels;
+    if (!inside) status = UKR_RANGE;
+    for (int64_t j = 0; j < n; j++) y[i * sy + j] = inside ? t[r / nr * st + j * nr + r % nr] : 0;
+  }
+  return status;
+}
+
 FN(pack_4) {
   const uint32_t *x = p[0];
   uint32_t *y = p[1];

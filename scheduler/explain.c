@@ -13,7 +13,7 @@
 static int64_t product_flops(const struct opcall *c) {
   const struct tensor *x = &c->in[0], *w = c->nin > 1 ? &c->in[1] : NULL;
   int64_t n = tensor_count(&c->out[0]), k = 1, r;
-  if (!strcmp(c->op->name, "MatMul") && x->rank > 0)
+  if (!strncmp(c->op->name, "MatMul", 6) && x->rank > 0)
     k = x->dim[x->rank - 1];
   else if (!strcmp(c->op->name, "Gemm") && x->rank == 2)
     k = x->dim[opcall_int(c, "transA", 0) ? 0 : 1];

@@ -8,7 +8,7 @@
 
 /* Larger results are left to the plan's run, unless they are no larger than what they are made of.
  */
-enum { FOLD_MAX_BYTES = 64 << 20 };
+enum { FOLD_MAX_BYTES = 64 << 20, TIE_MIN_BYTES = 32 << 20 };
 
 static bool all_constant(const struct opcall *c) {
   for (int i = 0; i < c->nin; i++)
@@ -56,6 +56,41 @@ static enum fvm_status fold(struct graph *g, int node, const struct opcall *c, s
   return FVM_OK;
 }
 
+/* Whether something else reads a constant's bytes. */
+static bool read_elsewhere(const struct graph *g, int node, const void *data) {
+  for (int i = 0; i < (int)g->node.n; i++) {
+    const struct node *n = node_at(g, i);
+    for (size_t k = 0; !n->dead && i != node && k < n->in.n; k++)
+      if (n->in.v[k] >= 0 && tensor_of(g, n->in.v[k])->data == data) return true;
+  }
+  return false;
+}
+
+/* Only as the second factor of products. */
+static bool only_multiplied(const struct graph *g, int t) {
+  int n = 0;
+  for (int i = 0; i < (int)g->node.n; i++) {
+    const struct node *x = node_at(g, i);
+    for (size_t k = 0; !x->dead && k < x->in.n; k++) {
+      if (x->in.v[k] != t) continue;
+      if (!is_op(x, "MatMul") || k != 1) return false;
+      n++;
+    }
+  }
+  return n > 0 && !g->tensor.v[t].is_output;
+}
+
+/* A transposed weight that is large or is read as it is, too: pass_tie lets products read the
+ * weight itself, and nothing is transposed. */
+static bool is_tied(const struct graph *g, int node, const struct opcall *c) {
+  const struct attr *perm = opcall_attr(c, "perm");
+  const struct tensor *w = &c->in[0];
+  if (strcmp(c->op->name, "Transpose") != 0 || !w->data || w->rank != 2) return false;
+  if (w->dtype != FVM_F32 || (perm && perm->ints[0] == 0) || tensor_count(w) == 0) return false;
+  if (!only_multiplied(g, node_at(g, node)->out.v[0])) return false;
+  return tensor_bytes(w) > TIE_MIN_BYTES || read_elsewhere(g, node, w->data);
+}
+
 static enum fvm_status infer(struct graph *g, int node, struct arena *a, struct fvm_error *err) {
   const struct node *n = node_at(g, node);
   struct opcall c;
@@ -66,7 +101,7 @@ static enum fvm_status infer(struct graph *g, int node, struct arena *a, struct 
     c.out[k].data = NULL;
     if (n->out.v[k] >= 0) *tensor_of(g, n->out.v[k]) = c.out[k];
   }
-  return can_fold(&c) ? fold(g, node, &c, a, err) : FVM_OK;
+  return can_fold(&c) && !is_tied(g, node, &c) ? fold(g, node, &c, a, err) : FVM_OK;
 }
 
 enum fvm_status pass_infer(struct graph *g, struct fvm_error *err) {

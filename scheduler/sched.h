@@ -73,6 +73,10 @@ static inline const struct tensor *sched_tensor(const struct sched *w, int t) {
 static inline bool sched_is_run_time(const struct sched *w, int tensor) {
   return tensor >= 0 && !sched_tensor(w, tensor)->data;
 }
+/* Whether a node picks rows of a table that products read as well. */
+static inline bool sched_is_tied(const struct sched *w, int node) {
+  return opcall_int(&w->node[node].call, "tied", 0) != 0;
+}
 /* Layout in which a label wants input i; those past LABEL_MAXIO are row. */
 static inline enum layout label_in(const struct label *l, int i) {
   return i < LABEL_MAXIO ? (enum layout)l->in[i] : LAYOUT_ROW;

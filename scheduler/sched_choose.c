@@ -268,6 +268,46 @@ static enum fvm_status solve_within(struct chooser *c, struct solve_result *r) {
   return st;
 }
 
+/* ---- tables that are weights of products, too ---- */
+
+/* A second copy of a table has to gain more than this part of the whole time. */
+enum { COPY_GAIN = 200 };
+
+/* The layout in which a product that reads the table has it; LAYOUT_COUNT: none does. */
+static enum layout table_layout(const struct sched *w, int table) {
+  for (size_t i = 0; i < w->g->node.n; i++) {
+    const struct node *n = &w->g->node.v[i];
+    for (size_t k = 1; !n->dead && k < n->in.n; k++)
+      if (n->in.v[k] == table)
+        return label_in(&w->node[i].menu->choice[w->node[i].choice].label, (int)k);
+  }
+  return LAYOUT_COUNT;
+}
+
+/* Pick rows from where a product has them, if that costs next to nothing. Returns what it costs. */
+static int64_t share_table(struct sched *w, int node, int64_t total) {
+  const struct menu *m = w->node[node].menu;
+  const struct choice *now = &m->choice[w->node[node].choice];
+  enum layout l = table_layout(w, w->g->node.v[node].in.v[0]);
+  for (int i = 0; i < m->n && l != LAYOUT_COUNT; i++) {
+    const struct choice *c = &m->choice[i];
+    int64_t more = c->ns - now->ns;
+    if (label_in(&c->label, 0) != l || label_out(&c->label, 0) != label_out(&now->label, 0) ||
+        more > total / COPY_GAIN)
+      continue;
+    w->node[node].choice = i;
+    return more;
+  }
+  return 0;
+}
+
+static int64_t share_tables(struct sched *w, int64_t total) {
+  int64_t sum = 0;
+  for (int i = 0; i < (int)w->g->node.n; i++)
+    if (!w->g->node.v[i].dead && sched_is_tied(w, i)) sum += MAX(share_table(w, i, total), 0);
+  return sum;
+}
+
 enum fvm_status sched_choose(struct sched *w, bool *found) {
   struct chooser c = {.w = w};
   struct solve_result r = {0};
@@ -279,8 +319,9 @@ enum fvm_status sched_choose(struct sched *w, bool *found) {
   *found = !st || (st == FVM_EFAIL && w->weighs_memory && r.label);
   for (size_t i = 0; i < w->g->node.n && *found; i++)
     if (c.var[i] >= 0) w->node[i].choice = r.label[c.var[i]];
-  w->s->layout_cost_ns = r.cost;
-  w->s->layout_bound_ns = c.limited ? c.floor : r.bound;
+  int64_t shared = *found ? share_tables(w, r.cost) : 0; /* the rule's price, not the solver's */
+  w->s->layout_cost_ns = r.cost + shared;
+  w->s->layout_bound_ns = c.limited ? c.floor : r.bound + shared;
   w->s->optimal = r.optimal && !c.limited;
   solve_net_free(&c.net);
   return st;

@@ -146,7 +146,7 @@ static bool look_alike(const struct sched *w, int node, const struct label *x,
                        const struct label *y) {
   const struct node *n = &w->g->node.v[node];
   for (size_t i = 0; i < n->in.n; i++)
-    if ((sched_is_run_time(w, n->in.v[i]) || w->weighs_memory) &&
+    if ((sched_is_run_time(w, n->in.v[i]) || w->weighs_memory || sched_is_tied(w, node)) &&
         label_in(x, (int)i) != label_in(y, (int)i))
       return false;
   for (size_t i = 0; i < n->out.n; i++)

@@ -275,7 +275,8 @@ static bool count_resident(struct sched *w) {
     for (int i = 0; i < step_inputs(w, step); i++) {
       if (step->bind[i] < 0) continue;
       int root = sched_root(s, step->bind[i], NULL);
-      int64_t rows = step->node < 0 ? -1 : opcall_row_bytes(&w->node[step->node].call, i);
+      bool as_rows = step->node >= 0 && label_in(&step->label, i) == LAYOUT_ROW;
+      int64_t rows = as_rows ? opcall_row_bytes(&w->node[step->node].call, i) : -1;
       read[root] += MIN(rows < 0 ? TENSOR_MAXBYTES : rows, TENSOR_MAXBYTES - read[root]);
     }
   }

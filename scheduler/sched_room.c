@@ -95,7 +95,8 @@ static unsigned wholes(const struct rooms *x, const struct user *u, const struct
   unsigned set = 0;
   for (int i = 0; i < 64; i++) {
     if (!((u->inputs & c->reads) >> i & 1)) continue;
-    if (!c->label.view && opcall_row_bytes(&n->call, i) >= 0) continue;
+    bool as_rows = label_in(&c->label, i) == LAYOUT_ROW && !c->label.view;
+    if (as_rows && opcall_row_bytes(&n->call, i) >= 0) continue;
     int tensor = x->w->g->node.v[u->node].in.v[i];
     set |= 1u << sched_stored(x->w, tensor, label_in(&c->label, i));
   }

@@ -246,6 +246,26 @@ START_TEST(transposes_rename_layouts) {
 }
 END_TEST
 
+/* Rows of a table that products share: from rows, and from panels of each width. */
+START_TEST(gathers_from_panels) {
+  static const enum fvm_dtype index[] = {FVM_I64, FVM_I32};
+  for (int k = 0; k < 4; k++) {
+    struct opcase o;
+    double v[100 * 9];
+    for (int i = 0; i < 900; i++) v[i] = i;
+    opcase_init(&o, "Gather", 13);
+    opcase_attr_int(&o, "axis", 0);
+    if (k < 3) opcase_attr_int(&o, "tied", 1);
+    opcase_const(&o, FVM_F32, 2, I(100, 9), v);
+    opcase_in(&o, index[k % 2], 2, I(2, 3));
+    opcase_set(&o, D(0, 99, -1, -100, 47, 48));
+    opcase_reference(&o);
+    ck_assert_double_eq((double)((float *)o.y[0])[9], 891);
+    ck_assert_int_eq(opcase_run(&o) >= 5, k < 3);
+  }
+}
+END_TEST
+
 START_TEST(random_moves) {
   for (int k = 0; k < 30; k++) {
     struct opcase o;
@@ -468,5 +488,5 @@ START_TEST(layout_facts) {
 END_TEST
 
 UNIT_MAIN("move", values_by_hand, pads, splits, gathers, index_outside, made_from_shapes,
-          random_transposes, transposes_rename_layouts, random_moves, deep_places, running_sums,
-          greatest_and_least, wide_fills, conversions, layout_facts)
+          random_transposes, transposes_rename_layouts, gathers_from_panels, random_moves,
+          deep_places, running_sums, greatest_and_least, wide_fills, conversions, layout_facts)

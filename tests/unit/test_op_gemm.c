@@ -36,6 +36,28 @@ START_TEST(matmul_known) {
 }
 END_TEST
 
+/* A product with the rows of a constant table; labels read it in panels. */
+START_TEST(matmul_turned) {
+  static const int64_t sizes[][3] = {{1, 2, 3}, {1, 70, 5}, {9, 33, 40}, {2, 1, 1}};
+  for (size_t s = 0; s < COUNT(sizes); s++) {
+    double v[33 * 40 + 70 * 5];
+    int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+    for (int64_t i = 0; i < n * k; i++) v[i] = (double)(i * 7 % 23 - 11) / 8;
+    opcase_init(&o, "MatMulT", 13);
+    opcase_in(&o, FVM_F32, 3, (int64_t[]){1, m, k});
+    opcase_const(&o, FVM_F32, 2, (int64_t[]){n, k}, v);
+    opcase_reference(&o);
+    const float *x = o.x[0], *y = o.y[0];
+    for (int64_t i = 0; i < m * n; i++) {
+      double sum = 0;
+      for (int64_t l = 0; l < k; l++) sum += (double)x[i / n * k + l] * v[i % n * k + l];
+      ck_assert_double_eq_tol((double)y[i], sum, 1e-4);
+    }
+    ck_assert_int_ge(opcase_run(&o), 1);
+  }
+}
+END_TEST
+
 START_TEST(matmul_vectors) {
   opcase_init(&o, "MatMul", 13);
   opcase_in(&o, FVM_F32, 1, (int64_t[]){3});
@@ -75,6 +97,10 @@ START_TEST(refusals) {
   opcase_in(&o, FVM_F32, 3, (int64_t[]){2, 2, 3});
   opcase_in(&o, FVM_F32, 3, (int64_t[]){3, 3, 2});
   opcase_refused(&o, FVM_EFORMAT, "do not broadcast");
+  opcase_init(&o, "MatMulT", 13);
+  opcase_in(&o, FVM_F32, 2, (int64_t[]){2, 3});
+  opcase_in(&o, FVM_F32, 3, (int64_t[]){1, 2, 3});
+  opcase_refused(&o, FVM_EFORMAT, "B has 3 axes, not 2");
   opcase_init(&o, "MatMul", 13);
   opcase_in(&o, FVM_I32, 2, (int64_t[]){2, 3});
   opcase_in(&o, FVM_I32, 2, (int64_t[]){3, 3});
@@ -241,5 +267,5 @@ START_TEST(batch_body) {
 }
 END_TEST
 
-UNIT_MAIN("op_gemm", matmul_known, matmul_vectors, gemm_known, refusals, matmul_random, gemm_random,
-          matmul_bodies, gemm_bodies, strassen, batch_body)
+UNIT_MAIN("op_gemm", matmul_known, matmul_turned, matmul_vectors, gemm_known, refusals,
+          matmul_random, gemm_random, matmul_bodies, gemm_bodies, strassen, batch_body)

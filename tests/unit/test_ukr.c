@@ -75,6 +75,11 @@ static void draw_gemm(struct call *c) {
 static void draw_gather(struct call *c) {
   *arg(c, "rows") = 1 + below(9);
   *arg(c, "st") = *arg(c, "n") + pad();
+  if (has_arg(c, "nr")) {
+    *arg(c, "nr") = 1 + below(4);
+    *arg(c, "panels") = CEIL_DIV(*arg(c, "rows"), *arg(c, "nr"));
+    *arg(c, "st") = *arg(c, "n") * *arg(c, "nr") + pad();
+  }
   *arg(c, "sy") = *arg(c, "n") + pad();
 }
 
