@@ -371,9 +371,6 @@ static bool replace(struct rewrite *w, struct attention *m) {
   if (q < 0 || k < 0 || v < 0) return false;
   m->causal = m->mask >= 0 && is_causal(tensor_of(g, m->mask), positions(g, q), positions(g, k));
   if (m->causal) m->mask = -1;
-  /* It broadcasts by itself. */
-  int repeated = made_by(g, m->mask, "Expand");
-  if (repeated >= 0) m->mask = input(g, repeated, 0);
   struct tensor *y = tensor_of(g, node_at(g, m->at)->out.v[0]);
   y->rank = 3;
   y->dim[2] *= y->dim[3];

@@ -3,6 +3,7 @@
  *   k [B,G,S,D] -> Reshape -> Expand [B,G,n,S,D] -> Reshape [B,G*n,S,D]     k, with G key heads
  *   FusedRope to [B,H,S,D]                                                  FusedRope to [B,S,H*D]
  *   x [B,S,H,D] -> Transpose [B,H,S,D]                                      x as [B,S,H*D]
+ *   mask -> Expand [B,H,Sq,Sk]                                              mask
  *
  * so that no keys are repeated and no heads transposed. What is read by others, too, such as keys
  * that go out for the next token, stays as it is.
@@ -100,7 +101,16 @@ static bool flatten(struct rewrite *w, int i, int k) {
   return swap < 0 || !swaps_heads(node_at(g, swap)) || flatten_transpose(w, swap);
 }
 
+/* The mask broadcasts by itself. */
+static void repeated_mask(struct rewrite *w, int i) {
+  enum { MASK = 3 };
+  const struct node *n = node_at(w->g, i);
+  int p = n->in.n > MASK ? made_by(w->g, n->in.v[MASK], "Expand") : -1;
+  if (p >= 0) rewrite_input(w, i, MASK, input(w->g, p, 0));
+}
+
 static bool flatten_all(struct rewrite *w, int i) {
+  repeated_mask(w, i);
   return flatten(w, i, 0) && flatten(w, i, 1) && flatten(w, i, 2);
 }
 
