@@ -68,10 +68,16 @@ static int transposed(const struct graph *g, int t, int a, int b, int c, int d) 
   return p >= 0 && has_perm(node_at(g, p), a, b, c, d) ? input(g, p, 0) : -1;
 }
 
-/* t is [B,H,S,D]: as it is, or as it was before a Transpose. */
-static struct operand before_split(const struct graph *g, int t) {
+/* Go up from a view, if there are constants behind it. */
+static int unscale_view(const struct graph *g, int t, double *scale) {
+  int p = made_by(g, t, "Reshape"), x = p < 0 ? -1 : unscale(g, input(g, p, 0), scale);
+  return p < 0 || x == input(g, p, 0) ? t : x;
+}
+
+/* t is [B,H,S,D]: as it is, or as it was before a Transpose and constants. */
+static struct operand before_split(const struct graph *g, int t, double *scale) {
   int x = transposed(g, t, 0, 2, 1, 3);
-  return (struct operand){x < 0 ? t : x, x >= 0, *tensor_of(g, t)};
+  return (struct operand){x < 0 ? t : unscale_view(g, x, scale), x >= 0, *tensor_of(g, t)};
 }
 
 /* t is made from x [.., S, D] by swapping the last two axes and a view of the others: x, or -1. */
@@ -92,7 +98,7 @@ static int swapped(const struct graph *g, int t) {
 static struct operand keys_of(const struct graph *g, int t, double *scale) {
   t = unscale(g, t, scale);
   int x = transposed(g, t, 0, 1, 3, 2);
-  if (x >= 0) return before_split(g, unscale(g, x, scale));
+  if (x >= 0) return before_split(g, unscale(g, x, scale), scale);
   struct operand k = {.as = *tensor_of(g, t)};
   k.as.dim[2] = tensor_of(g, t)->dim[3];
   k.as.dim[3] = tensor_of(g, t)->dim[2];
@@ -273,10 +279,12 @@ static bool match(const struct rewrite *w, int i, struct attention *m) {
     return MISS("queries, keys and values differ in batch or heads, or are not [batch, heads, "
                 "positions, size] of f32");
   m->heads = m->kv_heads = tensor_of(g, q)->dim[1];
-  m->q = before_split(g, q);
+  m->q = before_split(g, q, &m->scale);
   if (one >= 0 && !fold_queries(g, m, q)) return MISS("its mask differs between heads");
   m->k = keys_of(g, k, &m->scale);
-  m->v = before_split(g, values);
+  double scale_values = 1;
+  m->v = before_split(g, values, &scale_values);
+  if (scale_values != 1) m->v = (struct operand){values, false, *tensor_of(g, values)};
   return m->k.t >= 0 ||
          MISS("its keys '%.80s' are not transposed in a way that we know", g->tensor.v[k].name);
 #undef MISS
