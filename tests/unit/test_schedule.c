@@ -349,6 +349,34 @@ START_TEST(many_readers_leave_no_gap) {
 }
 END_TEST
 
+/* A table that is a weight as well: rows are picked from the product's panels, so that it is stored
+ * once. */
+START_TEST(tied_table_is_stored_once) {
+  static const char text[] = "graph tied opset=17\n"
+                             "input i:i64[1]\n"
+                             "input x:f32[4096,32]\n"
+                             "const w:f32[96,32] = #0000000000000000\n"
+                             "e = Gather(w, i) @e\n"
+                             "t = Transpose(w) @t perm=[1,0]\n"
+                             "y = MatMul(x, t) @y\n"
+                             "output e\n"
+                             "output y\n";
+  struct fvm_error err;
+  struct graph *g;
+  OK(graph_parse(text, strlen(text), &g, &err));
+  OK(pipeline_run(g, NULL, &err));
+  struct schedule *s = schedule(g, cost_model_new(50, 10, 20));
+  ck_assert_int_eq(s->weight_bytes, (int64_t)96 * 32 * 4);
+  struct fvm_plan *p;
+  OK(plan_write(s, &options, in_dir("a.plan"), &err));
+  OK(fvm_load(in_dir("a.plan"), &p, &err));
+  OK(check_plan(p, g, &err));
+  fvm_unload(p);
+  schedule_free(s);
+  graph_free(g);
+}
+END_TEST
+
 START_TEST(what_nothing_runs_is_named) {
   struct fvm_error err;
   struct graph *g = new_graph();
@@ -669,6 +697,6 @@ END_TEST
 
 UNIT_MAIN("schedule", begin, views_cost_no_step, outputs_that_need_copies, chains_run_in_place,
           weights_lie_in_order_of_use, equal_things_are_stored_once, many_readers_leave_no_gap,
-          the_cheaper_form_is_kept, what_nothing_runs_is_named, random_graphs,
-          budgets_agree_with_enumeration, rows_of_tables_count, files_that_cannot_be_written,
-          memory_may_fail, end)
+          the_cheaper_form_is_kept, tied_table_is_stored_once, what_nothing_runs_is_named,
+          random_graphs, budgets_agree_with_enumeration, rows_of_tables_count,
+          files_that_cannot_be_written, memory_may_fail, end)
