@@ -4,7 +4,6 @@
  *   And(x, true), Add(x, 0), ... where the constant makes x larger              Expand(x)
  *   elementwise(Expand(x), Expand(y), c)     elementwise(x, y, c), or its Expand
  *   Reduce(Expand(x)) over axes of x         Expand(Reduce(x))
- *   Split(x) + a, + b, ...                   Split(x + [a, b, ..])
  *
  * Exporters write masks this way: a padding mask is gathered by an index that counts from 0, joined
  * with a constant, expanded to the scores and only then made a float.
@@ -150,51 +149,6 @@ static bool expand_later(struct rewrite *w, int i) {
   return true;
 }
 
-/* ---- biases behind a Split ---- */
-
-/* The Add that alone reads part k of a Split along the last axis, with a bias for each column in
- * *bias; or -1. */
-static int biased_part(const struct rewrite *w, const struct node *split, size_t k, int *bias) {
-  const struct graph *g = w->g;
-  int t = split->out.v[k], add = t < 0 ? -1 : only_user(w, t);
-  if (add < 0 || !is_op(node_at(g, add), "Add")) return -1;
-  const struct node *n = node_at(g, add);
-  *bias = n->in.v[n->in.v[0] == t];
-  const struct tensor *b = tensor_of(g, *bias), *part = tensor_of(g, t);
-  bool fits = b->data && b->dtype == FVM_F32 && b->rank == 1 && part->rank > 1 &&
-              b->dim[0] == part->dim[part->rank - 1] && same_dims(part, tensor_of(g, n->out.v[0]));
-  return fits ? add : -1;
-}
-
-/* Products that were merged have their biases behind the Split: one in front of it can be part of
- * the product. */
-static bool bias_before_split(struct rewrite *w, int i) {
-  enum { MAX_PARTS = 8 };
-  struct graph *g = w->g;
-  const struct node n = *node_at(g, i);
-  int add[MAX_PARTS], bias[MAX_PARTS], x = n.in.n ? n.in.v[0] : -1;
-  if (!is_op(&n, "Split") || n.out.n > MAX_PARTS) return true;
-  const struct tensor t = *tensor_of(g, x);
-  int64_t axis = node_int(&n, "axis", 0), at = 0;
-  if (t.dtype != FVM_F32 || (axis != -1 && axis != t.rank - 1)) return true;
-  for (size_t k = 0; k < n.out.n; k++)
-    if ((add[k] = biased_part(w, &n, k, &bias[k])) < 0) return true;
-  struct tensor all = {.dtype = FVM_F32, .rank = 1, .dim = {t.dim[t.rank - 1]}};
-  float *v = ARENA_NEW(&g->arena, float, all.dim[0]);
-  if (!v) return false;
-  for (size_t k = 0; k < n.out.n; at += tensor_of(g, bias[k])->dim[0], k++)
-    memcpy(v + at, tensor_of(g, bias[k])->data, (size_t)tensor_bytes(tensor_of(g, bias[k])));
-  all.data = v;
-  int b = rewrite_tensor(w, g->tensor.v[bias[0]].name, &all);
-  int y = b < 0 ? -1 : rewrite_tensor(w, g->tensor.v[x].name, &t);
-  if (y < 0 || rewrite_add(w, node_at(g, add[0])->name, "Add", 2, (int[]){x, b}, y) < 0)
-    return false;
-  rewrite_input(w, i, 0, y);
-  for (size_t k = 0; k < n.out.n; k++)
-    rewrite_replace(w, node_at(g, add[k])->out.v[0], node_at(g, i)->out.v[k]);
-  return true;
-}
-
 /* ---- all ---- */
 
 /* What a neutral constant only makes larger. */
@@ -208,7 +162,6 @@ static enum fvm_status change(struct rewrite *w, int i) {
   struct graph *g = w->g;
   const struct node *n = node_at(g, i);
   bool keeps = false;
-  rewrite_refresh(w, i);
   if (n->dead || n->in.n < 1 || n->in.v[0] < 0 || n->out.v[0] < 0) return FVM_OK;
   if (is_mover(g, n)) {
     enum fvm_status st = keeps_order(g, i, &keeps, w->err);
@@ -217,7 +170,6 @@ static enum fvm_status change(struct rewrite *w, int i) {
     bool ok = dims >= 0 && rewrite_node(w, i, "Reshape", 2, (int[]){n->in.v[0], dims});
     return ok ? FVM_OK : fvm_nomem(w->err);
   }
-  if (is_op(n, "Split")) return bias_before_split(w, i) ? FVM_OK : fvm_nomem(w->err);
   int x = is_op(n, "Expand") ? before_expand(g, n->in.v[0]) : -1;
   if (x >= 0) {
     rewrite_input(w, i, 0, x);

@@ -11,7 +11,7 @@ failed=0
 # operators inside of fused nodes are counted only where they are one that was found by pattern.
 count() {
   grep -oE '(\] = |[ {][0-9]+:[a-z0-9]+ = (Gelu|Silu)\()[A-Za-z]*' |
-    sed -E 's/^\] = //; s/.*(Gelu|Silu).*/\1/; s/^(MatMul|Gemm)$/product/' |
+    sed -E 's/^\] = //; s/.*(Gelu|Silu).*/\1/; s/^(MatMulT?|Gemm)$/product/' |
     grep -E '^(Fused(Attention|Rope)|(Layer|RMS)Normalization|product|Gelu|Silu|Softmax|Erf|Tanh|Sigmoid|IsNaN|ReduceMean|Add|Mul|Transpose|Expand|Split|Slice|Concat)$' |
     LC_ALL=C sort | uniq -c | sed 's/^ *//'
 }
