@@ -9,6 +9,6 @@ struct lines {
 };
 struct lines softmax_lines(const struct opcall *c);
 struct lines layernorm_lines(const struct opcall *c); /* RMSNormalization, too */
-struct lines channel_lines(const struct opcall *c); /* n: channels */
+struct lines channel_lines(const struct opcall *c);   /* n: channels */
 
 #endif

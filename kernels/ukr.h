@@ -6,9 +6,9 @@
  *
  * Whatever the arguments, as long as they respect their limits, a kernel touches its footprint
  * only. Extents of 0 are fine: nothing is written, but a gemm with k = 0 gives c = d (or 0) and an
- * empty row reduces to the neutral element. Strips, softmax, normalisations and rope work in place: an input
- * may be the output, with the same strides. A gemm adds the products of an element to its d one k
- * after the other, so other cuts of k or other tiles do not change a bit within an ISA. */
+ * empty row reduces to the neutral element. Strips, softmax, normalisations and rope work in place:
+ * an input may be the output, with the same strides. A gemm adds the products of an element to its
+ * d one k after the other, so other cuts of k or other tiles do not change a bit within an ISA. */
 #ifndef FVM_UKR_H
 #define FVM_UKR_H
 

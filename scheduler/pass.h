@@ -9,7 +9,7 @@
 /* Properties that passes need and give (passes.def). */
 enum { HAS_SHAPES = 1, OTHER_FORM = 2 };
 typedef enum fvm_status pass_fn(struct graph *g, struct fvm_error *err);
-#define PASS(name, letter, function, needs, gives, what) pass_fn function;
+#define PASS(name, function, needs, gives, what) pass_fn function;
 #include "passes.def"
 #undef PASS
 

@@ -5,12 +5,11 @@
 
 struct pass {
   const char *name;
-  char letter;
   pass_fn *run;
   unsigned needs, gives;
 };
 static const struct pass passes[] = {
-#define PASS(name, letter, function, needs, gives, what) {#name, letter, function, needs, gives},
+#define PASS(name, function, needs, gives, what) {#name, function, needs, gives},
 #include "passes.def"
 #undef PASS
 };

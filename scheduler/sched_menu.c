@@ -85,7 +85,7 @@ static bool constants_fit(struct sched *w, int node, const struct label *l) {
 
 static bool collect(struct sched *w, int node, choices *all) {
   struct opcall *call = &w->node[node].call;
-  struct choice c;
+  struct choice c = {0};
   for (int i = 0; opcall_label(call, &w->o->target, i, &c.label); i++) {
     int64_t known = w->cost->known;
     w->s->labels_total += !c.label.view; /* a view runs nothing: no cost to measure */

@@ -14,7 +14,7 @@ struct session {
   struct cost *cost;
   struct schedule *schedule;
   int64_t machine_id, build_id;
-  int64_t memory; /* most bytes that a plan may keep in memory; 0: no limit */
+  int64_t memory;     /* most bytes that a plan may keep in memory; 0: no limit */
   double label_error; /* as in struct plan_options */
 };
 

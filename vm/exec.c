@@ -130,7 +130,7 @@ enum fvm_status fvm_bind_output(struct fvm_instance *in, int i, void *data, size
 
 /* Copy between row-major bytes and those of a state, by pieces that are dense in both: rows of the
  * last axis, or single elements where that is the one the state grows along. */
-static void rearrange(const struct fvm_io *io, const char *dense, const char *data, char *to) {
+static void rearrange(const struct fvm_io *io, const char *from, char *to, bool pack) {
   int64_t idx[FVM_MAXRANK] = {0};
   int64_t elem = (int64_t)fvm_dtype_bytes(io->dtype);
   bool rows = io->stride[io->rank - 1] == elem;
@@ -139,21 +139,21 @@ static void rearrange(const struct fvm_io *io, const char *dense, const char *da
   for (size_t at = 0; at < io->bytes; at += piece) {
     int64_t place = 0;
     for (int i = 0; i < n; i++) place += idx[i] * io->stride[i];
-    memcpy(to + (dense ? place : (int64_t)at), dense ? dense + at : data + place, piece);
+    memcpy(to + (pack ? place : (int64_t)at), from + (pack ? (int64_t)at : place), piece);
     for (int i = n - 1; i >= 0 && ++idx[i] == io->dim[i]; i--) idx[i] = 0;
   }
 }
 
 void fvm_pack(const struct fvm_io *io, const void *dense, void *data) {
   if (io->state >= 0 && io->bytes)
-    rearrange(io, dense, NULL, data);
+    rearrange(io, dense, data, true);
   else if (io->bytes)
     memcpy(data, dense, io->bytes);
 }
 
 void fvm_unpack(const struct fvm_io *io, const void *data, void *dense) {
   if (io->state >= 0 && io->bytes)
-    rearrange(io, NULL, data, dense);
+    rearrange(io, data, dense, false);
   else if (io->bytes)
     memcpy(dense, data, io->bytes);
 }
