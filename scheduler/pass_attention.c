@@ -1,16 +1,15 @@
 /* Softmax attention becomes FusedAttention:
  *
- *   q [B,Sq,H*D] -> Reshape -> Transpose -> [* c] -> MatMul ------ [* c] [+ mask] -> Softmax ->
- * guard k [B,Sk,H*D] -> Reshape -> Transpose -> [* c] ----^ | v [B,Sk,H*Dv] -> Reshape -> Transpose
- * ------------------------------------------ MatMul <----+
- *                                                                                      |
- *                                                    [B,Sq,H*Dv] <- Reshape <- Transpose
+ *   q [B,H,Sq,D] -> MatMul -> [* c] -> [+ bias] -> [+ mask] -> Softmax -> [guard] -> MatMul
+ *   k [B,H,D,Sk] ----^                                        v [B,H,Sk,Dv] ----------^  |
+ *                                        [B,Sq,H*Dv] <- Reshape <- Transpose <-----------+
  *
- * q, k, v that do not come from a Reshape (a cache of keys, say) stay [B,H,S,D]. A mask that
- * selects with Where becomes one that is added. guard is Where(IsNaN(p), 0, p) for rows without any
- * key.
+ * Constants may also stand behind q and k. Operands that a Transpose made from [B,S,H,D] are read
+ * as [B,S,H*D], others (a cache of keys, say) as [B,H,S,D]. A mask that selects with Where becomes
+ * one that is added, and a bias besides the mask is added to it. guard is Where(IsNaN(p), 0, p) for
+ * rows without any key. One query may stand as [B,G,n,D]: that of n heads for each head of keys.
  *
- * needs: shapes. keeps: shapes, topological order. breaks: nothing. */
+ * needs: shapes. keeps: shapes, topological order after a graph_compact. breaks: nothing. */
 #include "pass.h"
 
 #include <math.h>
@@ -238,13 +237,16 @@ static bool miss_product(struct graph *g, int softmax, int scores) {
                    p < 0 ? g->tensor.v[scores].name : node_at(g, p)->name);
 }
 
+/* Whether all heads and queries have the same mask. */
+static bool one_for_all(const struct tensor *mask) {
+  int r = mask->rank;
+  return r < 2 || (mask->dim[r - 2] == 1 && (r < 3 || mask->dim[r - 3] == 1));
+}
+
 /* Queries [B,G,n,D] are those of n heads each. */
 static bool fold_queries(const struct graph *g, struct attention *m, int q) {
-  const struct tensor *mask = m->mask < 0 ? NULL : tensor_of(g, m->mask);
   struct tensor as = *tensor_of(g, q);
-  if (m->select >= 0 || m->sum >= 0 ||
-      (mask && tensor_count(mask) !=
-                   mask->dim[MAX(mask->rank - 1, 0)] * (mask->rank > 3 ? mask->dim[0] : 1)))
+  if (m->select >= 0 || m->sum >= 0 || (m->mask >= 0 && !one_for_all(tensor_of(g, m->mask))))
     return false;
   as.dim[1] *= as.dim[2];
   as.dim[2] = 1;
