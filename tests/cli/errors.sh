@@ -1,13 +1,7 @@
 #!/bin/sh
 # What users get wrong: each case ends with the right exit status and exactly one line on stderr that
 # names the culprit. Run by make check in the build directory.
-set -u
-bin=$(pwd)
-src=$(cd "${srcdir:-.}" && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-failed=0
+. "$(dirname "$0")/lib.sh"
 model=$src/tests/onnx/matmul_add.onnx
 
 # expect STATUS TEXT COMMAND ...

@@ -1,13 +1,7 @@
 #!/bin/sh
 # fluidvm explain of a model, of a plan, of a plan with its model, of a node; with a database and
 # without. Values, not timings. Run by make check in the build directory.
-set -u
-bin=$(pwd)
-src=$(cd "${srcdir:-.}" && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-failed=0
+. "$(dirname "$0")/lib.sh"
 model=$src/tests/onnx/matmul_add.onnx
 fluidvm=$bin/fluidvm
 

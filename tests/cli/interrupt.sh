@@ -2,13 +2,7 @@
 # Measuring that ends too early, by kill -9 or by an interrupt, at any moment: the database opens, no
 # process stays behind, a further run measures the rest, and the one after it nothing. Moments are
 # numbers of events, so a slow machine changes nothing. Run by make check in the build directory.
-set -u
-bin=$(pwd)
-src=$(cd "${srcdir:-.}" && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-failed=0
+. "$(dirname "$0")/lib.sh"
 model=$src/tests/onnx/several.onnx
 
 fail() {
