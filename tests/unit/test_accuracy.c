@@ -90,6 +90,26 @@ START_TEST(plans_are_compared_with_the_reference) {
 }
 END_TEST
 
+/* A cache lies otherwise in memory than its values do in the reference's outputs. */
+START_TEST(caches_are_compared_by_value) {
+  static const char text[] = "graph s opset=17\ninput past:f32[1,2,3,2]\ninput new:f32[1,2,1,2]\n"
+                             "present:f32[1,2,4,2] = Append(past, new) @present axis=2\n"
+                             "output present\n";
+  struct graph *g;
+  struct expected x;
+  OK(graph_parse(text, sizeof text - 1, &g, &err));
+  struct schedule *s = plan_with(g, "100\nconvert * * 5", 0);
+  OK(expected_compute(g, NULL, &x, &err));
+  OK(plan_write(s, &options, path, &err));
+  ck_assert(error_of(&x) == 0);
+  ((float *)x.out[0])[3] += 1;
+  ck_assert(error_of(&x) > 0.1);
+  expected_free(&x);
+  schedule_free(s);
+  graph_free(g);
+}
+END_TEST
+
 /* The note changes no more than itself: the file still passes all checks. */
 START_TEST(files_tell_their_error) {
   struct graph *g = make_graph(0.25f);
@@ -184,8 +204,11 @@ int main(void) {
   int fd = mkstemp(path);
   if (fd < 0) return EXIT_FAILURE;
   close(fd);
-  const TTest *const tests[] = {plans_are_compared_with_the_reference, files_tell_their_error,
-                                outputs_are_kept, computing_can_be_stopped,
+  const TTest *const tests[] = {plans_are_compared_with_the_reference,
+                                caches_are_compared_by_value,
+                                files_tell_their_error,
+                                outputs_are_kept,
+                                computing_can_be_stopped,
                                 inexact_labels_are_left_out};
   int status = unit_main("accuracy", tests, COUNT(tests));
   unlink(path);
