@@ -277,7 +277,7 @@ enum fvm_status db_list(struct db *db, int64_t machine, int64_t build, enum warm
     struct db_label *last = labels->list.n ? &labels->list.v[labels->list.n - 1] : NULL;
     bool ok = column_text(&q, 0, a, &l.label) && column_text(&q, 3, a, &l.reason);
     /* The interpreter's row follows the compiled one's, and its time counts. */
-    if (ok && last && !strcmp(last->label, l.label))
+    if (ok && last && l.label && !strcmp(last->label, l.label))
       last->ns = l.ns;
     else
       ok = ok && VEC_PUSH(&labels->list, l);

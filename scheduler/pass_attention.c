@@ -390,7 +390,7 @@ static bool replace(struct rewrite *w, struct attention *m) {
 
 enum fvm_status pass_attention(struct graph *g, struct fvm_error *err) {
   struct rewrite w;
-  struct attention m;
+  struct attention m = {0};
   enum fvm_status st = rewrite_begin(&w, g, err);
   if (st != FVM_OK) return st;
   bool ok = true;

@@ -48,19 +48,21 @@ static bool same_values(struct sched *w, int t, int u) {
          (x->data == y->data || !memcmp(x->data, y->data, (size_t)n));
 }
 
-/* The constant that has a tensor's values; -1 when memory is out. */
-static int konst_of(struct rooms *x, int tensor) {
-  if (x->of[tensor] >= 0) return x->of[tensor];
-  for (size_t i = 0; i < x->konst.n; i++)
-    if (same_values(x->w, x->konst.v[i].tensor, tensor)) return x->of[tensor] = (int)i;
-  if (!VEC_PUSH(&x->konst, ((struct konst){.tensor = tensor}))) return -1;
-  return x->of[tensor] = (int)x->konst.n - 1;
+/* The constant that has a tensor's values; NULL when memory is out. */
+static struct konst *konst_of(struct rooms *x, int tensor) {
+  int *id = &x->of[tensor];
+  for (size_t i = 0; i < x->konst.n && *id < 0; i++)
+    if (same_values(x->w, x->konst.v[i].tensor, tensor)) *id = (int)i;
+  if (*id < 0) {
+    if (!VEC_PUSH(&x->konst, ((struct konst){.tensor = tensor}))) return NULL;
+    *id = (int)x->konst.n - 1;
+  }
+  return x->konst.v ? &x->konst.v[*id] : NULL;
 }
 
 static bool add_user(struct rooms *x, int node, int input, int tensor) {
-  int id = konst_of(x, tensor);
-  if (id < 0) return false;
-  struct konst *k = &x->konst.v[id];
+  struct konst *k = konst_of(x, tensor);
+  if (!k) return false;
   if (!k->user.n || k->user.v[k->user.n - 1].node != node)
     if (!VEC_PUSH(&k->user, ((struct user){.node = node}))) return false;
   k->user.v[k->user.n - 1].inputs |= (uint64_t)1 << input;
@@ -82,9 +84,9 @@ static bool find_users(struct rooms *x) {
   for (size_t i = 0; i < g->output.n; i++) {
     int t = g->output.v[i];
     if (!sched_tensor(x->w, t)->data) continue;
-    int id = konst_of(x, t);
-    if (id < 0) return false;
-    x->konst.v[id].base |= 1u << LAYOUT_ROW;
+    struct konst *k = konst_of(x, t);
+    if (!k) return false;
+    k->base |= 1u << LAYOUT_ROW;
   }
   return true;
 }

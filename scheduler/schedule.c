@@ -107,7 +107,7 @@ enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
     *schedule = NULL;
     return fvm_fail(err, also, "%s", why.text);
   }
-  if (st || is_better(other, *schedule)) {
+  if (!*schedule || is_better(other, *schedule)) {
     struct schedule *worse = *schedule;
     *schedule = other;
     other = worse;
