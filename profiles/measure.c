@@ -23,10 +23,10 @@
 enum {
   SAMPLE_NS = 100000,
   MAX_ROUNDS = 24,
-  SETTLE_ROUNDS = 5, /* the least for one that is alone in its group */
-  TIE_ROUNDS = 8,    /* the least for a tie */
+  SETTLE_ROUNDS = 8, /* the least for one that is alone in its group */
+  TIE_ROUNDS = 12,   /* the least for a tie */
   FINALISTS = 3,     /* of a group */
-  FINAL_ROUNDS = 8,
+  FINAL_ROUNDS = 12,
   FINAL_MOST = 30, /* for those that were disturbed */
   CHUNK = 8,       /* candidates checked between two calls of on_round */
   REDO = 2,        /* times in a row that a round is thrown away for a slow sentinel */
@@ -39,7 +39,7 @@ static const double TIMEOUT_S = 10, SENTINEL = 1.15, TIE = 1.01, DISTURBED = 1.0
  * ones fill a quarter of it, which is more than a core's own. */
 enum { COLD_TIMES = 4, WARM_PART = 4, COLD_MOST = 256 << 20, CACHE_UNKNOWN = 32 << 20 };
 /* Seconds of racing after which a problem of long samples ends with SETTLE_ROUNDS rounds. */
-static const double PATIENCE_S = 1.5;
+static const double PATIENCE_S = 2.5;
 
 /* Who has not come within this factor of the best of its group after that many rounds leaves. */
 static const struct {
