@@ -357,11 +357,11 @@ def make_plan(a, model, threads, dims, folder, memory=None):
     return plan
 
 
-def bound_ms(a, model, plan, dims):
-    """Multiply-adds of the model at the measured peak, or its weights at the measured bandwidth; None if unknown."""
+def bound(a, model, plan, dims):
+    """Multiply-adds and weights of the model, peak and bandwidth measured just now; None if unknown."""
     try:
         r = json.loads(tool(a, "explain", plan, "--model", model, "--json", "--runs", "1", *dim_args(dims)))
-        return {"bound_ms": r["bound_ns"] / 1e6, "peak_gflops": r["peak_gflops"], "read_gbytes": r["read_gbytes"]}
+        return {k: r[k] for k in ("flops", "weight_bytes", "peak_gflops", "read_gbytes")}
     except (Failed, ValueError, KeyError):
         return None
 
@@ -393,7 +393,7 @@ def measure_row(a, model, given, name, threads, dims, folder, memory):
     if memory:
         plans[SMALL] = lambda: make_plan(a, model, threads, dims, folder, memory)
     row = {"model": name, "threads": threads, "engines": measure(a, model, plans, threads, dims)}
-    row["bound"] = bound_ms(a, model, made[0], dims) if made else None
+    row["bound"] = bound(a, model, made[0], dims) if made else None
     return row
 
 

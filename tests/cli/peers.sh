@@ -12,7 +12,8 @@ cat >"$dir/results.json" <<'END'
  "memory_gib": 8, "system": "Linux 6", "load": 2.5},
  "engines": {"fluidvm": {"name": "FluidVM", "version": ""}, "ort": {"name": "ONNX Runtime", "version": "1"},
   "mnn": {"name": "MNN", "version": "3"}},
- "rows": [{"model": "net", "threads": 1, "bound": {"bound_ms": 8, "peak_gflops": 100, "read_gbytes": 10},
+ "rows": [{"model": "net", "threads": 1, "bound": {"flops": 8e8, "weight_bytes": 1e6, "peak_gflops": 100,
+   "read_gbytes": 10},
   "engines": {"ort": {"min_ms": 12.5, "median_ms": 13, "n": 9, "load_s": 0.5, "peak_mib": 200, "difference": 0},
    "mnn": {"error": "conversion: no such operator"},
    "fluidvm": {"min_ms": 10, "median_ms": 11, "n": 9, "load_s": 0.05, "peak_mib": 50, "difference": 1e-6}}}]}
