@@ -154,7 +154,7 @@ INLINE int product(void *const *p, const int64_t *v, int64_t nr, block_fn *run, 
       s.b += j;
       if (s.mode) s.d += i * s.sd + j;
       s.c += i * s.sc + j;
-      s.next += (uintptr_t)(i / rows * s.k * s.ahead);
+      s.next += (uintptr_t)(i / rows) * (uintptr_t)s.k * (uintptr_t)s.ahead; /* may wrap */
       s.m = MIN(rows, m - i);
       s.n = MIN(width, n - j);
       if (s.n == width)

@@ -25,7 +25,7 @@ INLINE void turn(const float *x, const float *c, int64_t cc, const float *s, int
 
 FN(rope_f32) {
   int64_t m = v[0], h = v[1], n = v[2];
-  if (n == 0) return 0;
+  if (n == 0 || h == 0) return 0; /* then nothing bounds the strides */
   for (int64_t i = 0; i < m; i++) {
     const float *x = (const float *)p[0] + i * v[3], *c = (const float *)p[1] + i * v[5];
     const float *s = (const float *)p[2] + i * v[7];
