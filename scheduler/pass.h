@@ -27,6 +27,10 @@ struct rewrite {
 };
 enum fvm_status rewrite_begin(struct rewrite *w, struct graph *g, struct fvm_error *err);
 void rewrite_end(struct rewrite *w);
+/* A whole pass: change(w, i) on each node that was there at the start, until it gives false, which
+ * means that memory is out. */
+enum fvm_status rewrite_each(struct graph *g, bool (*change)(struct rewrite *w, int i),
+                             struct fvm_error *err);
 
 /* Bring a node's inputs up to date with what took their places. */
 void rewrite_refresh(struct rewrite *w, int node);

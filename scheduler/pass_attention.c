@@ -388,14 +388,11 @@ static bool replace(struct rewrite *w, struct attention *m) {
   return rewrite_node(w, m->at, "FusedAttention", m->mask < 0 ? 3 : 4, in) && set_attrs(w, m);
 }
 
-enum fvm_status pass_attention(struct graph *g, struct fvm_error *err) {
-  struct rewrite w;
+static bool change(struct rewrite *w, int i) {
   struct attention m = {0};
-  enum fvm_status st = rewrite_begin(&w, g, err);
-  if (st != FVM_OK) return st;
-  bool ok = true;
-  for (int i = 0; ok && i < (int)g->node.n; i++)
-    if (match(&w, i, &m)) ok = replace(&w, &m);
-  rewrite_end(&w);
-  return ok ? FVM_OK : fvm_nomem(err);
+  return !match(w, i, &m) || replace(w, &m);
+}
+
+enum fvm_status pass_attention(struct graph *g, struct fvm_error *err) {
+  return rewrite_each(g, change, err);
 }

@@ -229,12 +229,5 @@ static bool change(struct rewrite *w, int i) {
 }
 
 enum fvm_status pass_flat(struct graph *g, struct fvm_error *err) {
-  struct rewrite w;
-  enum fvm_status st = rewrite_begin(&w, g, err);
-  if (st != FVM_OK) return st;
-  bool ok = true;
-  int n = (int)g->node.n;
-  for (int i = 0; ok && i < n; i++) ok = change(&w, i);
-  rewrite_end(&w);
-  return ok ? FVM_OK : fvm_nomem(err);
+  return rewrite_each(g, change, err);
 }

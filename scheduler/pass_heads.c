@@ -53,6 +53,7 @@ static int unrepeated(const struct graph *g, int t, int64_t *times) {
 static bool share_keys(struct rewrite *w, int i) {
   struct graph *g = w->g;
   const struct node *n = node_at(g, i);
+  if (!is_op(n, "FusedAttention")) return true;
   int64_t heads = node_int(n, "heads", 1), times = 1, other = 1;
   if (node_int(n, "kv_heads", heads) != heads) return true;
   int k = unrepeated(g, n->in.v[1], &times), v = unrepeated(g, n->in.v[2], &other);
@@ -110,28 +111,16 @@ static void repeated_mask(struct rewrite *w, int i) {
 }
 
 static bool flatten_all(struct rewrite *w, int i) {
+  if (!is_op(node_at(w->g, i), "FusedAttention")) return true;
   repeated_mask(w, i);
   return flatten(w, i, 0) && flatten(w, i, 1) && flatten(w, i, 2);
 }
 
-/* Run a change on all attentions. */
-static enum fvm_status each(struct graph *g, bool (*change)(struct rewrite *w, int i),
-                            struct fvm_error *err) {
-  struct rewrite w;
-  enum fvm_status st = rewrite_begin(&w, g, err);
-  if (st != FVM_OK) return st;
-  bool ok = true;
-  for (int i = 0; ok && i < (int)g->node.n; i++)
-    if (is_op(node_at(g, i), "FusedAttention")) ok = change(&w, i);
-  rewrite_end(&w);
-  return ok ? FVM_OK : fvm_nomem(err);
-}
-
 enum fvm_status pass_groups(struct graph *g, struct fvm_error *err) {
-  return each(g, share_keys, err);
+  return rewrite_each(g, share_keys, err);
 }
 
 /* After repeated keys are gone, so that one operator alone reads those. */
 enum fvm_status pass_heads(struct graph *g, struct fvm_error *err) {
-  return each(g, flatten_all, err);
+  return rewrite_each(g, flatten_all, err);
 }

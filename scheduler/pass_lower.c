@@ -91,15 +91,11 @@ static bool lower_attention(struct rewrite *w, int i) {
   return a;
 }
 
+static bool lower(struct rewrite *w, int i) {
+  if (is_op(node_at(w->g, i), "RotaryEmbedding")) return lower_rope(w, i);
+  return !is_op(node_at(w->g, i), "Attention") || lower_attention(w, i);
+}
+
 enum fvm_status pass_lower(struct graph *g, struct fvm_error *err) {
-  struct rewrite w;
-  enum fvm_status st = rewrite_begin(&w, g, err);
-  if (st != FVM_OK) return st;
-  bool ok = true;
-  for (int i = 0, n = (int)g->node.n; ok && i < n; i++) {
-    if (is_op(node_at(g, i), "RotaryEmbedding")) ok = lower_rope(&w, i);
-    if (ok && is_op(node_at(g, i), "Attention")) ok = lower_attention(&w, i);
-  }
-  rewrite_end(&w);
-  return ok ? FVM_OK : fvm_nomem(err);
+  return rewrite_each(g, lower, err);
 }

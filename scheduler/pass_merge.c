@@ -141,6 +141,7 @@ static bool merge(struct rewrite *w, int at, const struct merged *m) {
 static bool merge_operands(struct rewrite *w, int at) {
   struct part part[OPERANDS];
   bool may[OPERANDS];
+  if (!is_op(node_at(w->g, at), "FusedAttention")) return true;
   for (int k = 0; k < OPERANDS; k++) may[k] = read_part(w, at, k, &part[k]);
   for (int lead = 0; lead < OPERANDS - 1; lead++) {
     struct merged m = {.n = 0};
@@ -156,12 +157,5 @@ static bool merge_operands(struct rewrite *w, int at) {
 }
 
 enum fvm_status pass_merge(struct graph *g, struct fvm_error *err) {
-  struct rewrite w;
-  enum fvm_status st = rewrite_begin(&w, g, err);
-  if (st != FVM_OK) return st;
-  bool ok = true;
-  for (int i = 0; ok && i < (int)g->node.n; i++)
-    if (is_op(node_at(g, i), "FusedAttention")) ok = merge_operands(&w, i);
-  rewrite_end(&w);
-  return ok ? FVM_OK : fvm_nomem(err);
+  return rewrite_each(g, merge_operands, err);
 }

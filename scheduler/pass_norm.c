@@ -97,22 +97,18 @@ static bool replace(struct rewrite *w, int mul, const struct norm *m, int scale)
   return true;
 }
 
-enum fvm_status pass_norm(struct graph *g, struct fvm_error *err) {
-  struct rewrite w;
+/* At the Mul with the scale. */
+static bool change(struct rewrite *w, int i) {
+  struct graph *g = w->g;
   struct norm m;
-  enum fvm_status st = rewrite_begin(&w, g, err);
-  if (st != FVM_OK) return st;
-  bool ok = true;
-  for (int i = 0; ok && i < (int)g->node.n; i++) {
-    int scale,
-        div = is_op(node_at(g, i), "Mul") ? side_made_by(g, node_at(g, i), "Div", &scale) : -1;
-    if (div < 0 || !match_division(g, div, &m)) continue;
-    if (is_parameter(g, scale, &m))
-      ok = replace(&w, i, &m, scale);
-    else
-      pass_miss(g, div, "LayerNormalization",
-                "its scale '%.80s' has not the shape of the last axes", g->tensor.v[scale].name);
-  }
-  rewrite_end(&w);
-  return ok ? FVM_OK : fvm_nomem(err);
+  int scale, div = is_op(node_at(g, i), "Mul") ? side_made_by(g, node_at(g, i), "Div", &scale) : -1;
+  if (div < 0 || !match_division(g, div, &m)) return true;
+  if (is_parameter(g, scale, &m)) return replace(w, i, &m, scale);
+  pass_miss(g, div, "LayerNormalization", "its scale '%.80s' has not the shape of the last axes",
+            g->tensor.v[scale].name);
+  return true;
+}
+
+enum fvm_status pass_norm(struct graph *g, struct fvm_error *err) {
+  return rewrite_each(g, change, err);
 }

@@ -38,6 +38,17 @@ void rewrite_end(struct rewrite *w) {
   arena_free(&w->arena);
 }
 
+enum fvm_status rewrite_each(struct graph *g, bool (*change)(struct rewrite *w, int i),
+                             struct fvm_error *err) {
+  struct rewrite w;
+  enum fvm_status st = rewrite_begin(&w, g, err);
+  if (st != FVM_OK) return st;
+  bool ok = true;
+  for (int i = 0, n = (int)g->node.n; ok && i < n; i++) ok = change(&w, i);
+  rewrite_end(&w);
+  return ok ? FVM_OK : fvm_nomem(err);
+}
+
 /* ---- changes ---- */
 
 void rewrite_refresh(struct rewrite *w, int node) {
