@@ -4,6 +4,7 @@
  * the graph, so the plan is solved again once for each kind of look: with one label of that kind
  * pinned on all nodes of the problem. The others of the kind differ by their own times. */
 #include "explain.h"
+#include "sched.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -87,14 +88,8 @@ static int64_t stored_bytes(const struct finder *f, const struct label *l) {
 static int64_t scratch_bytes(const struct finder *f, const struct label *l) {
   struct arena a = {0};
   struct program p;
-  int64_t sum = -1;
-  if (opcall_emit(&f->call, l, &a, &p, NULL) == FVM_OK) {
-    sum = 0;
-    for (uint32_t i = 0; i < p.nbuf; i++) {
-      int copies = p.buf[i].kind == BUF_SCRATCH ? l->threads : p.buf[i].kind == BUF_SHARED;
-      sum += copies * ROUND_UP(p.buf[i].bytes, (int64_t)FVM_ALIGN);
-    }
-  }
+  bool made = opcall_emit(&f->call, l, &a, &p, NULL) == FVM_OK;
+  int64_t sum = made ? sched_scratch(&p, l->threads) : -1;
   arena_free(&a);
   return sum;
 }

@@ -46,7 +46,7 @@ struct schedule {
   int labels_total, labels_measured, conversions;
   int guesses; /* steps whose cost was not measured */
   bool optimal;
-  double plan_seconds;
+  double plan_seconds; /* from graph to labels and places; filled in by the session */
 };
 
 struct plan_options {

@@ -1,14 +1,6 @@
 /* From a graph to a schedule. Contract: plan_build.h; the stages: sched.h. */
 #include "sched.h"
 
-#include <time.h>
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static void forget_values(struct sched *w) {
   size_t ntensor = w->g->tensor.n;
   for (size_t i = 0; i < ntensor * LAYOUT_COUNT; i++) w->value[i] = -1;
@@ -65,7 +57,6 @@ static void find_states(struct sched *w) {
 static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
                                      const struct plan_options *o, struct schedule **schedule,
                                      struct fvm_error *err) {
-  double start = now();
   struct sched w;
   bool found;
   enum fvm_status st = sched_open(&w, g, cost, o, err);
@@ -76,7 +67,6 @@ static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
   if (!st) st = sched_realize(&w);
   if (!st && o->memory && s->resident_bytes > o->memory) st = sched_fit(&w);
   sched_close(&w);
-  if (s) s->plan_seconds = now() - start;
   if (st) {
     schedule_free(s);
     s = NULL;
