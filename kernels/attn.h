@@ -30,6 +30,9 @@ struct attn {
   float scale;
 };
 enum fvm_status attn_init(struct attn *a, const struct opcall *c, struct fvm_error *err);
+/* Where the first row of keys or values of a key head is; loops over batches and key heads. */
+struct addr attn_operand_at(int buf, const struct attn_operand *o, const struct span *batch,
+                            const struct span *kv);
 /* ONNX's Attention as a FusedAttention whose result is [batch, rows, heads * width], its attributes
  * in a (op_attention.c). */
 enum fvm_status attention_as_fused(const struct opcall *c, struct attr a[5], struct opcall *f,

@@ -104,10 +104,7 @@ static void emit_shared_masks(const struct gen *g) {
 /* ---- keys and values ------------------------------------------------------------------------- */
 
 static struct addr operand(const struct gen *g, int buf, const struct attn_operand *o) {
-  struct addr x = ADDR(buf, o->at * 4);
-  span_term(&x, &g->batch, o->batch * 4);
-  span_term(&x, &g->kv, o->head * 4);
-  return x;
+  return attn_operand_at(buf, o, &g->batch, &g->kv);
 }
 
 static struct addr head_values(const struct gen *g) {
@@ -161,8 +158,7 @@ static void emit_scores(const struct gen *g, const struct span *keys) {
                          .n = val(g->nr),
                          .k = val(a->q.width),
                          .m_max = keys->max,
-                         .n_max = g->nr,
-                         .rows_outer = false};
+                         .n_max = g->nr};
   if (a->has_mask) {
     k.mode = 1;
     k.d = (struct matrix){g->mask, 0, g->nr * 4, 4};
@@ -198,8 +194,7 @@ static void emit_product(const struct gen *g, const struct span *keys, bool add)
                          .k = keys->len,
                          .mode = add,
                          .m_max = g->row.max,
-                         .n_max = a->v.width,
-                         .rows_outer = false};
+                         .n_max = a->v.width};
   result(g, &k.c, &k.at);
   k.d = k.c;
   emit_gemm(&k, g->b);
@@ -336,11 +331,8 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   g->queries = build_buf(b, BUF_SCRATCH, a->q.width * g->nr * 4);
   g->scores = build_buf(b, BUF_SCRATCH, MIN(a->keys, g->keys) * g->nr * 4);
   g->sums = build_buf(b, BUF_SCRATCH, SUMS * g->nr * 4);
-  g->konst = build_buf(b, BUF_SHARED, KONSTS * 4);
   const float f[KONSTS] = {a->scale, -INFINITY, 0, 0x1p-126f};
-  for (int i = 0; i < KONSTS; i++)
-    build_ukr(b, UKR_fill_4, (struct addr[]){konst(g, i)},
-              (struct val[]){val(1), val(1), val(1), val_float(f[i])});
+  g->konst = emit_constants(b, f, KONSTS);
   init_mask(g, c);
 }
 

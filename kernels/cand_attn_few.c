@@ -36,11 +36,7 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   int64_t group = a->heads / a->kv_heads;
   g->step = !g->by_head ? 1 : l->knob[0] == SPLIT_HEADS ? CEIL_DIV(group, l->threads) : group;
   g->scores = build_buf(b, BUF_SCRATCH, (g->by_head ? g->step : a->queries) * a->keys * 4);
-  g->konst = build_buf(b, BUF_SHARED, KONSTS * 4);
-  const float f[KONSTS] = {a->scale, -INFINITY};
-  for (int i = 0; i < KONSTS; i++)
-    build_ukr(b, UKR_fill_4, (struct addr[]){konst(g, i)},
-              (struct val[]){val(1), val(1), val(1), val_float(f[i])});
+  g->konst = emit_constants(b, (const float[KONSTS]){a->scale, -INFINITY}, KONSTS);
 }
 
 /* What is `head` further for each query head, of the first row. */
@@ -55,10 +51,7 @@ static struct addr by_head(const struct gen *g, int buf, int64_t at, int64_t bat
 static struct val rows(const struct gen *g) { return g->by_head ? g->head.len : val(g->a.queries); }
 
 static struct addr by_key(const struct gen *g, int buf, const struct attn_operand *o) {
-  struct addr x = ADDR(buf, o->at * 4);
-  span_term(&x, &g->batch, o->batch * 4);
-  span_term(&x, &g->kv, o->head * 4);
-  return x;
+  return attn_operand_at(buf, o, &g->batch, &g->kv);
 }
 
 static void emit_scores(const struct gen *g) {

@@ -27,7 +27,6 @@ struct gen {
   int64_t a_matrix, b_matrix; /* bytes of a matrix of each operand */
   struct epilogue e;
   struct matrix bias; /* Gemm's C */
-  int64_t bias_col;   /* its column stride in elements */
   bool post_alpha, post_bias;
   struct matrix d; /* what the products start from; buf -1: nothing */
   int packed_a, packed_b, konst, tmp;
@@ -45,7 +44,7 @@ static void post(void *ctx, const struct place *p, struct val m, int64_t m_max, 
                  int64_t n_max) {
   const struct gen *x = ctx;
   struct addr c = epilogue_anchor(&x->e, p);
-  int64_t rs = x->e.anchor.rs / 4, bias_rs = x->bias.rs / 4, bias_cs = x->bias_col;
+  int64_t rs = x->e.anchor.rs / 4, bias_rs = x->bias.rs / 4, bias_cs = x->bias.cs / 4;
   if (x->post_alpha) scale(x, c, rs, 1, 0, c, rs, m, n);
   if (x->post_bias) {
     struct addr bias = matrix_at(&x->bias, p);
@@ -63,14 +62,10 @@ static void post(void *ctx, const struct place *p, struct val m, int64_t m_max, 
 }
 
 /* The scalars alpha and beta live in memory that all threads share. */
-static void emit_constants(struct gen *x) {
+static void init_scalars(struct gen *x) {
   bool scaled_bias = x->post_bias && x->g.beta != 1;
-  if (!x->post_alpha && !scaled_bias) return;
-  const float f[2] = {x->g.alpha, x->g.beta};
-  x->konst = build_buf(x->b, BUF_SHARED, sizeof f);
-  for (int i = 0; i < 2; i++)
-    build_ukr(x->b, UKR_fill_4, (struct addr[]){ADDR(x->konst, i * 4)},
-              (struct val[]){val(1), val(1), val(1), val_float(f[i])});
+  if (x->post_alpha || scaled_bias)
+    x->konst = emit_constants(x->b, (const float[]){x->g.alpha, x->g.beta}, 2);
 }
 
 /* Who adds C: operand d of the gemm if it can. */
@@ -78,13 +73,9 @@ static void init_bias(struct gen *x, const struct opcall *c, int64_t m_max, int6
   x->d.buf = -1;
   if (x->e.addend >= 0) x->d = x->e.add;
   if (x->g.beta == 0) return;
-  struct tensor mn = {.dtype = FVM_F32, .rank = 2, .dim = {x->g.m, x->g.n}};
-  int64_t rs, cs;
-  CHECK(matrix_strides(&c->in[2], &mn, x->g.n, &rs, &cs));
-  x->bias = (struct matrix){2, 0, rs * 4, cs * 4};
-  x->bias_col = cs;
-  x->post_bias = x->g.alpha != 1 || x->g.beta != 1 || (cs != 1 && x->g.n > 1);
-  if (!x->post_bias) x->d = (struct matrix){2, 0, rs * 4, 4};
+  x->bias = gemm_bias(c, &x->g);
+  x->post_bias = x->g.alpha != 1 || x->g.beta != 1 || (x->bias.cs != 4 && x->g.n > 1);
+  if (!x->post_bias) x->d = (struct matrix){2, 0, x->bias.rs, 4};
   if (x->post_bias && x->g.beta != 1) {
     x->tmp = build_buf(x->b, BUF_SCRATCH, m_max * n_max * 4);
     x->tmp_rs = n_max;
@@ -117,7 +108,7 @@ static void init(struct gen *x, const struct opcall *c, const struct label *l, s
   init_bias(x, c, m_max, n_max);
   if (x->pack_a) x->packed_a = build_buf(b, BUF_SCRATCH, ROUND_UP(x->mc, k[MR]) * x->kc * 4);
   if (x->pack_b) x->packed_b = build_buf(b, BUF_SCRATCH, x->kc * k[NR] * 4);
-  emit_constants(x);
+  init_scalars(x);
 }
 
 /* Tiles of rows of A become [k][mr], one after another. */
@@ -302,11 +293,22 @@ static bool may_pack_a(const struct offers *o) {
          o->g->n >= 4 * o->tile->nr;
 }
 
+/* A panel for each thread at least. */
+static bool shares_cols(const struct offers *o) {
+  return o->threads == 1 || o->g->n >= o->threads * o->tile->nr;
+}
+
+/* One panel after the other, all of k at a time. */
+static bool by_panels(struct offers *o) {
+  const struct gemm_problem *g = o->g;
+  return shares_cols(o) && offer(o, NEST_COLS, g->k, rows_in_l2(o, g->k), o->tile->nr, false);
+}
+
 static bool whole_k(struct offers *o) {
   const struct gemm_problem *g = o->g;
   int64_t mr = o->tile->mr, nr = o->tile->nr, mc = rows_in_l2(o, g->k);
   bool one = o->threads == 1;
-  if ((one || g->n >= o->threads * nr) && offer(o, NEST_COLS, g->k, mc, nr, false)) return true;
+  if (by_panels(o)) return true;
   if (may_pack_a(o) && g->n >= o->threads * nr) {
     int64_t nc = panels(o, share(o, ROUND_UP(g->n, nr)));
     if (nc >= 4 * nr && offer(o, NEST_COLS, g->k, mc, nc, true)) return true;
@@ -363,12 +365,9 @@ static bool is_ours(const struct opcall *c, const struct gemm_problem *g) {
 
 /* The panels that hold columns of the logical B: its rows when B is stored transposed. */
 static bool panel_tiles(struct offers *o) {
-  int64_t n = o->g->n, nr = o->tile->nr;
   o->b = o->g->b.trans ? o->tile->panelt : o->tile->panel;
   o->ahead = false;
-  if ((o->threads == 1 || n >= o->threads * nr) &&
-      offer(o, NEST_COLS, o->g->k, rows_in_l2(o, o->g->k), nr, false))
-    return true;
+  if (by_panels(o)) return true;
   o->ahead = true;
   return whole_k(o) || split_k(o);
 }

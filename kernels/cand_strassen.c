@@ -40,7 +40,6 @@ struct gen {
   struct span block;   /* of rows */
   struct epilogue e;
   struct matrix bias; /* Gemm's C; buf -1: none */
-  int64_t bias_col;   /* its column stride in elements */
   int sums[2];        /* of the block; of its seven factors */
   int x[2], y[2];     /* by level, the innermost first */
   struct place at;    /* of the group of panels in C */
@@ -205,7 +204,7 @@ static void start_from_x(const struct gen *g, const struct seven *s, int i,
   product(g, s, i, d ? c : x, c, s->n[0]);
 }
 
-/* The same where Y goes into it, too; nothing where there are no columns. */
+/* A quarter that Y goes into, too. */
 static void start_from_x_and_y(const struct gen *g, const struct seven *s,
                                const struct target_matrix *x, const struct target_matrix *y,
                                const struct target_matrix *d, const struct target_matrix *c) {
@@ -243,7 +242,7 @@ static void finish(const struct gen *g, int64_t n) {
   if (g->bias.buf >= 0) {
     struct addr c = matrix_at(&g->e.out, &g->at);
     build_ukr(g->b, UKR_add_f32, (struct addr[]){c, matrix_at(&g->bias, &g->at), c},
-              (struct val[]){val(m), val(n), val(rs), one, val(g->bias.rs / 4), val(g->bias_col),
+              (struct val[]){val(m), val(n), val(rs), one, val(g->bias.rs / 4), val(g->bias.cs / 4),
                              val(rs)});
   }
   epilogue_emit(&g->e, &g->at, val(m), m, val(n), n, g->b);
@@ -288,13 +287,7 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   CHECK(gemm_problem(c, true, &g->g));
   g->depth = g->g.k;
   epilogue_init(&g->e, c, g->g.n, k[MC], (int64_t)k[NR] << g->levels, false, b);
-  g->bias.buf = -1;
-  if (g->g.beta != 0) {
-    struct tensor mn = {.dtype = FVM_F32, .rank = 2, .dim = {g->g.m, g->g.n}};
-    int64_t rs;
-    CHECK(matrix_strides(&c->in[2], &mn, g->g.n, &rs, &g->bias_col));
-    g->bias = (struct matrix){2, 0, rs * 4, g->bias_col * 4};
-  }
+  g->bias = gemm_bias(c, &g->g);
   init_scratch(g, b);
 }
 

@@ -26,6 +26,14 @@ struct val val_float(float f) {
   return val(bits);
 }
 
+int emit_constants(struct builder *b, const float *f, int n) {
+  int buf = build_buf(b, BUF_SHARED, n * 4);
+  for (int i = 0; i < n; i++)
+    build_ukr(b, UKR_fill_4, (struct addr[]){ADDR(buf, i * 4)},
+              (struct val[]){val(1), val(1), val(1), val_float(f[i])});
+  return buf;
+}
+
 /* ---- places ---------------------------------------------------------------------------------- */
 static void add_term(struct term *list, const struct span *s, int64_t stride) {
   if (s->reg < 0 || stride == 0) return;

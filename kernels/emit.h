@@ -21,6 +21,9 @@ void span_term(struct addr *a, const struct span *s, int64_t stride);
 /* A float as the integer operand that carries its bits. */
 struct val val_float(float f);
 
+/* A buffer that all threads share, with these floats in it, one after another. */
+int emit_constants(struct builder *b, const float *f, int n);
+
 /* ---- places in the output matrix ------------------------------------------------------------- */
 /* Row and column: sums of registers times rows or columns. */
 struct place {

@@ -31,6 +31,9 @@ bool gemm_problem(const struct opcall *c, bool fold, struct gemm_problem *g);
 /* Strides in elements of a logical row and column in layout row or col. */
 void gemm_strides(const struct gemm_operand *o, enum layout l, int64_t *rs, int64_t *cs);
 
+/* Gemm's C, broadcast to the product; buf -1 when there is none. */
+struct matrix gemm_bias(const struct opcall *c, const struct gemm_problem *g);
+
 extern const struct cand gemm_cands[];
 /* The functions of candidate gemm_strassen (cand_strassen.c). */
 bool strassen_label(const struct opcall *c, const struct target *t, int i, struct label *l);

@@ -165,6 +165,14 @@ enum fvm_status attn_ref(const struct opcall *c, const void *const *in, void *co
 
 /* ---- for candidates -------------------------------------------------------------------------- */
 
+struct addr attn_operand_at(int buf, const struct attn_operand *o, const struct span *batch,
+                            const struct span *kv) {
+  struct addr x = ADDR(buf, o->at * 4);
+  span_term(&x, batch, o->batch * 4);
+  span_term(&x, kv, o->head * 4);
+  return x;
+}
+
 bool attn_can(struct attn *a, const struct opcall *c) {
   if (c->in[0].dtype != FVM_F32 || c->body || attn_init(a, c, NULL) != FVM_OK) return false;
   if (tensor_count(&c->out[0]) == 0 || a->keys == 0 || a->q.width == 0) return false;

@@ -131,6 +131,14 @@ void gemm_strides(const struct gemm_operand *o, enum layout l, int64_t *rs, int6
   *cs = swap ? across : 1;
 }
 
+struct matrix gemm_bias(const struct opcall *c, const struct gemm_problem *g) {
+  struct tensor mn = {.dtype = FVM_F32, .rank = 2, .dim = {g->m, g->n}};
+  int64_t rs, cs;
+  if (g->beta == 0) return (struct matrix){.buf = -1};
+  CHECK(matrix_strides(&c->in[2], &mn, g->n, &rs, &cs));
+  return (struct matrix){2, 0, rs * 4, cs * 4};
+}
+
 /* ---- shapes ---------------------------------------------------------------------------------- */
 static enum fvm_status check_types(const struct opcall *c, struct fvm_error *err) {
   enum fvm_dtype t = c->in[0].dtype;

@@ -130,12 +130,7 @@ static void emit_rows(const struct opcall *c, const struct label *l, struct buil
   struct place at = {0};
   int64_t planes = pool_planes(c), n = tensor_count(&c->in[0]) / planes, rows = l->knob[ROWS];
   epilogue_init(&e, c, 1, rows, 1, false, b);
-  int scale = -1;
-  if (!is_max(c->op)) {
-    scale = build_buf(b, BUF_SHARED, 4);
-    build_ukr(b, UKR_fill_4, (struct addr[]){ADDR(scale, 0)},
-              (struct val[]){val(1), val(1), val(1), val_float(1 / (float)n)});
-  }
+  int scale = is_max(c->op) ? -1 : emit_constants(b, &(float){1 / (float)n}, 1);
   struct span p = span_open(b, true, val(planes), planes, rows);
   place_row(&at, &p, 1);
   struct addr x = matrix_at(&(struct matrix){0, 0, n * 4, 4}, &at), y = epilogue_anchor(&e, &at);
