@@ -151,7 +151,8 @@ static void gen_init(struct gen *g, const struct opcall *c, int64_t block, struc
   if (g->k->pre >= 0)
     g->tmp = build_buf(b, BUF_SCRATCH, (last->reduced ? block : 1) * g->tmp_cols * 4);
   if (last->reduced) g->part = build_buf(b, BUF_SCRATCH, block * 4);
-  if (g->k->mean) g->konst = emit_constants(b, &(float){1 / (float)g->r.count}, 1);
+  const float share = 1 / (float)g->r.count;
+  if (g->k->mean) g->konst = emit_constants(b, &share, 1);
 }
 
 static void emit(const struct opcall *c, const struct label *l, struct builder *b) {
