@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum kind { PLAIN, SWAP, PANEL, PANELT, SUMS, SUMST, SUMS2, SUMST2, LAST, FRONT };
+enum kind { PLAIN, SWAP, PANEL, PANELT, SUMS, SUMST, SUMS2, SUMST2, LAST, CUT, FRONT };
 
 static const struct row {
   const char *name;
@@ -25,6 +25,7 @@ enum layout layout_parse(const char *s, size_t len) {
 }
 
 int layout_block(enum layout l) { return (int)rows[l].block; }
+bool layout_is_cut(enum layout l) { return rows[l].kind == CUT; }
 
 /* The axes that panels see as rows (k) and columns (n) of the packed matrix. */
 static void panel_axes(const struct tensor *t, enum layout l, int *k, int *n) {
@@ -56,8 +57,9 @@ static struct sums_matrix sums_of(const struct tensor *t, enum layout from, enum
 
 bool layout_fits(const struct tensor *t, enum layout l) {
   enum kind kind = rows[l].kind;
-  int least = kind == PLAIN ? 0 : kind == LAST ? 3 : 2;
+  int least = kind == PLAIN ? 0 : kind == LAST || kind == CUT ? 3 : 2;
   if (t->rank < least) return false;
+  if (kind == CUT) return t->rank < FVM_MAXRANK && t->dim[1] % LAYOUT_CUT == 0;
   if (!levels(l)) return true;
   struct sums_matrix m = sums_of(t, LAYOUT_ROW, l);
   return t->dtype == FVM_F32 && sums_fit(&m);
@@ -94,7 +96,7 @@ static void axis_order(int rank, enum kind kind, int order[FVM_MAXRANK]) {
 void layout_strides(const struct tensor *t, enum layout l, int64_t stride[FVM_MAXRANK]) {
   int order[FVM_MAXRANK] = {0};
   int64_t s = (int64_t)fvm_dtype_bytes(t->dtype);
-  CHECK(!rows[l].block && layout_fits(t, l));
+  CHECK(!rows[l].block && rows[l].kind != CUT && layout_fits(t, l));
   axis_order(t->rank, rows[l].kind, order);
   for (int i = t->rank - 1; i >= 0; i--) {
     stride[order[i]] = s;
@@ -102,15 +104,31 @@ void layout_strides(const struct tensor *t, enum layout l, int64_t stride[FVM_MA
   }
 }
 
+int layout_box(const struct tensor *t, enum layout l, bool cut, int64_t *dim, int64_t *stride) {
+  struct tensor blocks = *t; /* row-major as the layout lies: the block's inside is the last axis */
+  int rank = t->rank;
+  int64_t size = (int64_t)fvm_dtype_bytes(t->dtype), own[FVM_MAXRANK];
+  bool is_cut = rows[l].kind == CUT;
+  if (is_cut) {
+    blocks.dim[1] /= LAYOUT_CUT;
+    blocks.dim[blocks.rank++] = LAYOUT_CUT;
+  }
+  layout_strides(&blocks, is_cut ? LAYOUT_ROW : l, own);
+  for (int i = 0; i < rank; i++) dim[i] = t->dim[i], stride[i] = own[i] / size;
+  if (!cut) return rank;
+  dim[1] = t->dim[1] / LAYOUT_CUT;
+  dim[rank] = LAYOUT_CUT;
+  stride[rank] = own[is_cut ? rank : 1] / size;
+  if (!is_cut) stride[1] *= LAYOUT_CUT;
+  return rank + 1;
+}
+
 static void convert_plain(const struct tensor *t, enum layout from, enum layout to,
                           struct builder *b) {
-  struct box x = {.rank = t->rank, .x_buf = 0, .y_buf = 1};
-  int64_t size = (int64_t)fvm_dtype_bytes(t->dtype);
-  x.elem_bytes = (size_t)size;
-  memcpy(x.dim, t->dim, sizeof t->dim);
-  layout_strides(t, from, x.x_stride);
-  layout_strides(t, to, x.y_stride);
-  for (int i = 0; i < t->rank; i++) x.x_stride[i] /= size, x.y_stride[i] /= size;
+  bool cut = rows[from].kind == CUT || rows[to].kind == CUT;
+  struct box x = {.x_buf = 0, .y_buf = 1, .elem_bytes = fvm_dtype_bytes(t->dtype)};
+  layout_box(t, from, cut, x.dim, x.x_stride);
+  x.rank = layout_box(t, to, cut, x.dim, x.y_stride);
   box_emit(b, &x, 4);
 }
 
@@ -152,7 +170,7 @@ enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum la
   bool panels = rows[to].block != 0; /* they take matrices that lie whole one after the other */
   size_t size = fvm_dtype_bytes(t->dtype);
   if (!layout_fits(t, from) || !layout_fits(t, to) || rows[from].block ||
-      (panels && (size != 4 || rows[from].kind == LAST || rows[from].kind == FRONT)))
+      (panels && (size != 4 || rows[from].kind > SUMST2)))
     return fvm_fail(err, FVM_EUNSUPPORTED,
                     "no conversion of a %s tensor with %d axes from %s to %s",
                     fvm_dtype_name(t->dtype), t->rank, rows[from].name, rows[to].name);

@@ -44,8 +44,14 @@ int layout_block(enum layout l);
 int64_t layout_bytes(const struct tensor *t, enum layout l);
 /* Whether the layout is defined for this tensor's rank. */
 bool layout_fits(const struct tensor *t, enum layout l);
-/* Byte strides of the logical axes in a layout without blocks (PLAIN, SWAP, LAST). */
+/* Byte strides of the logical axes in a layout that neither packs nor cuts (PLAIN, SWAP, LAST). */
 void layout_strides(const struct tensor *t, enum layout l, int64_t stride[FVM_MAXRANK]);
+/* Channels in a block of a layout of kind CUT. */
+enum { LAYOUT_CUT = 16 };
+bool layout_is_cut(enum layout l);
+/* The same of any layout without panels, in elements, as a box: axis 1 is cut in two when `cut`,
+ * which it must be for layouts of kind CUT. Returns the number of axes. */
+int layout_box(const struct tensor *t, enum layout l, bool cut, int64_t *dim, int64_t *stride);
 /* Write the program that converts a tensor between layouts: buffer 0 in, buffer 1 out; the work is
  * split over threads by a par. FVM_EUNSUPPORTED for a pair without a program (panels to others). */
 enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum layout to,

@@ -29,14 +29,15 @@ static struct shape_costs *shape_of(struct sched *w, int tensor) {
 /* Two layouts that put every element at the same place: their strides differ at most on axes of
  * size 1. */
 static bool same_bytes(const struct tensor *t, enum layout from, enum layout to) {
-  int64_t x[FVM_MAXRANK], y[FVM_MAXRANK];
+  int64_t dim[FVM_MAXRANK], x[FVM_MAXRANK], y[FVM_MAXRANK];
   if (from == to) return true;
   if (layout_block(from) || layout_block(to) || !layout_fits(t, from) || !layout_fits(t, to))
     return false;
-  layout_strides(t, from, x);
-  layout_strides(t, to, y);
-  for (int i = 0; i < t->rank; i++)
-    if (t->dim[i] != 1 && x[i] != y[i]) return false;
+  bool cut = layout_is_cut(from) || layout_is_cut(to);
+  layout_box(t, from, cut, dim, x);
+  int n = layout_box(t, to, cut, dim, y);
+  for (int i = 0; i < n; i++)
+    if (dim[i] != 1 && x[i] != y[i]) return false;
   return true;
 }
 

@@ -176,6 +176,10 @@ int64_t layout_place(const struct tensor *t, enum layout l, const int64_t *idx) 
     at = idx[0];
     for (int i = 2; i < r; i++) at = at * t->dim[i] + idx[i];
     at = at * t->dim[1] + idx[1];
+  } else if (l == LAYOUT_C16) {
+    at = idx[0] * (t->dim[1] / 16) + idx[1] / 16;
+    for (int i = 2; i < r; i++) at = at * t->dim[i] + idx[i];
+    at = at * 16 + idx[1] % 16;
   } else if (l == LAYOUT_SEQ) {
     at = idx[r - 2];
     for (int i = 0; i < r; i++)

@@ -436,8 +436,9 @@ static void convert(const struct tensor *t, enum layout from, enum layout to, in
 
 START_TEST(conversions) {
   static const int64_t shapes[][4] = {
-      {1, 1, 5, 7},  {2, 3, 33, 50}, {1, 1, 64, 96}, {2, 1, 1, 1},    {1, 4, 100, 3}, {2, 2, 0, 5},
-      {1, 2, 6, 81}, {1, 1, 10, 64}, {1, 1, 34, 2},  {1, 2, 12, 128}, {1, 1, 64, 8}};
+      {1, 1, 5, 7},  {2, 3, 33, 50}, {1, 1, 64, 96}, {2, 1, 1, 1},  {1, 4, 100, 3},
+      {2, 2, 0, 5},  {1, 2, 6, 81},  {1, 1, 10, 64}, {1, 1, 34, 2}, {1, 2, 12, 128},
+      {1, 1, 64, 8}, {2, 48, 5, 7},  {1, 16, 12, 1}};
   for (size_t s = 0; s < COUNT(shapes); s++)
     for (size_t k = 0; k < COUNT(types); k++)
       for (int from = 0; from < LAYOUT_COUNT; from++)
@@ -446,10 +447,10 @@ START_TEST(conversions) {
           struct fvm_error err;
           OK(tensor_init(&t, types[k], 4, shapes[s], &err));
           if (layout_block((enum layout)from)) continue;
-          if (layout_block((enum layout)to) &&
-              (types[k] != FVM_F32 || from == LAYOUT_NHWC || from == LAYOUT_SEQ))
+          if (layout_block((enum layout)to) && (types[k] != FVM_F32 || from == LAYOUT_NHWC ||
+                                                from == LAYOUT_SEQ || from == LAYOUT_C16))
             continue;
-          if (!layout_fits(&t, (enum layout)to)) continue;
+          if (!layout_fits(&t, (enum layout)from) || !layout_fits(&t, (enum layout)to)) continue;
           convert(&t, (enum layout)from, (enum layout)to, 1 + to % 2);
         }
 }
@@ -465,6 +466,9 @@ START_TEST(layout_facts) {
   ck_assert_int_eq(layout_bytes(&t, LAYOUT_PT16), 17 * 16 * 4);
   ck_assert_int_eq(layout_bytes(&t, LAYOUT_COL), 5 * 17 * 4);
   ck_assert(!layout_fits(&t, LAYOUT_NHWC));
+  OK(tensor_init(&t, FVM_F32, 4, I(1, 40, 2, 2), &err));
+  ck_assert(!layout_fits(&t, LAYOUT_C16)); /* channels fill no whole blocks */
+  OK(tensor_init(&t, FVM_F32, 2, I(5, 17), &err));
   ck_assert(!layout_fits(&t, LAYOUT_S16)); /* an odd number of rows has no quarters */
   OK(tensor_init(&t, FVM_F32, 2, I(6, 64), &err));
   ck_assert(!layout_fits(&t, LAYOUT_SS16)); /* nor sixteenths */
