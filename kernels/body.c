@@ -78,23 +78,45 @@ static bool join(struct run *r, int64_t n, int64_t stride) {
   return true;
 }
 
-/* Strides of an input over rows and columns of the output as a matrix; false when it has none. */
-static bool affine(const struct tensor *in, const struct tensor *out, int64_t cols, int64_t *row,
-                   int64_t *col) {
-  int64_t stride[FVM_MAXRANK], left = cols;
-  struct run r = {1, 0}, c = {1, 0};
-  *row = *col = 0;
-  if (tensor_count(out) == 0) return true;
-  broadcast_strides(in, out, stride);
-  for (int i = out->rank - 1; i >= 0; i--) {
-    int64_t dim = out->dim[i], inner = MIN(dim, left);
-    if (inner == 0 || dim % inner || left % inner) return false;
-    if (!join(&c, inner, stride[i]) || !join(&r, dim / inner, stride[i] * inner)) return false;
-    left /= inner;
+/* Which of columns, rows and blocks the axes are dealt to, innermost first. */
+struct dealing {
+  const int64_t *extent; /* of columns and rows; what is left belongs to the blocks */
+  int level;
+  int64_t left; /* of the extent */
+};
+
+static void settle(struct dealing *d) {
+  while (d->level < 2 && d->left == 1)
+    if (++d->level < 2) d->left = d->extent[d->level];
+}
+
+static bool deal(struct dealing *d, int64_t dim, int64_t stride, struct run run[3]) {
+  while (dim > 1 && d->level < 2) {
+    int64_t inner = MIN(dim, d->left);
+    if (inner == 0 || dim % inner || d->left % inner || !join(&run[d->level], inner, stride))
+      return false;
+    dim /= inner;
+    stride *= inner;
+    d->left /= inner;
+    settle(d);
   }
-  *row = r.stride;
-  *col = c.stride;
-  return left == 1 && c.stride <= 1;
+  return join(&run[2], dim, stride);
+}
+
+bool matrix_steps(const struct tensor *in, const struct tensor *out, struct matrix_dims m,
+                  struct matrix_steps *s) {
+  int64_t stride[FVM_MAXRANK], count = tensor_count(out);
+  struct run run[3] = {{1, 0}, {1, 0}, {1, 0}};
+  *s = (struct matrix_steps){0};
+  if (count == 0) return true;
+  const int64_t extent[2] = {m.cols, m.rows ? m.rows : MAX(count / MAX(m.cols, 1), 1)};
+  struct dealing d = {extent, 0, m.cols};
+  settle(&d);
+  broadcast_strides(in, out, stride);
+  for (int i = out->rank - 1; i >= 0; i--)
+    if (!deal(&d, out->dim[i], stride[i], run)) return false;
+  *s = (struct matrix_steps){run[0].stride, run[1].stride, run[2].stride};
+  return d.level == 2;
 }
 
 static bool reads_input(const struct elt_prog *p, int i) {
@@ -109,13 +131,19 @@ bool body_supported(const struct opcall *c) {
   return c->nin <= NEST_MAXOP && elt_lower(c, &p);
 }
 
-bool body_fits(const struct opcall *c, int64_t cols) {
+/* Strides of an input of strips: they take dense columns, or one element for all. */
+static bool strip_steps(const struct opcall *c, int i, struct matrix_dims m,
+                        struct matrix_steps *s) {
+  return matrix_steps(&c->in[i], &c->out[0], m, s) && s->col <= 1;
+}
+
+bool body_fits(const struct opcall *c, struct matrix_dims m) {
   struct elt_prog p;
-  int64_t row, col;
+  struct matrix_steps step;
   if (c->nin > NEST_MAXOP || !elt_lower(c, &p)) return false;
   for (int i = 0; i < c->nin; i++) {
     if (!reads_input(&p, i)) continue;
-    if (i < c->nown || !affine(&c->in[i], &c->out[0], cols, &row, &col)) return false;
+    if (i < c->nown || !strip_steps(c, i, m, &step)) return false;
   }
   return true;
 }
@@ -127,17 +155,23 @@ void body_scratch(const struct opcall *c, int64_t m_max, int64_t n_max, struct b
   elt_scratch(&p, m_max, n_max, b, s);
 }
 
+struct addr place_at(int buf, int64_t off, const struct place *p, struct matrix_steps step) {
+  struct addr a = {.buf = buf, .off = off};
+  for (int i = 0; i < CODE_MAXTERM && p->block[i].stride; i++)
+    addr_add(&a, p->block[i].reg, p->block[i].stride * step.block);
+  for (int i = 0; i < CODE_MAXTERM && p->row[i].stride; i++)
+    addr_add(&a, p->row[i].reg, p->row[i].stride * step.row);
+  for (int i = 0; i < CODE_MAXTERM && p->col[i].stride; i++)
+    addr_add(&a, p->col[i].reg, p->col[i].stride * step.col);
+  return a;
+}
+
 static struct elt_tile input_tile(const struct opcall *c, const struct tile *t, int i) {
-  struct elt_tile e = {.at = ADDR(i, 0, {0, 0})};
-  int64_t row, col, size = (int64_t)fvm_dtype_bytes(c->in[i].dtype);
-  CHECK(affine(&c->in[i], &c->out[0], t->cols, &row, &col));
-  for (int k = 0; k < CODE_MAXTERM && t->row[k].stride; k++)
-    addr_add(&e.at, t->row[k].reg, t->row[k].stride * row * size);
-  for (int k = 0; k < CODE_MAXTERM && t->col[k].stride; k++)
-    addr_add(&e.at, t->col[k].reg, t->col[k].stride * col * size);
-  e.row = row;
-  e.col = (int)col;
-  return e;
+  struct matrix_steps e;
+  int64_t size = (int64_t)fvm_dtype_bytes(c->in[i].dtype);
+  CHECK(strip_steps(c, i, t->dims, &e));
+  struct matrix_steps bytes = {e.col * size, e.row * size, e.block * size};
+  return (struct elt_tile){place_at(i, 0, &t->at, bytes), e.row, (int)e.col};
 }
 
 void body_emit(const struct opcall *c, const struct tile *t, const struct body_scratch *s,

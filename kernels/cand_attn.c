@@ -161,7 +161,7 @@ static void emit_scores(const struct gen *g, const struct span *keys) {
                          .n_max = g->nr};
   if (a->has_mask) {
     k.mode = 1;
-    k.d = (struct matrix){g->mask, 0, g->nr * 4, 4};
+    k.d = (struct matrix){g->mask, 0, g->nr * 4, 4, 0};
     k.d_base = &mask;
   }
   emit_gemm(&k, g->b);
@@ -169,7 +169,7 @@ static void emit_scores(const struct gen *g, const struct span *keys) {
 
 static void result(const struct gen *g, struct matrix *m, struct place *at) {
   const struct attn *a = &g->a;
-  *m = (struct matrix){g->out, 0, a->heads * a->v.width * 4, 4};
+  *m = (struct matrix){g->out, 0, a->heads * a->v.width * 4, 4, 0};
   *at = (struct place){0};
   place_row(at, &g->batch, a->queries);
   place_row(at, &g->row, 1);

@@ -31,7 +31,7 @@ static void post(void *ctx, const struct place *p, struct val m, int64_t m_max, 
   struct val one = val(1), rs = val(g->e.anchor.rs / 4);
   if (g->v.bias)
     build_ukr(g->b, UKR_add_f32,
-              (struct addr[]){c, matrix_at(&(struct matrix){2, 0, 4, 0}, &g->channel), c},
+              (struct addr[]){c, matrix_at(&(struct matrix){2, 0, 4, 0, 0}, &g->channel), c},
               (struct val[]){m, n, rs, one, one, val(0), rs});
   epilogue_emit(&g->e, p, m, m_max, n, n_max, g->b);
 }
@@ -249,8 +249,8 @@ static void emit_dw(const struct opcall *c, const struct label *l, struct builde
   place_row(&at, &j, 1);
   place_row(&ch, &q, mult);
   place_row(&ch, &j, 1);
-  struct addr weights = matrix_at(&(struct matrix){1, 0, taps * 4, 4}, &ch);
-  struct addr bias = v.bias ? matrix_at(&(struct matrix){2, 0, 4, 4}, &ch) : weights;
+  struct addr weights = matrix_at(&(struct matrix){1, 0, taps * 4, 4, 0}, &ch);
+  struct addr bias = v.bias ? matrix_at(&(struct matrix){2, 0, 4, 4, 0}, &ch) : weights;
   struct val a[UKR_MAXVAL] = {val(w->in[1]), val(w->in[2]), val(taps), val(w->out[1]),
                               val(w->out[2])};
   window_vals(w, a + 5);

@@ -75,7 +75,7 @@ static void init_bias(struct gen *x, const struct opcall *c, int64_t m_max, int6
   if (x->g.beta == 0) return;
   x->bias = gemm_bias(c, &x->g);
   x->post_bias = x->g.alpha != 1 || x->g.beta != 1 || (x->bias.cs != 4 && x->g.n > 1);
-  if (!x->post_bias) x->d = (struct matrix){2, 0, x->bias.rs, 4};
+  if (!x->post_bias) x->d = (struct matrix){2, 0, x->bias.rs, 4, 0};
   if (x->post_bias && x->g.beta != 1) {
     x->tmp = build_buf(x->b, BUF_SCRATCH, m_max * n_max * 4);
     x->tmp_rs = n_max;

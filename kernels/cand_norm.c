@@ -78,7 +78,7 @@ static void emit_softmax(const struct opcall *c, const struct label *l, struct b
   epilogue_init(&e, c, n, rows, n, false, b);
   struct span r = span_open(b, true, val(k.s.outer), k.s.outer, rows);
   place_row(&at, &r, 1);
-  struct addr x = matrix_at(&(struct matrix){0, 0, n * 4, 4}, &at);
+  struct addr x = matrix_at(&(struct matrix){0, 0, n * 4, 4, 0}, &at);
   softmax_rows(&k, x, n, epilogue_anchor(&e, &at), e.anchor.rs / 4, r.len, b);
   epilogue_emit(&e, &at, r.len, r.max, val(n), n, b);
   span_close(b, &r);
@@ -106,7 +106,7 @@ static void emit_softmax_cols(const struct opcall *c, const struct label *l, str
   struct span s = span_open(b, true, val(inner), inner, cols);
   place_row(&at, &o, n);
   place_col(&at, &s, 1);
-  struct addr x = matrix_at(&(struct matrix){0, 0, inner * 4, 4}, &at);
+  struct addr x = matrix_at(&(struct matrix){0, 0, inner * 4, 4, 0}, &at);
   build_ukr(b, UKR_transpose_4, (struct addr[]){x, rows},
             (struct val[]){s.len, val(n), val(inner), val(n)});
   softmax_rows(&k, rows, n, rows, n, s.len, b);
@@ -167,7 +167,7 @@ static void emit_rownorm(const struct opcall *c, const struct label *l, bool rms
   if (!rms) bias = param_row(c, 2, s.n, b);
   struct span r = span_open(b, true, val(s.outer), s.outer, rows);
   place_row(&at, &r, 1);
-  struct addr x = matrix_at(&(struct matrix){0, 0, s.n * 4, 4}, &at);
+  struct addr x = matrix_at(&(struct matrix){0, 0, s.n * 4, 4, 0}, &at);
   struct addr y = epilogue_anchor(&e, &at);
   struct val v[] = {r.len, val(s.n), val(s.n), val(e.anchor.rs / 4),
                     val_float(opcall_float(c, "epsilon", 1e-5f))};
@@ -241,14 +241,14 @@ static void emit_batchnorm(const struct opcall *c, const struct label *l, struct
   place_row(&at, &o, s.n);
   place_row(&at, &r, 1);
   place_row(&channel, &r, 1);
-  struct addr x = matrix_at(&(struct matrix){0, 0, s.inner * 4, 4}, &at);
+  struct addr x = matrix_at(&(struct matrix){0, 0, s.inner * 4, 4, 0}, &at);
   struct addr y = epilogue_anchor(&e, &at);
   struct val sy = val(e.anchor.rs / 4), n = val(s.inner), one = val(1), zero = val(0);
   build_ukr(b, UKR_mul_f32,
-            (struct addr[]){x, matrix_at(&(struct matrix){buf, 0, 4, 4}, &channel), y},
+            (struct addr[]){x, matrix_at(&(struct matrix){buf, 0, 4, 4, 0}, &channel), y},
             (struct val[]){r.len, n, n, one, one, zero, sy});
   build_ukr(b, UKR_add_f32,
-            (struct addr[]){y, matrix_at(&(struct matrix){buf, s.n * 4, 4, 4}, &channel), y},
+            (struct addr[]){y, matrix_at(&(struct matrix){buf, s.n * 4, 4, 4, 0}, &channel), y},
             (struct val[]){r.len, n, sy, one, one, zero, sy});
   epilogue_emit(&e, &at, r.len, r.max, n, s.inner, b);
   span_close(b, &r);

@@ -216,7 +216,7 @@ static void start_from_x_and_y(const struct gen *g, const struct seven *s,
 static void multiply(const struct gen *g, const struct seven *s, const struct target_matrix *d,
                      const struct target_matrix *c) {
   int64_t m = s->m, w = s->w;
-  struct target_matrix x = {{g->x[s->level - 1], 0, w * 4, 4}, true}, y = x, cq[4], dq[4];
+  struct target_matrix x = {{g->x[s->level - 1], 0, w * 4, 4, 0}, true}, y = x, cq[4], dq[4];
   y.m.buf = g->y[s->level - 1];
   for (int i = 0; i < 4; i++) {
     cq[i] = part(c, m, w, i / 2, i % 2);

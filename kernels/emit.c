@@ -43,55 +43,34 @@ static void add_term(struct term *list, const struct span *s, int64_t stride) {
   list[i] = (struct term){s->reg, stride};
 }
 
+void place_block(struct place *p, const struct span *s, int64_t blocks) {
+  add_term(p->block, s, blocks);
+}
 void place_row(struct place *p, const struct span *s, int64_t rows) { add_term(p->row, s, rows); }
 void place_col(struct place *p, const struct span *s, int64_t cols) { add_term(p->col, s, cols); }
 
 struct addr matrix_at(const struct matrix *m, const struct place *p) {
-  struct addr a = {.buf = m->buf, .off = m->off};
-  for (int i = 0; i < CODE_MAXTERM && p->row[i].stride; i++)
-    addr_add(&a, p->row[i].reg, p->row[i].stride * m->rs);
-  for (int i = 0; i < CODE_MAXTERM && p->col[i].stride; i++)
-    addr_add(&a, p->col[i].reg, p->col[i].stride * m->cs);
-  return a;
-}
-
-/* Strides of the axes that make up one side of the matrix must chain: each is the one inside it
- * times that one's extent. */
-struct chain {
-  bool any;
-  int64_t stride, extent;
-};
-
-static bool chain_add(struct chain *ch, int64_t stride, int64_t extent) {
-  if (ch->any && stride != ch->stride * ch->extent) return false;
-  if (!ch->any) *ch = (struct chain){true, stride, 1};
-  ch->extent *= extent;
-  return true;
+  return place_at(m->buf, m->off, p, (struct matrix_steps){m->cs, m->rs, m->bs});
 }
 
 bool matrix_strides(const struct tensor *x, const struct tensor *out, int64_t cols, int64_t *rs,
                     int64_t *cs) {
-  struct chain row = {0}, col = {0};
-  int64_t seen = 1, dense = 1;
-  for (int i = 1; i <= out->rank; i++) {
-    int64_t d = out->dim[out->rank - i], xd = i <= x->rank ? x->dim[x->rank - i] : 1;
-    int64_t stride = xd == 1 ? 0 : dense;
-    dense *= xd;
-    if (d == 1) continue;
-    if (seen < cols && cols % (seen * d) != 0) return false;
-    if (!chain_add(seen < cols ? &col : &row, stride, d)) return false;
-    seen *= d;
-  }
-  *rs = row.stride;
-  *cs = col.stride;
-  return true;
+  struct matrix_steps s;
+  bool ok = matrix_steps(x, out, (struct matrix_dims){.cols = cols}, &s);
+  *rs = s.row;
+  *cs = s.col;
+  return ok;
 }
 
 /* ---- epilogue -------------------------------------------------------------------------------- */
-bool epilogue_fits(const struct opcall *c, int64_t count, int64_t cols) {
+bool epilogue_fits_blocks(const struct opcall *c, int64_t count, struct matrix_dims m) {
   if (tensor_count(&c->out[0]) != count) return false;
   if (!c->body) return c->out[0].dtype == FVM_F32;
-  return body_supported(c) && body_fits(c, cols);
+  return body_supported(c) && body_fits(c, m);
+}
+
+bool epilogue_fits(const struct opcall *c, int64_t count, int64_t cols) {
+  return epilogue_fits_blocks(c, count, (struct matrix_dims){.cols = cols});
 }
 
 static bool reads(const struct body_item *it, int value) {
@@ -100,7 +79,9 @@ static bool reads(const struct body_item *it, int value) {
   return false;
 }
 
-int epilogue_addend(const struct opcall *c, int64_t cols, int64_t *rs) {
+/* The input that a body adds first to the anchor and that fits operand d of a gemm (its steps to
+ * *step), or -1. */
+static int find_addend(const struct opcall *c, struct matrix_dims m, struct matrix_steps *step) {
   if (!c->body || c->body->n == 0) return -1;
   const struct body_item *it = &c->body->item[0];
   if (strcmp(it->op->name, "Add") != 0 || it->narg != 2 || it->dtype != FVM_F32) return -1;
@@ -108,9 +89,8 @@ int epilogue_addend(const struct opcall *c, int64_t cols, int64_t *rs) {
   if (x >= c->nin || !reads(it, c->nin)) return -1;
   for (int i = 1; i < c->body->n; i++)
     if (reads(&c->body->item[i], c->nin)) return -1;
-  int64_t cs;
-  if (!matrix_strides(&c->in[x], &c->out[0], cols, rs, &cs)) return -1;
-  return cs == 1 || cols == 1 ? x : -1;
+  if (!matrix_steps(&c->in[x], &c->out[0], m, step)) return -1;
+  return step->col == 1 || m.cols == 1 ? x : -1;
 }
 
 /* The body without its first item, whose result is now what the anchor makes. */
@@ -132,21 +112,27 @@ static const struct body *drop_first(const struct opcall *c, struct builder *b) 
   return body;
 }
 
-void epilogue_init(struct epilogue *e, const struct opcall *c, int64_t cols, int64_t m_max,
-                   int64_t n_max, bool fuse, struct builder *b) {
-  int64_t rs = 0, size = (int64_t)fvm_dtype_bytes(c->out[0].dtype);
-  *e = (struct epilogue){.call = *c, .cols = cols, .addend = -1};
-  if (fuse) e->addend = epilogue_addend(c, cols, &rs);
+void epilogue_init_blocks(struct epilogue *e, const struct opcall *c, struct matrix_dims m,
+                          int64_t m_max, int64_t n_max, bool fuse, struct builder *b) {
+  struct matrix_steps add = {0};
+  int64_t size = (int64_t)fvm_dtype_bytes(c->out[0].dtype);
+  *e = (struct epilogue){.call = *c, .dims = m, .addend = -1};
+  if (fuse) e->addend = find_addend(c, m, &add);
   if (e->addend >= 0) {
-    e->add = (struct matrix){e->addend, 0, rs * 4, 4};
+    e->add = (struct matrix){e->addend, 0, add.row * 4, 4, add.block * 4};
     e->call.body = drop_first(c, b);
   }
-  e->out = (struct matrix){c->nin, 0, cols * size, size};
+  e->out = (struct matrix){c->nin, 0, m.cols * size, size, m.rows * m.cols * size};
   e->anchor = e->out;
   e->local = c->out[0].dtype != FVM_F32;
   if (e->local)
-    e->anchor = (struct matrix){build_buf(b, BUF_SCRATCH, m_max * n_max * 4), 0, n_max * 4, 4};
+    e->anchor = (struct matrix){build_buf(b, BUF_SCRATCH, m_max * n_max * 4), 0, n_max * 4, 4, 0};
   if (e->call.body) body_scratch(&e->call, m_max, n_max, b, &e->scratch);
+}
+
+void epilogue_init(struct epilogue *e, const struct opcall *c, int64_t cols, int64_t m_max,
+                   int64_t n_max, bool fuse, struct builder *b) {
+  epilogue_init_blocks(e, c, (struct matrix_dims){.cols = cols}, m_max, n_max, fuse, b);
 }
 
 struct addr epilogue_anchor(const struct epilogue *e, const struct place *p) {
@@ -156,9 +142,7 @@ struct addr epilogue_anchor(const struct epilogue *e, const struct place *p) {
 void epilogue_emit(const struct epilogue *e, const struct place *p, struct val m, int64_t m_max,
                    struct val n, int64_t n_max, struct builder *b) {
   if (!e->call.body) return;
-  struct tile t = {.m = m, .n = n, .m_max = m_max, .n_max = n_max, .cols = e->cols};
-  memcpy(t.row, p->row, sizeof t.row);
-  memcpy(t.col, p->col, sizeof t.col);
+  struct tile t = {.at = *p, .m = m, .n = n, .m_max = m_max, .n_max = n_max, .dims = e->dims};
   t.anchor = epilogue_anchor(e, p);
   t.anchor_row = e->anchor.rs;
   t.dst = matrix_at(&e->out, p);

@@ -25,21 +25,19 @@ struct val val_float(float f);
 int emit_constants(struct builder *b, const float *f, int n);
 
 /* ---- places in the output matrix ------------------------------------------------------------- */
-/* Row and column: sums of registers times rows or columns. */
-struct place {
-  struct term row[CODE_MAXTERM], col[CODE_MAXTERM];
-};
+void place_block(struct place *p, const struct span *s, int64_t blocks);
 void place_row(struct place *p, const struct span *s, int64_t rows);
 void place_col(struct place *p, const struct span *s, int64_t cols);
 
-/* An operand whose element (row, column) is at off + row * rs + column * cs bytes. */
+/* An operand whose element (row, column) of block 0 is at off + row * rs + column * cs bytes, and
+ * of the next block bs bytes further on. */
 struct matrix {
   int buf;
-  int64_t off, rs, cs;
+  int64_t off, rs, cs, bs;
 };
 struct addr matrix_at(const struct matrix *m, const struct place *p);
-/* Strides (in elements) of x, broadcast to the shape of out, over out seen as a matrix of `cols`
- * columns. False when it is not affine in row and column. */
+/* Steps (in elements) of x, broadcast to the shape of out, over out seen as a matrix of `cols`
+ * columns. False when it has none. */
 bool matrix_strides(const struct tensor *x, const struct tensor *out, int64_t cols, int64_t *rs,
                     int64_t *cs);
 
@@ -47,7 +45,7 @@ bool matrix_strides(const struct tensor *x, const struct tensor *out, int64_t co
 struct epilogue {
   struct opcall call; /* with what is left of the body after a fused first Add */
   struct matrix out;
-  int64_t cols;
+  struct matrix_dims dims;
   struct body_scratch scratch;
   bool local;           /* the anchor's piece is in scratch, not in the output's place */
   struct matrix anchor; /* where the anchor's values go; piece-relative when local */
@@ -55,15 +53,15 @@ struct epilogue {
   struct matrix add;
 };
 /* May the body be emitted on an output matrix of `cols` columns and as many elements as the anchor
- * has (`count`)? */
+ * has (`count`)? The second form: on blocks of a matrix. */
 bool epilogue_fits(const struct opcall *c, int64_t count, int64_t cols);
-/* The input that a body adds first to the anchor and that fits operand d of a gemm (row stride in
- * elements to *rs), or -1. */
-int epilogue_addend(const struct opcall *c, int64_t cols, int64_t *rs);
+bool epilogue_fits_blocks(const struct opcall *c, int64_t count, struct matrix_dims m);
 /* Prepare: to be called before any loop. Pieces are at most m_max x n_max;
  * fuse: take a first Add out of the body, into operand d. */
 void epilogue_init(struct epilogue *e, const struct opcall *c, int64_t cols, int64_t m_max,
                    int64_t n_max, bool fuse, struct builder *b);
+void epilogue_init_blocks(struct epilogue *e, const struct opcall *c, struct matrix_dims m,
+                          int64_t m_max, int64_t n_max, bool fuse, struct builder *b);
 struct addr epilogue_anchor(const struct epilogue *e, const struct place *p);
 void epilogue_emit(const struct epilogue *e, const struct place *p, struct val m, int64_t m_max,
                    struct val n, int64_t n_max, struct builder *b);

@@ -136,7 +136,7 @@ struct matrix gemm_bias(const struct opcall *c, const struct gemm_problem *g) {
   int64_t rs, cs;
   if (g->beta == 0) return (struct matrix){.buf = -1};
   CHECK(matrix_strides(&c->in[2], &mn, g->n, &rs, &cs));
-  return (struct matrix){2, 0, rs * 4, cs * 4};
+  return (struct matrix){2, 0, rs * 4, cs * 4, 0};
 }
 
 /* ---- shapes ---------------------------------------------------------------------------------- */

@@ -82,7 +82,7 @@ static void emit_planes(const struct opcall *c, const struct label *l, struct bu
   epilogue_init(&e, c, pixels, 1, pixels, false, b);
   struct span p = span_open(b, true, val(pool_planes(c)), pool_planes(c), 1);
   place_row(&at, &p, 1);
-  struct addr x = matrix_at(&(struct matrix){0, 0, window_inputs(&w) * 4, 4}, &at);
+  struct addr x = matrix_at(&(struct matrix){0, 0, window_inputs(&w) * 4, 4, 0}, &at);
   struct val v[UKR_MAXVAL] = {val(w.in[1]), val(w.in[2]), val(w.out[1]), val(w.out[2])};
   window_vals(&w, v + 4);
   v[12] = val(opcall_int(c, "count_include_pad", 0) != 0);
@@ -133,7 +133,7 @@ static void emit_rows(const struct opcall *c, const struct label *l, struct buil
   int scale = is_max(c->op) ? -1 : emit_constants(b, &(float){1 / (float)n}, 1);
   struct span p = span_open(b, true, val(planes), planes, rows);
   place_row(&at, &p, 1);
-  struct addr x = matrix_at(&(struct matrix){0, 0, n * 4, 4}, &at), y = epilogue_anchor(&e, &at);
+  struct addr x = matrix_at(&(struct matrix){0, 0, n * 4, 4, 0}, &at), y = epilogue_anchor(&e, &at);
   struct val one = val(1), zero = val(0);
   build_ukr(b, is_max(c->op) ? UKR_rowmax_f32 : UKR_rowsum_f32, (struct addr[]){x, y},
             (struct val[]){p.len, val(n), val(n), one});

@@ -106,7 +106,8 @@ static bool can_run(const struct graph *g, const struct group *s, const struct f
     if (anchor->in.v[k] >= 0) c.in[k] = *tensor_of(g, anchor->in.v[k]);
   for (int k = 0; k < f->nin; k++) c.in[nown + k] = *tensor_of(g, f->in[k]);
   if (opcall_shape(&c, NULL) != FVM_OK || !same_dims(&out, y)) return false;
-  return anchor ? body_fits(&c, columns(c.op, y)) : body_supported(&c);
+  return anchor ? body_fits(&c, (struct matrix_dims){.cols = columns(c.op, y)})
+                : body_supported(&c);
 }
 
 bool fuse_possible(const struct graph *g, const struct group *s) {

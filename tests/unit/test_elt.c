@@ -398,6 +398,8 @@ END_TEST
 
 /* ---- the contract of body.h, for anchors ---- */
 
+#define COLS(n) ((struct matrix_dims){.cols = (n)})
+
 START_TEST(bodies_of_anchors) {
   struct opcase o;
   opcase_init(&o, "Exp", 17);
@@ -409,10 +411,10 @@ START_TEST(bodies_of_anchors) {
   opcase_item(&o, "Mul", FVM_F32, 2, (int[]){4, 1});
   opcase_reference(&o);
   ck_assert(body_supported(&o.c));
-  ck_assert(body_fits(&o.c, 8) && !body_fits(&o.c, 4) && !body_fits(&o.c, 1));
-  ck_assert(!body_fits(&o.c, 24) && !body_fits(&o.c, 5));
+  ck_assert(body_fits(&o.c, COLS(8)) && !body_fits(&o.c, COLS(4)) && !body_fits(&o.c, COLS(1)));
+  ck_assert(!body_fits(&o.c, COLS(24)) && !body_fits(&o.c, COLS(5)));
   opcase_item(&o, "Mul", FVM_F32, 2, (int[]){5, 2});
-  ck_assert(!body_fits(&o.c, 8));
+  ck_assert(!body_fits(&o.c, COLS(8)));
   opcase_free(&o);
 }
 END_TEST
