@@ -81,6 +81,10 @@ const struct gemm_tile *gemm_tile_find(int mr, int nr);
  * end. */
 const struct gemm_tile *gemm_tile_at(enum isa isa, int64_t m, int64_t n, int i);
 
+/* An outer level of k: how many, and how many elements a and b move on from one to the next. */
+struct gemm_level {
+  int64_t n, a, b;
+};
 /* c[m][n] = (mode ? d : 0) + a[m][k] * panels b[k][n] */
 struct gemm_block {
   const struct gemm_tile *tile;
@@ -96,6 +100,7 @@ struct gemm_block {
   struct place at; /* of the block in c and d */
   struct val m, n, k;
   int64_t m_max, n_max, k_max;
+  struct gemm_level q, r; /* around k; n 0: none */
   bool rows_outer;
   bool ahead; /* while a panel is used, bring the next one into the caches (not rows_outer) */
   /* When set: called for each finished piece: a row of tiles (rows_outer) or a panel. */

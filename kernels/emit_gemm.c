@@ -41,13 +41,15 @@ const struct gemm_tile *gemm_tile_at(enum isa isa, int64_t m, int64_t n, int i) 
   return NULL;
 }
 
+static int64_t all_levels(const struct gemm_block *g) { return MAX(g->q.n, 1) * MAX(g->r.n, 1); }
+
 /* All blocks of rows together bring in the panel that comes after p, in equal shares. */
 static struct addr next_panel(const struct gemm_block *g, struct addr p, const struct span *r,
                               int64_t *ahead) {
   int64_t mr = g->tile->mr, nr = g->tile->nr;
   *ahead = CEIL_DIV(nr * 4, MAX(CEIL_DIV(g->m_max, mr), 1));
   p.off += g->b_col * nr;
-  span_term(&p, r, CEIL_DIV(g->k_max * *ahead, mr));
+  span_term(&p, r, CEIL_DIV(all_levels(g) * g->k_max * *ahead, mr));
   return p;
 }
 
@@ -70,7 +72,9 @@ static void tile_call(const struct gemm_block *g, const struct span *r, const st
   struct addr next = g->ahead ? next_panel(g, p, r, &ahead) : p;
   build_ukr(b, (int)g->tile->ukr, (struct addr[]){a, p, d, c, next},
             (struct val[]){r->len, s->len, g->k, val(g->sa), val(g->ka), val(dm->rs / 4),
-                           val(g->c.rs / 4), val(g->mode), val(ahead)});
+                           val(g->c.rs / 4), val(g->mode), val(ahead), val(MAX(g->q.n, 1)),
+                           val(g->q.a), val(g->q.b), val(MAX(g->r.n, 1)), val(g->r.a),
+                           val(g->r.b)});
 }
 
 /* Inside a panel one call makes all rows, unless A lies in panels of its own. */

@@ -17,6 +17,7 @@ struct gemm {
   float *c;
   uintptr_t next;
   int64_t m, n, k, sa, ka, nr, sd, sc, ahead;
+  int64_t turns, r, qa, qb, ra, rb; /* outer levels of k: q * r turns */
   bool mode;
 };
 
@@ -66,12 +67,17 @@ INLINE void block(const struct gemm *g, const int rows, const int width) {
 #pragma GCC unroll 8
     for (int j = 0; j < cols; j++)
       acc[i][j] = g->mode ? load_panel(d + i * sd + j * VW, width - j * VW) : vf_set1(0);
-  int64_t k = g->k;
-  for (; rows >= HIGH && k > 1; k -= 2, a += 2 * ka, b += 2 * nr, next += 2 * ahead) {
-    step(acc, a, sa, b, next, rows, width);
-    step(acc, a + ka, sa, b + nr, next + ahead, rows, width);
+  for (int64_t turn = 0;;) {
+    int64_t k = g->k;
+    for (; rows >= HIGH && k > 1; k -= 2, a += 2 * ka, b += 2 * nr, next += 2 * ahead) {
+      step(acc, a, sa, b, next, rows, width);
+      step(acc, a + ka, sa, b + nr, next + ahead, rows, width);
+    }
+    for (; k > 0; k--, a += ka, b += nr, next += ahead) step(acc, a, sa, b, next, rows, width);
+    if (++turn >= g->turns) break;
+    a = g->a + turn / g->r * g->qa + turn % g->r * g->ra;
+    b = g->b + turn / g->r * g->qb + turn % g->r * g->rb;
   }
-  for (; k > 0; k--, a += ka, b += nr, next += ahead) step(acc, a, sa, b, next, rows, width);
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
@@ -132,20 +138,27 @@ static void edge(const struct gemm *g, block_fn *run, int64_t width) {
 /* Cut the product into blocks. */
 INLINE int product(void *const *p, const int64_t *v, int64_t nr, block_fn *run, int64_t rows,
                    int64_t width) {
-  const int64_t sa = v[2] ? v[3] : 0; /* a is empty when k = 0: nothing bounds its stride */
+  /* a is empty when k = 0: nothing bounds its stride */
+  const int64_t k = v[9] && v[12] ? v[2] : 0, sa = k ? v[3] : 0;
   const struct gemm g = {.a = p[0],
                          .b = p[1],
                          .d = p[2],
                          .c = p[3],
                          .next = (uintptr_t)p[4],
-                         .k = v[2],
+                         .k = k,
                          .sa = sa,
                          .ka = v[4],
                          .nr = nr,
                          .sd = v[5],
                          .sc = v[6],
                          .mode = v[7] != 0,
-                         .ahead = v[8]};
+                         .ahead = v[8],
+                         .turns = v[9] * v[12],
+                         .qa = v[10],
+                         .qb = v[11],
+                         .r = v[12],
+                         .ra = v[13],
+                         .rb = v[14]};
   const int64_t m = v[0], n = v[1];
   for (int64_t j = 0; j < n; j += width)
     for (int64_t i = 0; i < m; i += rows) {
@@ -154,7 +167,8 @@ INLINE int product(void *const *p, const int64_t *v, int64_t nr, block_fn *run, 
       s.b += j;
       if (s.mode) s.d += i * s.sd + j;
       s.c += i * s.sc + j;
-      s.next += (uintptr_t)(i / rows) * (uintptr_t)s.k * (uintptr_t)s.ahead; /* may wrap */
+      s.next +=
+          (uintptr_t)(i / rows) * (uintptr_t)(s.turns * s.k) * (uintptr_t)s.ahead; /* may wrap */
       s.m = MIN(rows, m - i);
       s.n = MIN(width, n - j);
       if (s.n == width)

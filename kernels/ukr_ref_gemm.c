@@ -1,14 +1,18 @@
 /* Reference of the gemm rows: one loop for all register tiles. */
 #include "ukr_impl.h"
 
-static int gemm(void *const *p, const int64_t *v, int64_t nr) {
+static int gemm(void *const *p, const int64_t *v, int64_t width) {
   const float *a = p[0], *b = p[1], *d = p[2];
   float *c = p[3];
   int64_t m = v[0], n = v[1], k = v[2], sa = v[3], ka = v[4], sd = v[5], sc = v[6], mode = v[7];
+  int64_t nq = v[9], qa = v[10], qb = v[11], nr = v[12], ra = v[13], rb = v[14];
   for (int64_t i = 0; i < m; i++)
     for (int64_t j = 0; j < n; j++) {
       float sum = mode ? d[i * sd + j] : 0;
-      for (int64_t l = 0; l < k; l++) sum += a[i * sa + l * ka] * b[l * nr + j];
+      for (int64_t q = 0; q < nq; q++)
+        for (int64_t r = 0; r < nr; r++)
+          for (int64_t l = 0; l < k; l++)
+            sum += a[i * sa + q * qa + r * ra + l * ka] * b[q * qb + r * rb + l * width + j];
       c[i * sc + j] = sum;
     }
   return 0;

@@ -47,8 +47,21 @@ static void multiply(const struct work *w, const struct tile *t, ukr_fn *run) {
       for (int64_t i = 0; i < w->m; i += t->mr) {
         float *c = w->c + i * w->n + j;
         void *p[] = {w->a + i * w->k + l, (void *)b, c, c, (void *)b};
-        int64_t v[] = {
-            MIN(t->mr, w->m - i), MIN(t->nr, w->n - j), kc, w->k, 1, w->n, w->n, l > 0, 0};
+        int64_t v[] = {MIN(t->mr, w->m - i),
+                       MIN(t->nr, w->n - j),
+                       kc,
+                       w->k,
+                       1,
+                       w->n,
+                       w->n,
+                       l > 0,
+                       0,
+                       1,
+                       0,
+                       0,
+                       1,
+                       0,
+                       0};
         run(p, v);
       }
     }

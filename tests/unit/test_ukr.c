@@ -63,6 +63,12 @@ static void draw_gemm(struct call *c) {
   bool by_rows = below(2);
   *arg(c, "ka") = by_rows ? 1 + below(2) : m + pad();
   *arg(c, "sa") = by_rows ? k * 2 + pad() : 1;
+  *arg(c, "q") = below(4);
+  *arg(c, "r") = below(4);
+  *arg(c, "qa") = below(40);
+  *arg(c, "qb") = below(200);
+  *arg(c, "ra") = below(20);
+  *arg(c, "rb") = below(100);
   *arg(c, "sd") = below(2) ? 0 : n + pad();
   *arg(c, "sc") = n + pad();
   if (!below(3)) { /* accumulate */

@@ -32,27 +32,28 @@ static void expect_factor(struct ukr_factor f, int arg, int lit) {
   ck_assert_int_eq(f.lit, lit);
 }
 
-/* "a:r4 m,sa k,ka | b:r4 k,32 32 | d:r4 m,sd n | c:w4 m,sc n | next:r1 0",
- * "m n<=32 k sa ka sd sc mode<=1 ahead" "2 m n k" */
+/* "a:r4 m,sa q,qa r,ra k,ka | b:r4 q,qb r,rb k,32 32 | d:r4 m,sd n | c:w4 m,sc n | next:r1 0",
+ * "m n<=32 k sa ka sd sc mode<=1 ahead q qa qb r ra rb" "2 m n k q r" */
 START_TEST(gemm_row_reads_right) {
   const struct ukr_sig *s = ukr_sig(UKR_gemm_12x32);
   ck_assert_int_eq(s->nptr, 5);
-  ck_assert_int_eq(s->nval, 9);
+  ck_assert_int_eq(s->nval, 15);
   ck_assert_str_eq(s->ptr[3].name, "c");
   ck_assert(s->ptr[3].writes && !s->ptr[3].reads && s->ptr[0].reads && !s->ptr[0].writes);
   ck_assert_int_eq(s->ptr[0].elem_bytes, 4);
   expect_factor(s->ptr[0].extent[0], 0, 1);
   expect_factor(s->ptr[0].stride[0], 3, 1);
-  expect_factor(s->ptr[1].stride[0], -1, 32);
-  expect_factor(s->ptr[1].extent[1], -1, 32);
-  expect_factor(s->ptr[1].stride[1], -1, 1);
+  expect_factor(s->ptr[1].stride[1], 14, 1);
+  expect_factor(s->ptr[1].stride[2], -1, 32);
+  expect_factor(s->ptr[1].extent[3], -1, 32);
+  expect_factor(s->ptr[1].stride[3], -1, 1);
   expect_factor(s->ptr[4].extent[0], -1, 0);
   ck_assert_str_eq(s->val[7].name, "mode");
   ck_assert_int_eq(s->val[1].max, 32);
   ck_assert_int_eq(s->val[2].max, INT64_MAX);
   ck_assert_int_eq(s->val[7].max, 1);
   ck_assert_int_eq(s->flop_coef, 2);
-  ck_assert_int_eq(s->nflop, 3);
+  ck_assert_int_eq(s->nflop, 5);
   ck_assert_int_eq(s->flop_arg[2], 2);
 }
 END_TEST

@@ -62,7 +62,8 @@ static void put_gemm(struct builder *b, int64_t M, int64_t N, int64_t K, int by,
       b, UKR_gemm_8x32,
       (struct addr[]){ADDR(a, 0, {i, K * 4}, {k, 4}), ADDR(w, 0, {j, K * 4}, {k, 128}), tile, tile,
                       ADDR(w, 1 << 30)}, /* what is only brought into the caches may be anywhere */
-      (struct val[]){reg(m), reg(n), reg(kc), val(K), val(1), val(ldc), val(ldc), val(1), val(8)});
+      (struct val[]){reg(m), reg(n), reg(kc), val(K), val(1), val(ldc), val(ldc), val(1), val(8),
+                     val(1), val(0), val(0), val(1), val(0), val(0)});
   build_end(b);
   build_end(b);
   build_end(b);
@@ -158,10 +159,10 @@ START_TEST(packing_into_shared_memory) {
   int i = build_par(b, 0, val(M), 4), m = build_min(b, 4, val(M), i);
   int q = build_loop(b, 0, val(N), NR), nq = build_min(b, NR, val(N), q);
   struct addr tile = ADDR(c, 0, {i, N * 4}, {q, 4});
-  build_ukr(
-      b, UKR_gemm_4x16,
-      (struct addr[]){ADDR(a, 0, {i, K * 4}), ADDR(s, 0, {q, K * 4}), tile, tile, tile},
-      (struct val[]){reg(m), reg(nq), val(K), val(K), val(1), val(N), val(N), val(0), val(0)});
+  build_ukr(b, UKR_gemm_4x16,
+            (struct addr[]){ADDR(a, 0, {i, K * 4}), ADDR(s, 0, {q, K * 4}), tile, tile, tile},
+            (struct val[]){reg(m), reg(nq), val(K), val(K), val(1), val(N), val(N), val(0), val(0),
+                           val(1), val(0), val(0), val(1), val(0), val(0)});
   build_end(b);
   build_end(b);
   expect(&x, NULL);
