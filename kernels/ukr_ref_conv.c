@@ -90,3 +90,90 @@ FN(avgpool_f32) {
     }
   return 0;
 }
+
+/* ---- channels last ---- */
+
+/* What the taps of a window inside the image make of one channel. */
+static struct pool pool_last(const struct image *a, const float *w, float start, int64_t oy,
+                             int64_t ox, int64_t ch) {
+  struct pool r = {-INFINITY, start, 0};
+  struct span rows = span_inside(oy * a->sh - a->ph, a->dh, a->kh, a->h);
+  struct span cols = span_inside(ox * a->sw - a->pw, a->dw, a->kw, a->w);
+  for (int64_t i = rows.lo; i < rows.hi; i++)
+    for (int64_t j = cols.lo; j < cols.hi; j++) {
+      int64_t y = oy * a->sh - a->ph + i * a->dh, x = ox * a->sw - a->pw + j * a->dw;
+      float v = a->x[y * a->hx + x * a->sx + ch];
+      r.max = v > r.max ? v : r.max;
+      r.sum += w ? v * w[(i * a->kw + j) * WINDOW_PANEL] : v;
+      r.n++;
+    }
+  return r;
+}
+
+FN(dwconv_last_f32) {
+  struct image a = image(p[0], p[3], v);
+  const float *w = p[1], *b = p[2];
+  int64_t panel = a.kh * a.kw * WINDOW_PANEL, bias = v[19];
+  float lo = ukr_float(v[20]), hi = ukr_float(v[21]);
+  a.c = image_channels(&a, v[18]);
+  for (int64_t i = 0; i < a.oh; i++)
+    for (int64_t j = 0; j < a.ow; j++)
+      for (int64_t ch = 0; ch < a.c; ch++) {
+        const float *taps = w + ch / WINDOW_PANEL * panel + ch % WINDOW_PANEL;
+        float sum = pool_last(&a, taps, bias ? b[ch] : 0, a.oy + i, j, ch).sum;
+        sum = sum < lo ? lo : sum;
+        a.y[i * a.hy + j * a.sy + ch] = sum > hi ? hi : sum;
+      }
+  return 0;
+}
+
+FN(maxpool_last_f32) {
+  struct image a = image(p[0], p[1], v);
+  for (int64_t i = 0; i < a.oh; i++)
+    for (int64_t j = 0; j < a.ow; j++)
+      for (int64_t ch = 0; ch < a.c; ch++)
+        a.y[i * a.hy + j * a.sy + ch] = pool_last(&a, NULL, 0, a.oy + i, j, ch).max;
+  return 0;
+}
+
+FN(avgpool_last_f32) {
+  struct image a = image(p[0], p[1], v);
+  int64_t how = v[20];
+  for (int64_t i = 0; i < a.oh; i++)
+    for (int64_t j = 0; j < a.ow; j++)
+      for (int64_t ch = 0; ch < a.c; ch++) {
+        struct pool r = pool_last(&a, NULL, 0, a.oy + i, j, ch);
+        int64_t n = how == 1 ? image_taps(&a, a.oy + i, j, v[18], v[19]) : r.n;
+        float mean = n ? r.sum / (float)n : 0;
+        a.y[i * a.hy + j * a.sy + ch] = how == 2 ? r.sum : mean;
+      }
+  return 0;
+}
+
+FN(colsum_f32) {
+  const float *x = p[0];
+  float *y = p[1], scale = ukr_float(v[3]);
+  int64_t m = v[0], n = v[1], sx = v[2];
+  for (int64_t j = 0; j < n; j++) {
+    double sum = 0;
+    for (int64_t i = 0; i < m; i++) sum += (double)x[i * sx + j];
+    y[j] = (float)(sum * (double)scale);
+  }
+  return 0;
+}
+
+/* As rowmax: NaN if any element is. */
+FN(colmax_f32) {
+  const float *x = p[0];
+  float *y = p[1];
+  int64_t m = v[0], n = v[1], sx = v[2];
+  for (int64_t j = 0; j < n; j++) {
+    float max = -INFINITY;
+    for (int64_t i = 0; i < m; i++) {
+      float a = x[i * sx + j];
+      max = a > max || a != a ? a : max;
+    }
+    y[j] = max;
+  }
+  return 0;
+}

@@ -131,6 +131,27 @@ static void draw_window(struct call *c) {
   }
 }
 
+/* Channels last: rows keep apart, and the window as above. */
+static void draw_image(struct call *c) {
+  draw_window(c);
+  for (int k = 0; k < 2; k++) {
+    int64_t h = below(8), w = below(14);
+    *arg(c, k ? "oh" : "h") = h;
+    *arg(c, k ? "ow" : "w") = w;
+    int64_t sx = *arg(c, k ? "sy" : "sx") = *arg(c, "c") + pad();
+    *arg(c, k ? "hy" : "hx") = w * sx + pad();
+  }
+  *arg(c, "oy") = below(4);
+  if (below(2)) *arg(c, "kw") = 1 + below(8), *arg(c, "sw") = 1 + below(2), *arg(c, "dw") = 1;
+  if (has_arg(c, "nw")) {
+    *arg(c, "nw") = ROUND_UP(*arg(c, "c"), (int64_t)16) * *arg(c, "kh") * *arg(c, "kw");
+    if (!below(8)) *arg(c, "nw") = below(300);
+    *arg(c, "lo") = float_bits(below(2) ? -INFINITY : 0);
+    *arg(c, "hi") = float_bits(below(2) ? INFINITY : 1);
+  }
+  if (has_arg(c, "qh")) *arg(c, "qh") = below(4), *arg(c, "qw") = below(4);
+}
+
 static void draw_call(struct call *c) {
   const char *name = c->sig->name;
   draw_sizes(c);
@@ -139,7 +160,7 @@ static void draw_call(struct call *c) {
   if (starts(name, "gather_")) return draw_gather(c);
   if (starts(name, "rope_")) return draw_rope(c);
   if (starts(name, "pack_")) return draw_pack(c);
-  if (has_arg(c, "kh")) return draw_window(c);
+  if (has_arg(c, "kh")) return has_arg(c, "hx") ? draw_image(c) : draw_window(c);
   draw_matrices(c);
   if (has_arg(c, "scale")) *arg(c, "scale") = float_bits(0.125f * (float)below(20) - 0.5f);
   if (has_arg(c, "first")) *arg(c, "first") = below(2);
@@ -197,7 +218,7 @@ static void draw_data(struct call *c, int k, unsigned char *p, int64_t bytes) {
   bool plain = starts(c->sig->name, "gemm") || starts(c->sig->name, "dots") ||
                starts(c->sig->name, "mix") || has_arg(c, "kh") || has_arg(c, "eps") ||
                starts(c->sig->name, "row") || starts(c->sig->name, "rope") ||
-               (has_arg(c, "scale") && below(2));
+               starts(c->sig->name, "colsum") || (has_arg(c, "scale") && below(2));
   for (int64_t i = 0; i < bytes; i += o->elem_bytes) {
     int64_t x = kind == K_BOOL ? below(3) : (int64_t)draw();
     if (kind == K_I64 || kind == K_I32) x = draw_int();
@@ -222,10 +243,10 @@ static const struct limit {
   const char *prefix;
   double ulp, abs;
 } limits[] = {
-    {"gemm_", 0, 2e-5},         {"dwconv_", 0, 1e-6}, {"avgpool_", 0, 1e-6},
-    {"softmax_cols", 32, 1e-9}, {"rowsum", 0, 1e-5},  {"rowprod", 64, 1e-30},
-    {"layernorm_", 4, 1e-4},    {"rope_", 1, 3e-7},   {"dots_", 0, 2e-5},
-    {"mix_", 0, 2e-5},
+    {"gemm_", 0, 2e-5},         {"dwconv_", 0, 1e-6},  {"avgpool_", 0, 1e-6},
+    {"softmax_cols", 32, 1e-9}, {"rowsum", 0, 1e-5},   {"rowprod", 64, 1e-30},
+    {"layernorm_", 4, 1e-4},    {"rope_", 1, 3e-7},    {"dots_", 0, 2e-5},
+    {"mix_", 0, 2e-5},          {"colsum_", 64, 1e-5},
 #define ULP(name, bound) {#name, (bound) + 0.5, 0},
 #include "../../kernels/ukr_ulp.def"
 #undef ULP
