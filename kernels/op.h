@@ -127,6 +127,7 @@ enum {
   OPF_STATIC = 32,   /* output depends on shapes alone: foldable although inputs are not constant */
   OPF_V13 = 64,      /* opset 13 changed the meaning: opcall_text says which */
   OPF_STATE = 128,   /* output is the inputs' bytes one after the other, in a state's memory */
+  OPF_JOIN = 256,    /* where a label is a view, the same in any memory */
 };
 enum { OP_MANY = 1 << 16 }; /* nin_max or nout_max of variadic operators */
 
@@ -172,15 +173,23 @@ enum { LABEL_MAXIO = 8, LABEL_MAXKNOB = 8 };
 struct label {
   const struct cand *cand;
   int32_t knob[LABEL_MAXKNOB];
-  uint8_t in[LABEL_MAXIO]; /* enum layout; inputs beyond LABEL_MAXIO are row */
+  uint8_t in[LABEL_MAXIO]; /* enum layout; inputs beyond LABEL_MAXIO: see label_in */
   uint8_t out[LABEL_MAXIO];
   int threads;
   int inplace; /* 1 + input whose place the output may take when it dies here; 0: none */
-  /* No program: the outputs are input 0's bytes from view_offset on, in turn (OPF_STATE: the output
-   * is where the inputs lie, one after the other). */
+  /* No program: the outputs are input 0's bytes from view_offset on, in turn (OPF_STATE, OPF_JOIN:
+   * the output is where the inputs lie, one after the other). */
   bool view;
   int64_t view_offset;
 };
+/* Layout in which a label wants input i or makes output i. Beyond LABEL_MAXIO all are row, but what
+ * a view joins lies like its first input. */
+static inline enum layout label_in(const struct label *l, int i) {
+  return i < LABEL_MAXIO ? (enum layout)l->in[i] : l->view ? (enum layout)l->in[0] : LAYOUT_ROW;
+}
+static inline enum layout label_out(const struct label *l, int i) {
+  return i < LABEL_MAXIO ? (enum layout)l->out[i] : l->view ? (enum layout)l->out[0] : LAYOUT_ROW;
+}
 /* Estimate for the analytic model, of the whole problem. */
 struct opcost {
   int64_t flops, bytes_read, bytes_written, calls; /* calls: micro-kernel calls */

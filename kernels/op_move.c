@@ -503,29 +503,65 @@ enum fvm_status move_ref(const struct opcall *c, const void *const *in, void *co
 
 /* ---- candidates ---- */
 
-/* Whether one box is a whole output as it lies in the input, from a cache line on. */
+/* Whether one box is a whole output as it lies in the input. */
 static bool is_view(const struct opcall *c, const struct box *x) {
   for (int i = 0; i < x->rank; i++)
     if (x->dim[i] != 1 && x->x_stride[i] != x->y_stride[i]) return false;
   return !x->fill && x->x_buf == 0 &&
-         dims_product(x->dim, 0, x->rank) == tensor_count(&c->out[x->y_buf - c->nin]) &&
-         x->x_off * (int64_t)x->elem_bytes % FVM_ALIGN == 0;
+         dims_product(x->dim, 0, x->rank) == tensor_count(&c->out[x->y_buf - c->nin]);
+}
+
+/* Whether a box of output k is whole and step 1 on every axis, and both lie alike in a layout; the
+ * offset (in elements) of its first one. */
+static bool lies_alike(const struct opcall *c, int k, const struct box *x, enum layout l,
+                       int64_t *offset) {
+  const struct tensor *in = &c->in[0], *out = &c->out[k];
+  int64_t row[FVM_MAXRANK], from[FVM_MAXRANK], to[FVM_MAXRANK], dim[FVM_MAXRANK];
+  bool cut = layout_is_cut(l);
+  if (x->fill || x->x_buf != 0 || x->rank != in->rank || x->rank != out->rank ||
+      dims_product(x->dim, 0, x->rank) != tensor_count(out) || tensor_count(out) == 0 ||
+      !layout_fits(in, l) || !layout_fits(out, l))
+    return false;
+  row_strides(in->rank, in->dim, row);
+  layout_box(in, l, cut, dim, from);
+  *offset = 0;
+  for (int a = 0; a < in->rank; a++) {
+    int64_t start = x->x_off / row[a] % in->dim[a], block = cut && a == 1 ? LAYOUT_CUT : 1;
+    if ((x->dim[a] != 1 && x->x_stride[a] != row[a]) || start % block) return false;
+    *offset += start / block * from[a];
+  }
+  for (int n = layout_box(out, l, cut, dim, to), a = 0; a < n; a++)
+    if (dim[a] != 1 && from[a] != to[a]) return false;
+  return true;
 }
 
 /* Each output is one box, and in the input comes right after the one before. */
-static bool label_view(const struct opcall *c, const struct target *t, int i, struct label *l) {
+static bool shows(const struct opcall *c, enum layout l, int64_t *offset) {
   struct box x, more;
   int64_t end = 0;
-  (void)t;
-  for (int k = 0; i == 0 && k < c->nout; k++) {
-    if (c->out[k].dtype == FVM_NONE || !next_box(c, k, &x)) return false;
-    if (x.y_buf != c->nin + k || !is_view(c, &x)) return false;
-    if (k == 0) l->view_offset = x.x_off * (int64_t)x.elem_bytes;
-    if (k > 0 && x.x_off != end) return false;
-    end = x.x_off + tensor_count(&c->out[k]);
+  for (int k = 0; k < c->nout; k++) {
+    int64_t at;
+    if (c->out[k].dtype == FVM_NONE || !next_box(c, k, &x) || x.y_buf != c->nin + k) return false;
+    at = x.x_off;
+    if (l == LAYOUT_ROW ? !is_view(c, &x) : !lies_alike(c, k, &x, l, &at)) return false;
+    if (k == 0) *offset = at * (int64_t)x.elem_bytes;
+    if ((k > 0 && at != end) || at * (int64_t)x.elem_bytes % FVM_ALIGN) return false;
+    end = at + tensor_count(&c->out[k]);
   }
-  l->view = i == 0 && !next_box(c, c->nout, &more);
-  return l->view;
+  return !next_box(c, c->nout, &more);
+}
+
+static bool label_view(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  static const enum layout layouts[] = {LAYOUT_ROW, LAYOUT_COL, LAYOUT_NHWC, LAYOUT_C16};
+  (void)t;
+  for (size_t k = 0; k < COUNT(layouts); k++)
+    if (shows(c, layouts[k], &l->view_offset) && i-- == 0) {
+      l->view = true;
+      l->in[0] = (uint8_t)layouts[k];
+      for (int o = 0; o < MIN(c->nout, LABEL_MAXIO); o++) l->out[o] = (uint8_t)layouts[k];
+      return true;
+    }
+  return false;
 }
 
 /* A transposition renames layouts: the output in `lo` is the input in `li`, byte by byte. */
@@ -575,6 +611,47 @@ static bool label_boxes(const struct opcall *c, const struct target *t, int i, s
   if (!box_fits(fvm_dtype_bytes(c->in[0].dtype)) || !label_threads(c, t, i, l)) return false;
   return !next_box(c, 6, &x) || builds(c, l);
 }
+
+/* ---- Concat as a view: its inputs lie one after the other in the output ---- */
+
+/* Whether input k of a joined axis takes one piece of the output. */
+static bool is_piece(const struct opcall *c, int k, int axis, enum layout l) {
+  const struct tensor *in = &c->in[k], *out = &c->out[0];
+  int64_t from[FVM_MAXRANK], to[FVM_MAXRANK], dim[FVM_MAXRANK];
+  bool cut = layout_is_cut(l);
+  if (tensor_count(in) == 0 || !layout_fits(in, l)) return false;
+  if (k + 1 < c->nin && tensor_bytes(in) % FVM_ALIGN) return false;
+  layout_box(out, l, cut, dim, to);
+  int n = layout_box(in, l, cut, dim, from);
+  for (int a = 0; a < n; a++)
+    if (dim[a] != 1 && from[a] != to[a]) return false;
+  return dim[axis] * to[axis] == tensor_count(in);
+}
+
+static bool joins(const struct opcall *c, enum layout l) {
+  int axis = 0;
+  op_axis_attr(c, 1, &axis, NULL);
+  if (!layout_fits(&c->out[0], l) || c->nin > CODE_MAXBUF) return false;
+  for (int k = 0; k < c->nin; k++)
+    if (!is_piece(c, k, axis, l)) return false;
+  return true;
+}
+
+static bool label_join(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  static const enum layout layouts[] = {LAYOUT_ROW, LAYOUT_COL, LAYOUT_NHWC, LAYOUT_C16};
+  (void)t;
+  for (size_t k = 0; k < COUNT(layouts); k++)
+    if (joins(c, layouts[k]) && i-- == 0) {
+      l->view = true;
+      memset(l->in, (int)layouts[k], sizeof l->in);
+      l->out[0] = (uint8_t)layouts[k];
+      return true;
+    }
+  return false;
+}
+
+const struct cand concat_cands[] = {
+    {"join", {0}, label_join, NULL, NULL}, {"boxes", {0}, label_boxes, emit_boxes, NULL}, {0}};
 
 const struct cand move_cands[] = {
     {"view", {0}, label_view, NULL, NULL}, {"boxes", {0}, label_boxes, emit_boxes, NULL}, {0}};

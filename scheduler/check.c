@@ -103,7 +103,7 @@ bool check_readable(const struct checker *k, uint32_t row, uint32_t step) {
   const struct plan_tensor *t = &k->p->tensor[row];
   bool given =
       t->space == SPACE_INPUT || t->space == SPACE_WEIGHTS || given_bytes(k, t) == t->bytes;
-  return (given || t->first < step) && step <= k->end[row];
+  return (given || k->ready[row] < step) && step <= k->end[row];
 }
 
 static bool overlaps(const struct plan_tensor *a, const struct plan_tensor *b) {
@@ -147,32 +147,74 @@ static enum fvm_status check_writes(struct checker *k) {
 }
 
 /* ---- lives ----------------------------------------------------------------------------------- */
+static bool is_write(const struct checker *k, uint32_t i, const struct plan_tensor *t) {
+  return k->write[i].step <= t->last && overlaps(t, &k->p->tensor[k->write[i].row]);
+}
+
 /* Writes are in the order of steps: the last one up to the row's first step is where its bytes come
- * from, and those behind must leave it alone. What a state held before is written by none: the
+ * from. */
+static bool is_made_whole(const struct checker *k, const struct plan_tensor *t, uint32_t *from) {
+  const struct plan_tensor *by = NULL;
+  for (uint32_t i = 0; i < k->nwrite && k->write[i].step <= t->first; i++) {
+    if (!is_write(k, i, t)) continue;
+    by = &k->p->tensor[k->write[i].row];
+    *from = k->write[i].step;
+  }
+  return by && contains(by, t);
+}
+
+/* Whether the parts of t that two rows take are apart. */
+static bool are_apart(const struct plan_tensor *t, const struct plan_tensor *a,
+                      const struct plan_tensor *b) {
+  uint64_t from = MAX(t->offset, MAX(a->offset, b->offset));
+  uint64_t to = MIN(t->offset + t->bytes, MIN(a->offset + a->bytes, b->offset + b->bytes));
+  return from >= to;
+}
+
+/* Or it is put together: from its first step on every byte is written once, until all are. */
+static enum fvm_status put_together(const struct checker *k, uint32_t row,
+                                    const struct plan_tensor *t, uint32_t *from, uint32_t *ready) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < k->nwrite && sum < t->bytes; i++) {
+    const struct plan_tensor *by = &k->p->tensor[k->write[i].row];
+    if (k->write[i].step < t->first || !is_write(k, i, t)) continue;
+    for (uint32_t j = 0; j < i; j++)
+      if (k->write[j].step >= t->first && is_write(k, j, t) &&
+          !are_apart(t, by, &k->p->tensor[k->write[j].row]))
+        return check_bad_row(k, row, "something is written into it while it lives");
+    if (sum == 0) *from = k->write[i].step;
+    *ready = k->write[i].step;
+    sum += MIN(by->offset + by->bytes, t->offset + t->bytes) - MAX(by->offset, t->offset);
+  }
+  if (sum == 0) return check_bad_row(k, row, "no step writes it");
+  return sum == t->bytes ? FVM_OK : check_bad_row(k, row, "only a part of it is written");
+}
+
+/* What is written behind that must leave it alone. What a state held before is written by none: the
  * reader sees to that. */
 static enum fvm_status check_life(struct checker *k, uint32_t row) {
   struct plan_tensor made = k->p->tensor[row];
-  const struct plan_tensor *t = &made, *from = NULL;
+  const struct plan_tensor *t = &made;
   uint64_t given = given_bytes(k, t);
   made.offset += given;
   made.bytes -= given;
   k->end[row] = t->last;
+  k->from[row] = k->ready[row] = t->first;
   if ((t->space != SPACE_ARENA && t->space != SPACE_OUTPUT) || t->bytes == 0) return FVM_OK;
+  if (!is_made_whole(k, t, &k->from[row])) {
+    enum fvm_status st = put_together(k, row, t, &k->from[row], &k->ready[row]);
+    if (st != FVM_OK) return st;
+  }
   for (uint32_t i = 0; i < k->nwrite; i++) {
     const struct plan_tensor *by = &k->p->tensor[k->write[i].row];
     uint32_t step = k->write[i].step;
-    if (step > t->last || !overlaps(t, by)) continue;
-    if (step <= t->first) {
-      from = by;
-    } else if (contains(by, t) && (contains(t, by) || step == t->last)) {
-      k->end[row] = step;
-      break;
-    } else {
+    if (step <= k->ready[row] || !is_write(k, i, t)) continue;
+    if (!contains(by, t) || (!contains(t, by) && step != t->last))
       return check_bad_row(k, row, "something is written into it while it lives");
-    }
+    k->end[row] = step;
+    break;
   }
-  if (!from) return check_bad_row(k, row, "no step writes it");
-  return contains(from, t) ? FVM_OK : check_bad_row(k, row, "only a part of it is written");
+  return FVM_OK;
 }
 
 static enum fvm_status check_lives(struct checker *k) {
@@ -312,8 +354,11 @@ enum fvm_status check_plan(const struct fvm_plan *p, const struct graph *g, stru
   k.filled = ARENA_NEW(&a, uint64_t, p->nprogram);
   k.write = ARENA_NEW(&a, struct check_write, count_buffers(p));
   k.end = ARENA_NEW(&a, uint32_t, p->ntensor);
+  k.from = ARENA_NEW(&a, uint32_t, p->ntensor);
+  k.ready = ARENA_NEW(&a, uint32_t, p->ntensor);
   uint32_t *sorted = ARENA_NEW(&a, uint32_t, p->ntensor);
-  enum fvm_status st = k.filled && k.write && k.end && sorted ? run(&k, g, sorted) : fvm_nomem(err);
+  bool ok = k.filled && k.write && k.end && k.from && k.ready && sorted;
+  enum fvm_status st = ok ? run(&k, g, sorted) : fvm_nomem(err);
   arena_free(&a);
   return st;
 }

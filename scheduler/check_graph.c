@@ -222,6 +222,36 @@ static bool is_append(const struct match *m, const struct node *n) {
   return false;
 }
 
+/* Whether row r of a tensor is the piece of row y from an offset on, with the same bytes. */
+static bool is_piece(const struct match *m, uint32_t y, uint32_t r, int tensor, uint64_t offset) {
+  const struct checker *k = m->k;
+  const struct plan_tensor *all = &k->p->tensor[y], *t = &k->p->tensor[r];
+  return t->space == all->space && t->index == all->index && t->layout == all->layout &&
+         t->offset == offset && offset + t->bytes <= all->offset + all->bytes &&
+         k->from[y] <= k->from[r] && k->ready[r] <= k->ready[y] &&
+         !strcmp(row_name(m, r), name_of(m, tensor));
+}
+
+/* A node without a step that joins: its inputs lie one after the other, and are all of the output.
+ */
+static bool is_joined(const struct match *m, const struct node *n, uint32_t y) {
+  const struct fvm_plan *p = m->k->p;
+  uint64_t offset = p->tensor[y].offset;
+  for (size_t i = 0; i < n->in.n; i++) {
+    uint32_t r = 0;
+    while (r < p->ntensor && !is_piece(m, y, r, n->in.v[i], offset)) r++;
+    if (r == p->ntensor) return false;
+    offset += p->tensor[r].bytes;
+  }
+  return offset == p->tensor[y].offset + p->tensor[y].bytes;
+}
+
+static bool is_join(const struct match *m, const struct node *n) {
+  for (uint32_t y = 0; y < m->k->p->ntensor; y++)
+    if (!strcmp(row_name(m, y), name_of(m, n->out.v[0])) && is_joined(m, n, y)) return true;
+  return false;
+}
+
 /* A state of the plan is one of the model. */
 static enum fvm_status check_states(const struct match *m) {
   const struct fvm_plan *p = m->k->p;
@@ -233,6 +263,7 @@ static enum fvm_status check_states(const struct match *m) {
 }
 
 static bool is_free(const struct match *m, const struct node *n) {
+  if (n->op->flags & OPF_JOIN) return is_join(m, n);
   return n->op->flags & OPF_STATE ? is_append(m, n) : is_view(m, n);
 }
 

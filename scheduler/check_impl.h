@@ -15,6 +15,7 @@ struct checker {
   struct check_write *write;
   uint32_t nwrite;
   uint32_t *end; /* by row: the last step before or in which its bytes are written over, or last */
+  uint32_t *from, *ready; /* by row: the steps that wrote the first and the last of its bytes */
 };
 
 /* An error text about a row, a step. */

@@ -31,7 +31,8 @@ static int64_t model_convert(struct cost *c, const struct tensor *t, enum layout
                              enum layout to, int threads) {
   const struct model *m = (const struct model *)c;
   double bytes = (double)layout_bytes(t, from) + (double)layout_bytes(t, to);
-  return whole(bytes * STRIDED_SLOWDOWN / (m->gbytes * threads) + m->call_ns +
+  double slowdown = from == to ? 1 : STRIDED_SLOWDOWN;
+  return whole(bytes * slowdown / (m->gbytes * threads) + m->call_ns +
                (threads > 1 ? BARRIER_NS : 0));
 }
 

@@ -19,9 +19,10 @@ enum fvm_status mem_pack(struct mem_block *block, int n, struct mem_result *r,
                          struct fvm_error *err);
 
 /* ---- order: steps over values, least peak of live bytes -------------------------------------- */
+enum { ORDER_PLACE = -2 };
 struct order_value {
   int64_t bytes;
-  int producer; /* step, or -1: there from the start */
+  int producer; /* step; -1: there from the start; ORDER_PLACE: from the first step that uses it */
   bool stays;   /* needed after the last step */
 };
 struct order_use {

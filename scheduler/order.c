@@ -82,7 +82,7 @@ static void start(struct state *s) {
   s->nready = 0;
   for (int v = 0; v < p->nvalue; v++) {
     s->left[v] = s->users.first[v + 1] - s->users.first[v] + p->value[v].stays;
-    if (p->value[v].producer < 0 && s->left[v] > 0) s->live += p->value[v].bytes;
+    if (p->value[v].producer == -1 && s->left[v] > 0) s->live += p->value[v].bytes;
   }
   s->peak = s->live;
   for (int k = 0; k < p->nstep; k++) {
@@ -92,9 +92,17 @@ static void start(struct state *s) {
   }
 }
 
+static bool is_new_place(const struct state *s, int value) {
+  return s->p->value[value].producer == ORDER_PLACE &&
+         s->left[value] - s->p->value[value].stays ==
+             s->users.first[value + 1] - s->users.first[value];
+}
+
 static int64_t produced(const struct state *s, int step) {
   int64_t sum = 0;
   EACH(i, s->out, step) sum += s->p->value[s->out.item[i]].bytes;
+  EACH(i, s->in, step)
+    if (is_new_place(s, s->in.item[i])) sum += s->p->value[s->in.item[i]].bytes;
   return sum;
 }
 
@@ -183,8 +191,8 @@ static int64_t lower_bound(const struct state *s) {
   for (int v = 0; v < p->nvalue; v++) {
     const struct order_value *x = &p->value[v];
     bool wanted = x->stays || s->users.first[v] < s->users.first[v + 1];
-    if (x->producer < 0 && wanted) first += x->bytes;
-    if (x->producer < 0 && x->stays) always += x->bytes;
+    if (x->producer == -1 && wanted) first += x->bytes;
+    if (x->producer == -1 && x->stays) always += x->bytes;
     if (x->stays) last += x->bytes;
   }
   for (int k = 0; k < p->nstep; k++) most = MAX(most, step_bound(s, k));

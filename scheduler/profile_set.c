@@ -69,10 +69,10 @@ static enum fvm_status add_node(struct profile_set *s, const struct graph *g, in
 
 static void mark(const struct graph *g, int node, const struct label *l, struct flow *f) {
   const struct node *n = &g->node.v[node];
-  for (size_t i = 0; i < n->in.n && i < LABEL_MAXIO; i++)
-    if (n->in.v[i] >= 0) f->wanted[n->in.v[i]] |= 1u << l->in[i];
-  for (size_t i = 0; i < n->out.n && i < LABEL_MAXIO; i++)
-    if (n->out.v[i] >= 0) f->made[n->out.v[i]] |= 1u << l->out[i];
+  for (size_t i = 0; i < n->in.n; i++)
+    if (n->in.v[i] >= 0) f->wanted[n->in.v[i]] |= 1u << label_in(l, (int)i);
+  for (size_t i = 0; i < n->out.n; i++)
+    if (n->out.v[i] >= 0) f->made[n->out.v[i]] |= 1u << label_out(l, (int)i);
 }
 
 /* of_node: problems of g's live nodes. */

@@ -10,6 +10,7 @@
 #ifndef FVM_SCHED_H
 #define FVM_SCHED_H
 
+#include "joins.h"
 #include "plan_build.h"
 #include "solve.h"
 
@@ -59,10 +60,12 @@ struct sched {
   struct shape_costs **shape; /* by tensor, filled in on use */
   VEC(struct shape_costs *) shapes;
   VEC(struct menu *) menus;
-  int *value;       /* tensor * LAYOUT_COUNT + layout: struct sched_value, or -1 */
-  enum layout *out; /* by tensor: the layout its producer makes */
-  enum layout *io;  /* by tensor, for inputs and outputs: the layout in which the caller has it */
-  int *end;         /* by root: last step in which any value at its place is live */
+  int *value;        /* tensor * LAYOUT_COUNT + layout: struct sched_value, or -1 */
+  enum layout *out;  /* by tensor: the layout its producer makes */
+  enum layout *io;   /* by tensor, for inputs and outputs: the layout in which the caller has it */
+  int *end;          /* by root: last step in which any value at its place is live */
+  int *made;         /* by value: the step that writes it; -1: none does */
+  struct join *join; /* by tensor */
   struct fvm_error *err;
 };
 
@@ -77,17 +80,11 @@ static inline bool sched_is_run_time(const struct sched *w, int tensor) {
 static inline bool sched_is_tied(const struct sched *w, int node) {
   return opcall_int(&w->node[node].call, "tied", 0) != 0;
 }
-/* Layout in which a label wants input i; those past LABEL_MAXIO are row. */
-static inline enum layout label_in(const struct label *l, int i) {
-  return i < LABEL_MAXIO ? (enum layout)l->in[i] : LAYOUT_ROW;
-}
-static inline enum layout label_out(const struct label *l, int i) {
-  return i < LABEL_MAXIO ? (enum layout)l->out[i] : LAYOUT_ROW;
-}
-
 /* NULL when memory is out. */
 const struct conversion *sched_conversion(struct sched *w, int tensor, enum layout from,
                                           enum layout to);
+/* What it takes to copy a tensor that a view joins. */
+int64_t sched_copy(struct sched *w, int tensor, enum layout layout, int *threads);
 /* The value at the bottom of a chain of bases, and the offset in it (may be NULL). */
 int sched_root(const struct schedule *s, int value, int64_t *offset);
 

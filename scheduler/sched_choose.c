@@ -182,13 +182,69 @@ static bool add_traffic(struct chooser *c, const struct traffic *t) {
   return ends == 1 ? add_direct(c, t) : add_shared(c, t);
 }
 
-/* ---- all tensors ---- */
+/* ---- views that join ---- */
 
 static int output_of(const struct node *n, int tensor) {
   for (size_t i = 0; i < n->out.n; i++)
     if (n->out.v[i] == tensor) return (int)i;
   return -1;
 }
+
+/* A copy of an input that does not lie at its place: of a state, a constant, what has a place in
+ * another node, an input that is wanted as the caller has it. */
+static int64_t copies_of(struct chooser *c, int node, const struct label *l) {
+  const struct graph *g = c->w->g;
+  const struct node *n = &g->node.v[node];
+  int64_t sum = 0;
+  int threads;
+  for (int k = 0; k < (int)n->in.n; k++)
+    if (!joins_at(c->w->join, g, node, k))
+      sum = MIN(SOLVE_INF, sum + sched_copy(c->w, n->in.v[k], label_in(l, k), &threads));
+  return sum;
+}
+
+static bool shows_other(const struct sched *w, int node, const struct label *l) {
+  return l->view && !(w->g->node.v[node].op->flags & OPF_JOIN);
+}
+
+/* What has a place is copied, too, where its producer only shows what lies elsewhere. */
+static bool link_place(struct chooser *c, int node, int tensor) {
+  struct sched *w = c->w;
+  int p = w->g->tensor.v[tensor].producer, threads, e = -1;
+  const struct menu *from = menu_of(c, p), *to = menu_of(c, node);
+  int output = output_of(&w->g->node.v[p], tensor), input = w->join[tensor].input;
+  for (int i = 0; i < from->n; i++)
+    for (int k = 0; shows_other(w, p, &from->choice[i].label) && k < to->n; k++) {
+      enum layout l = label_in(&to->choice[k].label, input);
+      if (!to->choice[k].label.view) continue;
+      const struct conversion *x =
+          sched_conversion(w, tensor, label_out(&from->choice[i].label, output), l);
+      if (!x) return false;
+      if (x->threads) continue; /* the conversion writes to the place */
+      if (e < 0) e = solve_add_edge(&c->net, c->var[p], c->var[node]);
+      if (e < 0) return false;
+      c->net.edge.v[e].cost[i * to->n + k] = sched_copy(w, tensor, l, &threads);
+    }
+  return true;
+}
+
+static bool add_joins(struct chooser *c) {
+  const struct graph *g = c->w->g;
+  for (int i = 0; i < (int)g->node.n; i++) {
+    const struct node *n = &g->node.v[i];
+    if (n->dead || !(n->op->flags & OPF_JOIN)) continue;
+    const struct menu *m = menu_of(c, i);
+    int64_t *cost = c->net.var.v[c->var[i]].cost;
+    for (int k = 0; k < m->n; k++)
+      if (m->choice[k].label.view)
+        cost[k] = MIN(SOLVE_INF, cost[k] + copies_of(c, i, &m->choice[k].label));
+    for (int k = 0; k < (int)n->in.n; k++)
+      if (joins_at(c->w->join, g, i, k) && !link_place(c, i, n->in.v[k])) return false;
+  }
+  return true;
+}
+
+/* ---- all tensors ---- */
 
 /* Who reads what: one pass counts for each tensor, a second one fills in. */
 static bool gather(struct chooser *c, struct traffic *t) {
@@ -311,7 +367,8 @@ static int64_t share_tables(struct sched *w, int64_t total) {
 enum fvm_status sched_choose(struct sched *w, bool *found) {
   struct chooser c = {.w = w};
   struct solve_result r = {0};
-  enum fvm_status st = add_nodes(&c) && add_tensors(&c) ? FVM_OK : fvm_nomem(w->err);
+  enum fvm_status st =
+      add_nodes(&c) && add_tensors(&c) && add_joins(&c) ? FVM_OK : fvm_nomem(w->err);
   if (!st)
     st = w->weighs_memory ? solve_within(&c, &r)
                           : solve_layout(&c.net, w->o->max_ticks, &w->a, &r, w->err);

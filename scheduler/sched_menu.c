@@ -66,6 +66,18 @@ const struct conversion *sched_conversion(struct sched *w, int tensor, enum layo
   return c;
 }
 
+int64_t sched_copy(struct sched *w, int tensor, enum layout layout, int *threads) {
+  const struct target *target = &w->o->target;
+  int64_t best = SOLVE_INF;
+  *threads = 1;
+  for (int i = 0; i < MAX(target->nthreads, 1); i++) {
+    int n = target->nthreads ? target->threads[i] : 1;
+    int64_t ns = cost_convert(w->cost, sched_tensor(w, tensor), layout, layout, n);
+    if (ns >= 0 && ns < best) best = ns, *threads = n;
+  }
+  return best;
+}
+
 /* ---- labels of a problem ---- */
 
 typedef VEC(struct choice) choices;
@@ -130,7 +142,7 @@ static bool weigh(struct sched *w, int node, choices *all) {
     struct arena a = {0};
     struct program p;
     struct choice c = all->v[i];
-    c.reads = 1; /* what a view shows */
+    c.reads = w->g->node.v[node].op->flags & OPF_JOIN ? ~(uint64_t)0 : 1; /* what a view shows */
     st = c.label.view ? FVM_OK : opcall_emit(&w->node[node].call, &c.label, &a, &p, w->err);
     if (!st && !c.label.view) {
       c.reads = sched_reads(&p);
@@ -146,6 +158,7 @@ static bool weigh(struct sched *w, int node, choices *all) {
 static bool look_alike(const struct sched *w, int node, const struct label *x,
                        const struct label *y) {
   const struct node *n = &w->g->node.v[node];
+  if ((n->op->flags & OPF_JOIN) && x->view != y->view) return false; /* a view may need copies */
   for (size_t i = 0; i < n->in.n; i++)
     if ((sched_is_run_time(w, n->in.v[i]) || w->weighs_memory || sched_is_tied(w, node)) &&
         label_in(x, (int)i) != label_in(y, (int)i))

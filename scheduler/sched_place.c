@@ -39,37 +39,71 @@ static int64_t arena_bytes(const struct sched_value *v) {
 
 /* ---- order ---- */
 
-static bool describe(const struct sched *w, struct order_problem *p, struct order_value *value,
+static bool find_makers(struct sched *w) {
+  const struct schedule *s = w->s;
+  w->made = ARENA_NEW(&w->a, int, s->value.n);
+  if (!w->made) return false;
+  for (size_t i = 0; i < s->value.n; i++) w->made[i] = -1;
+  for (int k = 0; k < (int)s->step.n; k++)
+    for (int i = step_inputs(w, &s->step.v[k]); i < step_buffers(w, &s->step.v[k]); i++)
+      if (s->step.v[k].bind[i] >= 0) w->made[s->step.v[k].bind[i]] = k;
+  return true;
+}
+
+/* Whether two values share bytes, by their bases. */
+static bool overlap(const struct schedule *s, int a, int b) {
+  int64_t at, bt;
+  return sched_root(s, a, &at) == sched_root(s, b, &bt) && at < bt + s->value.v[b].bytes &&
+         bt < at + s->value.v[a].bytes;
+}
+
+/* What steps write, and in which order readers need it. A place of several pieces is taken from the
+ * first step that writes one of them; each reader waits for the pieces that it reads. Uses are only
+ * counted while use is NULL. */
+static void add_use(struct order_problem *p, struct order_use *use, int step, int value) {
+  if (use) use[p->nuse] = (struct order_use){step, value};
+  p->nuse++;
+}
+
+static void add_reads(const struct sched *w, struct order_problem *p, struct order_use *use,
+                      int step, int value) {
+  const struct schedule *s = w->s;
+  int root = sched_root(s, value, NULL);
+  if (is_given(s, value)) return; /* waits for nobody */
+  add_use(p, use, step, root);
+  for (int i = 0; w->made[root] < 0 && i < (int)s->value.n; i++)
+    if (w->made[i] >= 0 && overlap(s, i, value)) add_use(p, use, step, i);
+}
+
+static void describe(const struct sched *w, struct order_problem *p, struct order_value *value,
                      struct order_use *use) {
   const struct schedule *s = w->s;
-  for (size_t i = 0; i < s->value.n; i++)
-    value[i] = (struct order_value){arena_bytes(&s->value.v[i]), -1, false};
-  for (int k = 0; k < (int)s->step.n; k++) {
-    const struct sched_step *step = &s->step.v[k];
-    for (int i = 0; i < step_buffers(w, step); i++) {
-      if (step->bind[i] < 0) continue;
-      int root = sched_root(s, step->bind[i], NULL);
-      if (is_given(s, step->bind[i])) continue; /* waits for nobody */
-      if (i < step_inputs(w, step))
-        use[p->nuse++] = (struct order_use){k, root};
-      else
-        value[root].producer = k;
-    }
+  p->nuse = 0;
+  for (int i = 0; i < (int)s->value.n; i++) {
+    int root = sched_root(s, i, NULL);
+    value[i] = (struct order_value){arena_bytes(&s->value.v[i]), w->made[i], false};
+    if (w->made[i] < 0 || root == i) continue;
+    value[root].producer = ORDER_PLACE;
+    add_use(p, use, w->made[i], root);
   }
-  return true;
+  for (int k = 0; k < (int)s->step.n; k++)
+    for (int i = 0; i < step_inputs(w, &s->step.v[k]); i++)
+      if (s->step.v[k].bind[i] >= 0) add_reads(w, p, use, k, s->step.v[k].bind[i]);
 }
 
 static enum fvm_status reorder(struct sched *w) {
   struct schedule *s = w->s;
-  size_t nuse = 0, nstep = s->step.n;
-  for (size_t k = 0; k < nstep; k++) nuse += (size_t)step_inputs(w, &s->step.v[k]);
+  size_t nstep = s->step.n;
   struct order_value *value = ARENA_NEW(&w->a, struct order_value, s->value.n);
-  struct order_use *use = ARENA_NEW(&w->a, struct order_use, nuse);
   struct sched_step *sorted = ARENA_NEW(&w->a, struct sched_step, nstep);
-  if (!value || !use || !sorted) return fvm_nomem(w->err);
-  struct order_problem p = {(int)nstep, (int)s->value.n, 0, value, use};
+  struct order_problem p = {(int)nstep, (int)s->value.n, 0, value, NULL};
   struct order_result r;
+  if (!value || !sorted || !find_makers(w)) return fvm_nomem(w->err);
+  describe(w, &p, value, NULL);
+  struct order_use *use = ARENA_NEW(&w->a, struct order_use, p.nuse);
+  if (!use) return fvm_nomem(w->err);
   describe(w, &p, value, use);
+  p.use = use;
   enum fvm_status st = order_steps(&p, &w->a, &r, w->err);
   if (st) return st;
   for (size_t k = 0; k < nstep; k++) sorted[k] = s->step.v[r.step[k]];
@@ -84,18 +118,29 @@ static void extend(struct sched_value *v, int step) {
   v->last = MAX(v->last, step);
 }
 
-/* A root begins with the step that writes it or, of a state, what is appended to it. */
-static void find_writer(struct sched *w, int step) {
-  struct schedule *s = w->s;
-  const struct sched_step *k = &s->step.v[step];
-  for (int i = step_inputs(w, k); i < step_buffers(w, k); i++)
-    if (k->bind[i] >= 0) extend(&s->value.v[sched_root(s, k->bind[i], NULL)], step);
+/* The value at the bottom of a view that a step writes, itself or what it shows; -1: pieces are. */
+static int made_whole(const struct sched *w, int value) {
+  while (value >= 0 && w->made[value] < 0) value = w->s->value.v[value].base;
+  return value;
 }
 
-/* A view begins with its base; where it stands outside of the arena it lasts like its base. */
-static void find_view_life(struct sched_value *v, const struct sched_value *base) {
-  v->first = base->first;
-  v->last = MAX(v->last, base->space == SPACE_ARENA ? base->first : base->last);
+/* Where a value begins: with the step that writes it; what no step writes as a whole, being joined
+ * of pieces, with the first step that writes any of it, and it lasts until the last has. */
+static void find_life(const struct sched *w, int i) {
+  struct schedule *s = w->s;
+  struct sched_value *v = &s->value.v[i];
+  const struct sched_value *root = &s->value.v[sched_root(s, i, NULL)];
+  int end = MAX((int)s->step.n - 1, 0), whole = made_whole(w, i);
+  if (root->space == SPACE_INPUT || root->space == SPACE_WEIGHTS || is_given(s, i)) {
+    v->first = 0;
+    v->last = end;
+    return;
+  }
+  if (whole >= 0) extend(v, w->made[whole]);
+  for (int k = 0; whole < 0 && k < (int)s->value.n; k++)
+    if (w->made[k] >= 0 && overlap(s, k, i)) extend(v, w->made[k]);
+  if (root->space == SPACE_OUTPUT) v->last = end;
+  v->last = MAX(v->first, v->last);
 }
 
 /* first and last step of every value: from where it is written to where it is read last. Inputs
@@ -104,22 +149,15 @@ static bool find_lives(struct sched *w) {
   struct schedule *s = w->s;
   int end = MAX((int)s->step.n - 1, 0);
   w->end = ARENA_NEW(&w->a, int, s->value.n);
-  if (!w->end) return false;
+  if (!w->end || !find_makers(w)) return false;
   for (size_t i = 0; i < s->value.n; i++) s->value.v[i].first = end, s->value.v[i].last = 0;
-  for (int k = 0; k < (int)s->step.n; k++) {
+  for (int k = 0; k < (int)s->step.n; k++)
     for (int i = 0; i < step_buffers(w, &s->step.v[k]); i++)
       if (s->step.v[k].bind[i] >= 0) extend(&s->value.v[s->step.v[k].bind[i]], k);
-    find_writer(w, k);
-  }
-  for (int i = 0; i < (int)s->value.n; i++) { /* bases come before their views */
-    struct sched_value *v = &s->value.v[i];
-    int root = sched_root(s, i, NULL);
-    if (v->space == SPACE_INPUT || v->space == SPACE_WEIGHTS) v->first = 0, v->last = end;
-    if (v->space == SPACE_OUTPUT) v->last = end;
-    if (root != i) find_view_life(v, &s->value.v[root]);
-    if (is_given(s, i)) v->first = 0, v->last = end;
-    v->last = MAX(v->first, v->last);
-    w->end[root] = MAX(w->end[root], v->last);
+  for (int i = 0; i < (int)s->value.n; i++) {
+    int *last = &w->end[sched_root(s, i, NULL)];
+    find_life(w, i);
+    *last = MAX(*last, s->value.v[i].last);
   }
   for (int i = 0; i < (int)s->value.n; i++) /* what stands on a block keeps it alive */
     if (s->value.v[i].base < 0) s->value.v[i].last = w->end[i];
@@ -138,6 +176,7 @@ static bool may_share(const struct sched *w, const struct sched_step *step, int 
   *in = sched_root(s, step->bind[k], &offset);
   *out = sched_root(s, step->bind[nin], NULL);
   const struct sched_value *x = &s->value.v[*in], *y = &s->value.v[*out];
+  if (s->value.v[step->bind[nin]].base >= 0) return false; /* a piece of a larger block */
   if (x->space != SPACE_ARENA || y->space != SPACE_ARENA || offset || *in == *out) return false;
   if (x->bytes != y->bytes || s->value.v[step->bind[k]].bytes != y->bytes) return false;
   for (int i = 0; i < nin; i++)

@@ -278,6 +278,8 @@ static bool *find_solid(struct sched *w) {
     if (n->dead || !may_show(w, i)) continue;
     if (n->in.v[0] >= 0 && leaves[n->out.v[0]]) leaves[n->in.v[0]] = true;
     if (n->op->flags & OPF_STATE) leaves[n->in.v[1]] = true;
+    for (size_t k = 1; (n->op->flags & OPF_JOIN) && leaves[n->out.v[0]] && k < n->in.n; k++)
+      leaves[n->in.v[k]] = true;
   }
   for (size_t t = 0; t < g->tensor.n; t++) {
     int p = g->tensor.v[t].producer;

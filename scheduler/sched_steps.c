@@ -165,11 +165,38 @@ static enum fvm_status add_append(struct sched *w, const struct node *n, const s
   return st ? st : add_conversion(w, more, to, 1, MAX(ns, 0));
 }
 
+/* Every input goes to its place in the output: its own step writes it there, or it is copied. */
+static enum fvm_status add_join(struct sched *w, int node, const struct label *l) {
+  struct schedule *s = w->s;
+  const struct node *n = &w->g->node.v[node];
+  int all, part, root, to, threads;
+  int64_t offset = 0;
+  w->out[n->out.v[0]] = label_out(l, 0);
+  enum fvm_status st = add_value(w, n->out.v[0], label_out(l, 0), -1, 0, &all);
+  for (int k = 0; k < (int)n->in.n && !st; k++) {
+    int t = n->in.v[k];
+    enum layout layout = label_in(l, k);
+    if ((st = value_in(w, t, layout, &part)) != FVM_OK) break;
+    if (joins_at(w->join, w->g, node, k) && may_move(s, part, &root) &&
+        s->value.v[root].tensor == t) {
+      s->value.v[root].base = all;
+      s->value.v[root].base_offset = offset;
+    } else {
+      int64_t ns = sched_copy(w, t, layout, &threads);
+      st = add_value(w, t, layout, all, offset, &to);
+      if (!st) st = add_conversion(w, part, to, threads, ns);
+    }
+    offset += layout_bytes(sched_tensor(w, t), layout);
+  }
+  return st;
+}
+
 static enum fvm_status add_node(struct sched *w, int node) {
   struct schedule *s = w->s;
   const struct node *n = &w->g->node.v[node];
   const struct choice *c = &w->node[node].menu->choice[w->node[node].choice];
   if (n->op->flags & OPF_STATE) return add_append(w, n, &c->label);
+  if (c->label.view && n->op->flags & OPF_JOIN) return add_join(w, node, &c->label);
   if (c->label.view) return add_view(w, n, &c->label);
   struct sched_step step = {.node = node,
                             .label = c->label,

@@ -35,7 +35,8 @@ enum fvm_status sched_open(struct sched *w, const struct graph *g, struct cost *
   if (!s || !set_up(w)) return fvm_nomem(err);
   s->graph = g;
   s->target = o->target;
-  return FVM_OK;
+  w->join = joins_find(g, &o->target, &w->a);
+  return w->join ? FVM_OK : fvm_nomem(err);
 }
 
 void sched_close(struct sched *w) {

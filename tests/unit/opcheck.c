@@ -373,16 +373,16 @@ static void run_program(struct opcase *o, const struct label *l, const char *who
 static void check_view(struct opcase *o, const struct label *l, const char *who) {
   struct arena a = {0};
   int64_t room = 0, offset = l->view_offset;
-  int nin = o->c.op->flags & OPF_STATE ? o->c.nin : 1; /* one after the other */
-  for (int i = 0; i < nin; i++) room += layout_bytes(&o->in[i], io(l->in, i));
+  int nin = o->c.op->flags & (OPF_STATE | OPF_JOIN) ? o->c.nin : 1; /* one after the other */
+  for (int i = 0; i < nin; i++) room += layout_bytes(&o->in[i], label_in(l, i));
   char *placed = guarded(&a, room), *next = placed;
   for (int i = 0; i < nin; i++) {
-    relayout(&o->in[i], io(l->in, i), o->x[i], next, true);
-    next += layout_bytes(&o->in[i], io(l->in, i));
+    relayout(&o->in[i], label_in(l, i), o->x[i], next, true);
+    next += layout_bytes(&o->in[i], label_in(l, i));
   }
   for (int i = 0; i < o->c.nout; i++) {
     void *dense = guarded(&a, tensor_bytes(&o->out[i]));
-    enum layout layout = io(l->out, i);
+    enum layout layout = label_out(l, i);
     int64_t end = offset + layout_bytes(&o->out[i], layout);
     ck_assert_int_le(end, room);
     ck_assert_int_eq(offset % FVM_ALIGN, 0);
