@@ -4,7 +4,22 @@
 
 #include <string.h>
 
-enum kind { PLAIN, SWAP, PANEL, PANELT, SUMS, SUMST, SUMS2, SUMST2, LAST, CUT, FRONT };
+enum kind {
+  PLAIN,
+  SWAP,
+  PANEL,
+  PANELT,
+  SUMS,
+  SUMST,
+  SUMS2,
+  SUMST2,
+  FILTER,
+  FILTERC,
+  FILTERR,
+  LAST,
+  CUT,
+  FRONT
+};
 
 static const struct row {
   const char *name;
@@ -41,6 +56,8 @@ static int levels(enum layout l) {
   return kind == SUMS || kind == SUMST ? 1 : kind == SUMS2 || kind == SUMST2 ? 2 : 0;
 }
 
+static bool is_filter(enum layout l) { return rows[l].kind >= FILTER && rows[l].kind <= FILTERR; }
+
 /* The matrix in a layout of sums, with strides as in layout `from`. */
 static struct sums_matrix sums_of(const struct tensor *t, enum layout from, enum layout l) {
   int k, n;
@@ -57,8 +74,9 @@ static struct sums_matrix sums_of(const struct tensor *t, enum layout from, enum
 
 bool layout_fits(const struct tensor *t, enum layout l) {
   enum kind kind = rows[l].kind;
-  int least = kind == PLAIN ? 0 : kind == LAST || kind == CUT ? 3 : 2;
+  int least = kind == PLAIN ? 0 : kind == LAST || kind == CUT || is_filter(l) ? 3 : 2;
   if (t->rank < least) return false;
+  if (kind == FILTERC) return t->dim[1] % LAYOUT_CUT == 0;
   if (kind == CUT) return t->rank < FVM_MAXRANK && t->dim[1] % LAYOUT_CUT == 0;
   if (!levels(l)) return true;
   struct sums_matrix m = sums_of(t, LAYOUT_ROW, l);
@@ -73,6 +91,9 @@ int64_t layout_bytes(const struct tensor *t, enum layout l) {
     struct sums_matrix m = sums_of(t, LAYOUT_ROW, l);
     return batch * sums_bytes(&m);
   }
+  if (is_filter(l))
+    return ROUND_UP(t->dim[0], rows[l].block) * dims_product(t->dim, 1, t->rank) *
+           (int64_t)fvm_dtype_bytes(t->dtype);
   panel_axes(t, l, &k, &n);
   return batch * t->dim[k] * ROUND_UP(t->dim[n], rows[l].block) *
          (int64_t)fvm_dtype_bytes(t->dtype);
@@ -155,6 +176,27 @@ static void convert_panels(const struct tensor *t, enum layout from, enum layout
   build_end(b);
 }
 
+/* par over panels; inside, blocks of channels and taps, of each of which pack_4 makes `c` rows. */
+static void convert_filter(const struct tensor *t, enum layout from, enum layout to,
+                           struct builder *b) {
+  (void)from; /* row */
+  enum kind kind = rows[to].kind;
+  int64_t nr = rows[to].block, outs = t->dim[0], ins = t->dim[1];
+  int64_t c = kind == FILTER ? ins : kind == FILTERC ? LAYOUT_CUT : 1;
+  int64_t taps = dims_product(t->dim, 2, t->rank), k = ins * taps;
+  if (outs == 0 || k == 0) return;
+  int j = build_par(b, 0, val(outs), nr);
+  struct val n = outs % nr ? reg(build_min(b, nr, val(outs), j)) : val(nr);
+  int q = build_loop(b, 0, val(ins / c), 1), tap = build_loop(b, 0, val(taps), 1);
+  build_ukr(b, UKR_pack_4,
+            (struct addr[]){ADDR(0, 0, {j, k * 4}, {q, c * taps * 4}, {tap, 4}),
+                            ADDR(1, 0, {j, k * 4}, {q, c * taps * nr * 4}, {tap, c * nr * 4})},
+            (struct val[]){val(c), n, val(taps), val(k), val(nr)});
+  build_end(b);
+  build_end(b);
+  build_end(b);
+}
+
 static void convert_sums(const struct tensor *t, enum layout from, enum layout to,
                          struct builder *b) {
   struct sums_matrix m = sums_of(t, from, to);
@@ -170,7 +212,7 @@ enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum la
   bool panels = rows[to].block != 0; /* they take matrices that lie whole one after the other */
   size_t size = fvm_dtype_bytes(t->dtype);
   if (!layout_fits(t, from) || !layout_fits(t, to) || rows[from].block ||
-      (panels && (size != 4 || rows[from].kind > SUMST2)))
+      (panels && (size != 4 || rows[from].kind > (is_filter(to) ? PLAIN : SWAP))))
     return fvm_fail(err, FVM_EUNSUPPORTED,
                     "no conversion of a %s tensor with %d axes from %s to %s",
                     fvm_dtype_name(t->dtype), t->rank, rows[from].name, rows[to].name);
@@ -178,7 +220,10 @@ enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum la
   build_init(&b, a);
   build_buf(&b, BUF_IN, layout_bytes(t, from));
   build_buf(&b, BUF_OUT, layout_bytes(t, to));
-  (levels(to) ? convert_sums : panels ? convert_panels : convert_plain)(t, from, to, &b);
+  (levels(to)      ? convert_sums
+   : is_filter(to) ? convert_filter
+   : panels        ? convert_panels
+                   : convert_plain)(t, from, to, &b);
   return build_finish(&b, p, err);
 }
 

@@ -184,6 +184,11 @@ int64_t layout_place(const struct tensor *t, enum layout l, const int64_t *idx) 
     at = idx[r - 2];
     for (int i = 0; i < r; i++)
       if (i != r - 2) at = at * t->dim[i] + idx[i];
+  } else if (name[0] == 'f' && block) {
+    int64_t c = name[1] == 'c' ? 16 : name[1] == 'r' ? 1 : t->dim[1];
+    at = idx[0] / block * (t->dim[1] / c) + idx[1] / c;
+    for (int i = 2; i < r; i++) at = at * t->dim[i] + idx[i];
+    at = (at * c + idx[1] % c) * block + idx[0] % block;
   } else if (block) {
     bool turned = !strncmp(name, "pt", 2);
     int k = turned ? r - 1 : r - 2, n = turned ? r - 2 : r - 1;
