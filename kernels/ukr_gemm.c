@@ -52,6 +52,24 @@ INLINE void step(accum acc, const float *a, int64_t sa, const float *b, uintptr_
   }
 }
 
+/* Bring a block into L1; it need not exist, so its address may wrap. */
+INLINE void fetch(uintptr_t x, uintptr_t stride, const int rows, const int width) {
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; i++, x += stride)
+#pragma GCC unroll 4
+    for (int j = 0; j < width; j += 16) _mm_prefetch((const char *)x + 4 * j, _MM_HINT_T0);
+}
+
+/* Before the last steps: c, unless it was read at the start, and d of the block below. Sooner,
+ * and b would push them out again: 128x768x768 takes 0.98 to 0.99 of the time without, fetched 16
+ * or 64 steps ahead 0.99. */
+enum { LAST = 32 };
+INLINE void fetch_results(const struct gemm *g, const int rows, const int width) {
+  uintptr_t sc = 4 * (uintptr_t)g->sc, sd = 4 * (uintptr_t)g->sd;
+  if (!g->mode || g->d != g->c) fetch((uintptr_t)g->c, sc, rows, width);
+  if (g->mode) fetch((uintptr_t)g->d + (uintptr_t)rows * sd, sd, rows, width);
+}
+
 /* A block of exactly rows x width; both are constants wherever this is inlined. High blocks take
  * two steps a turn: with one, 12x32 on AVX-512 spends 25 cycles on its 24 FMAs, and four gain
  * nothing; low ones lose by it, 8x32 4 %, on AVX2 4x24 10 % and 6x16 4 % (bench_ukr). */
@@ -67,16 +85,21 @@ INLINE void block(const struct gemm *g, const int rows, const int width) {
 #pragma GCC unroll 8
     for (int j = 0; j < cols; j++)
       acc[i][j] = g->mode ? load_panel(d + i * sd + j * VW, width - j * VW) : vf_set1(0);
-  for (int64_t turn = 0;;) {
-    int64_t k = g->k;
+  /* The last of g->turns in two parts. */
+  const int64_t turns = MAX(g->turns, (int64_t)1), last = MIN(g->k, (int64_t)LAST);
+  for (int64_t turn = 1; turn <= turns + 1; turn++) {
+    int64_t k = turn < turns ? g->k : turn == turns ? g->k - last : last;
+    if (turn > turns) {
+      fetch_results(g, rows, width);
+    } else if (turn > 1) {
+      a = g->a + (turn - 1) / g->r * g->qa + (turn - 1) % g->r * g->ra;
+      b = g->b + (turn - 1) / g->r * g->qb + (turn - 1) % g->r * g->rb;
+    }
     for (; rows >= HIGH && k > 1; k -= 2, a += 2 * ka, b += 2 * nr, next += 2 * ahead) {
       step(acc, a, sa, b, next, rows, width);
       step(acc, a + ka, sa, b + nr, next + ahead, rows, width);
     }
     for (; k > 0; k--, a += ka, b += nr, next += ahead) step(acc, a, sa, b, next, rows, width);
-    if (++turn >= g->turns) break;
-    a = g->a + turn / g->r * g->qa + turn % g->r * g->ra;
-    b = g->b + turn / g->r * g->qb + turn % g->r * g->rb;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++)
