@@ -1,5 +1,5 @@
-/* Reference of the convolution and pooling kernels. The limits in their rows keep all coordinates
- * far from overflow; a window may lie outside the plane, wholly or in part. */
+/* Reference of the convolution, pooling and resampling kernels. The limits in their rows keep all
+ * coordinates far from overflow; a window may lie outside the plane, wholly or in part. */
 #include "ukr_window.h"
 
 #include <math.h>
@@ -45,6 +45,25 @@ FN(dwconv_f32) {
   int64_t kk = v[2], oh = v[3], ow = v[4], bias = v[13];
   for (int64_t i = 0; i < oh; i++)
     for (int64_t j = 0; j < ow; j++) y[i * ow + j] = dw_pixel(&a, w, kk, bias ? *b : 0, i, j);
+  return 0;
+}
+
+/* Nothing is written when an index lies outside. */
+FN(resample_f32) {
+  const int64_t *index = p[1];
+  const float *x = p[0], *w = p[2], *c = p[3];
+  float *y = p[4];
+  int64_t m = v[0], n = v[1], k = v[2], st = v[3], rows = v[4], sx = v[5], cx = v[6];
+  for (int64_t i = 0; i < k * m; i++) {
+    int64_t at = index[i / m * st + i % m];
+    if (at < 0 || at >= rows) return UKR_RANGE;
+  }
+  for (int64_t j = 0; j < m; j++)
+    for (int64_t l = 0; l < n; l++) {
+      float sum = c[j];
+      for (int64_t t = 0; t < k; t++) sum += w[t * st + j] * x[index[t * st + j] * sx + l * cx];
+      y[j * v[7] + l * v[8]] = sum;
+    }
   return 0;
 }
 

@@ -7,7 +7,7 @@
 /* ---- begin and end ---- */
 
 /* Each node can be given this many new tensors. */
-enum { NEW_PER_NODE = 12 };
+enum { NEW_PER_NODE = 4 * FVM_MAXRANK };
 
 static bool index_names(struct rewrite *w) {
   for (size_t i = 0; i < w->g->tensor.n; i++)

@@ -152,6 +152,18 @@ static void draw_image(struct call *c) {
   if (has_arg(c, "qh")) *arg(c, "qh") = below(4), *arg(c, "qw") = below(4);
 }
 
+/* Rows that are single elements, or not. */
+static void draw_resample(struct call *c) {
+  int64_t m = *arg(c, "m") = below(20), n = *arg(c, "n"), rows = *arg(c, "rows") = 1 + below(9);
+  bool by_lines = below(2);
+  *arg(c, "k") = below(10);
+  *arg(c, "st") = m + pad();
+  *arg(c, "sx") = by_lines ? 1 : n + pad();
+  *arg(c, "cx") = by_lines ? rows + pad() : 1;
+  *arg(c, "sy") = by_lines ? 1 : n + pad();
+  *arg(c, "cy") = by_lines ? m + pad() : 1;
+}
+
 static void draw_call(struct call *c) {
   const char *name = c->sig->name;
   draw_sizes(c);
@@ -160,6 +172,7 @@ static void draw_call(struct call *c) {
   if (starts(name, "gather_")) return draw_gather(c);
   if (starts(name, "rope_")) return draw_rope(c);
   if (starts(name, "pack_")) return draw_pack(c);
+  if (starts(name, "resample_")) return draw_resample(c);
   if (has_arg(c, "kh")) return has_arg(c, "hx") ? draw_image(c) : draw_window(c);
   draw_matrices(c);
   if (has_arg(c, "scale")) *arg(c, "scale") = float_bits(0.125f * (float)below(20) - 0.5f);
@@ -180,7 +193,7 @@ enum kind { K_BYTES, K_F32, K_F64, K_I64, K_I32, K_BOOL, K_INDEX };
 static enum kind kind_of(const struct call *c, int k) {
   const struct ukr_operand *o = &c->sig->ptr[k];
   const char *name = c->sig->name;
-  if (starts(name, "gather_") && k == 1) return K_INDEX;
+  if ((starts(name, "gather_") || starts(name, "resample_")) && k == 1) return K_INDEX;
   if (o->elem_bytes == 1) return K_BOOL;
   if (starts(name, "copy_") || starts(name, "transpose_") || starts(name, "fill_") ||
       starts(name, "gather_") || starts(name, "select_"))
@@ -218,11 +231,14 @@ static void draw_data(struct call *c, int k, unsigned char *p, int64_t bytes) {
   bool plain = starts(c->sig->name, "gemm") || starts(c->sig->name, "dots") ||
                starts(c->sig->name, "mix") || has_arg(c, "kh") || has_arg(c, "eps") ||
                starts(c->sig->name, "row") || starts(c->sig->name, "rope") ||
-               starts(c->sig->name, "colsum") || (has_arg(c, "scale") && below(2));
+               starts(c->sig->name, "colsum") || starts(c->sig->name, "resample") ||
+               (has_arg(c, "scale") && below(2));
   for (int64_t i = 0; i < bytes; i += o->elem_bytes) {
     int64_t x = kind == K_BOOL ? below(3) : (int64_t)draw();
     if (kind == K_I64 || kind == K_I32) x = draw_int();
     if (kind == K_INDEX) x = draw_index(*arg(c, "rows"));
+    if (kind == K_INDEX && starts(c->sig->name, "resample_") && below(500))
+      x = below(*arg(c, "rows")); /* does not count from the end */
     if (kind == K_F32) x = float_bits(plain ? draw_plain() : draw_float());
     if (starts(c->sig->name, "softmax_cols") && k == 1)
       x &= INT32_MAX; /* a sum is no less than 0 */
@@ -246,7 +262,7 @@ static const struct limit {
     {"gemm_", 0, 2e-5},         {"dwconv_", 0, 1e-6},  {"avgpool_", 0, 1e-6},
     {"softmax_cols", 32, 1e-9}, {"rowsum", 0, 1e-5},   {"rowprod", 64, 1e-30},
     {"layernorm_", 4, 1e-4},    {"rope_", 1, 3e-7},    {"dots_", 0, 2e-5},
-    {"mix_", 0, 2e-5},          {"colsum_", 64, 1e-5},
+    {"mix_", 0, 2e-5},          {"colsum_", 64, 1e-5}, {"resample_", 0, 1e-5},
 #define ULP(name, bound) {#name, (bound) + 0.5, 0},
 #include "../../kernels/ukr_ulp.def"
 #undef ULP
