@@ -1,12 +1,14 @@
 /* Windows over images whose channels lie last: nhwc, or one block of 16 channels of c16. The lanes
- * of a vector are channels of one pixel, so a tap is inside the image for all of them or for none:
+ * of a vector are channels of one pixel, so a tap is inside the image for all of them or for none.
  *
- *        left   inner: all taps inside         right     rows above and below the image are cut
- *   ox   |0 1 | 2 3 4 5 6 7 8 9 | 10 11 12 13 | 14 15|   off the window, so only the few outputs
- *              \_______ 8 _____/ \____ 4 ____/           left and right look at their taps
+ * Eight neighbouring outputs of a row make a block, which loads each column of their windows once:
  *
- * Blocks of 8, 4, 2 and 1 neighbouring outputs of a row share what they load. Taps are added row by
- * row, from the left to the right, everywhere. */
+ *   columns   -1 | 0  1  2  3  4  5  6  7  8  9 ... 12 13 | 14
+ *   block 0    [- - - - - - - - - - - - -]                      outputs 0 .. 7
+ *   block 1                        [- - - - - - - - - - - - -]  outputs 8 .. 13
+ *
+ * Only blocks at the sides look at each column, whether it is there; rows above and below the image
+ * are cut off all windows. Taps are added row by row, from the left to the right, everywhere. */
 #include "ukr_vec.h"
 #include "ukr_window.h"
 
@@ -46,7 +48,7 @@ INLINE void store_lanes(float *p, struct lanes l, vf a, const bool whole) {
 
 /* ---- depthwise convolution ---- */
 
-enum { PANEL = WINDOW_PANEL };
+enum { PANEL = WINDOW_PANEL, PX = 8, MAXKW = 7 };
 
 /* Rows of taps, `kw` panels of weights each, and what becomes of a sum. */
 struct taps {
@@ -57,142 +59,146 @@ struct taps {
 
 INLINE vf bounded(const struct taps *t, vf x) { return vf_min(t->hi, vf_max(t->lo, x)); }
 
-/* px outputs that share their input: kw taps s apart from each other's, all three constants. */
-INLINE void dw_shared(const struct image *a, const struct taps *t, const float *x, float *y,
-                      const int kw, const int s, const int px) {
+/* Else the compiler loads an input once for each of its uses, and keeps the addresses of all
+ * columns at once, for which there are no registers. */
+#define KEEP(v, where) __asm__("" : "+" where(v))
+
+/* n of PX outputs, whose windows of kw columns are s apart, both constants. x is column 0 of them
+ * all; at a side only columns `in` are there. */
+INLINE void dw_block(const struct image *a, const struct taps *t, const float *x, float *y,
+                     struct span in, int64_t n, const int kw, const int s, const bool side) {
   const int64_t sx = a->sx, down = a->dh * a->hx;
   const float *w = t->w;
-  vf acc[8];
+  vf acc[PX];
 #pragma GCC unroll 8
-  for (int i = 0; i < px; i++) acc[i] = t->start;
+  for (int i = 0; i < PX; i++) acc[i] = t->start;
   for (int64_t r = 0; r < t->rows; r++, x += down, w += kw * PANEL) {
     const float *at = x;
+    vf tap[MAXKW];
+#pragma GCC unroll 8
+    for (int j = 0; j < kw; j++) tap[j] = vf_load(w + j * PANEL);
 #pragma GCC unroll 24
-    for (int k = 0; k < (px - 1) * s + kw; k++, at += sx) {
+    for (int k = 0; k < (PX - 1) * s + kw; k++, at += sx) {
+      KEEP(at, "r");
+      if (side && (k < in.lo || k >= in.hi)) continue;
       vf v = vf_load(at);
+      KEEP(v, "v");
 #pragma GCC unroll 8
-      for (int i = 0; i < px; i++)
-        if (k >= i * s && k - i * s < kw)
-          acc[i] = vf_fma(v, vf_load(w + (k - i * s) * PANEL), acc[i]);
+      for (int i = 0; i < PX; i++)
+        if (k >= i * s && k - i * s < kw) acc[i] = vf_fma(v, tap[k - i * s], acc[i]);
     }
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < px; i++) vf_store(y + i * a->sy, bounded(t, acc[i]));
+  for (int i = 0; i < PX; i++)
+    if (!side || i < n) vf_store(y + i * a->sy, bounded(t, acc[i]));
 }
 
-/* px outputs, taps j0 .. j1 - 1 of each row, any window. x is where tap 0 would be. */
+/* One output of any window, columns `in` of it. x is column 0. */
 INLINE void dw_any(const struct image *a, const struct taps *t, const float *x, float *y,
-                   int64_t j0, int64_t j1, struct lanes l, const int px, const bool whole) {
-  const int64_t step = a->sw * a->sx, tap = a->dw * a->sx, down = a->dh * a->hx;
+                   struct span in, struct lanes l, const bool whole) {
+  const int64_t tap = a->dw * a->sx, down = a->dh * a->hx;
   const float *w = t->w;
-  vf acc[8];
-#pragma GCC unroll 8
-  for (int i = 0; i < px; i++) acc[i] = t->start;
+  vf acc = t->start;
   for (int64_t r = 0; r < t->rows; r++, x += down, w += a->kw * PANEL)
-    for (int64_t j = j0; j < j1; j++) {
-      vf k = load_lanes(w + j * PANEL, l, whole);
-#pragma GCC unroll 8
-      for (int i = 0; i < px; i++)
-        acc[i] = vf_fma(load_lanes(x + j * tap + i * step, l, whole), k, acc[i]);
-    }
-#pragma GCC unroll 8
-  for (int i = 0; i < px; i++) store_lanes(y + i * a->sy, l, bounded(t, acc[i]), whole);
-}
-
-/* Outputs lo <= ox < hi of a row, some taps of which may be outside. x is column 0. */
-INLINE void dw_edge(const struct image *a, const struct taps *t, const float *x, float *y,
-                    int64_t lo, int64_t hi, struct lanes l, const bool whole) {
-  for (int64_t ox = lo; ox < hi; ox++) {
-    struct span in = columns_inside(a, ox);
-    int64_t at = in.lo < in.hi ? (ox * a->sw - a->pw) * a->sx : 0;
-    dw_any(a, t, x + at, y + ox * a->sy, in.lo, in.hi, l, 1, whole);
-  }
-}
-
-/* The inner outputs of a row. kw == 0: any window. */
-INLINE void dw_inner(const struct image *a, const struct taps *t, const float *x, float *y,
-                     struct span in, struct lanes l, const int kw, const int s, const bool whole) {
-  int64_t step = a->sw * a->sx, ox = in.lo;
-  if (in.lo == in.hi) return;
-  x += (ox * a->sw - a->pw) * a->sx;
-  y += ox * a->sy;
-#define BLOCKS(px)                                                                                 \
-  for (; ox + px <= in.hi; ox += px, x += px * step, y += px * a->sy) {                            \
-    if (kw)                                                                                        \
-      dw_shared(a, t, x, y, kw, s, px);                                                            \
-    else                                                                                           \
-      dw_any(a, t, x, y, 0, a->kw, l, px, whole);                                                  \
-  }
-  BLOCKS(8)
-  BLOCKS(4)
-  BLOCKS(2)
-  BLOCKS(1)
-#undef BLOCKS
+    for (int64_t j = in.lo; j < in.hi; j++)
+      acc = vf_fma(load_lanes(x + j * tap, l, whole), load_lanes(w + j * PANEL, l, whole), acc);
+  store_lanes(y, l, bounded(t, acc), whole);
 }
 
 struct dw {
   struct image a;
-  struct span in;
   const float *w, *bias; /* bias may be NULL */
   float lo, hi;
 };
 
-/* All outputs of the channels of one vector. */
-INLINE void dw_channels(const struct dw *d, int64_t ch, struct lanes l, const int kw, const int s,
-                        const bool whole) {
+/* What a vector of channels from ch on needs, for rows r of the windows. */
+INLINE struct taps dw_taps(const struct dw *d, int64_t ch, struct span r, struct lanes l,
+                           const bool whole) {
+  int64_t row = d->a.kw * PANEL;
+  return (struct taps){.w = d->w + ch / PANEL * d->a.kh * row + ch % PANEL + r.lo * row,
+                       .rows = r.hi - r.lo,
+                       .start = d->bias ? load_lanes(d->bias + ch, l, whole) : vf_set1(0),
+                       .lo = vf_set1(d->lo),
+                       .hi = vf_set1(d->hi)};
+}
+
+/* Output row i: where row r.lo of its windows begins. */
+INLINE const float *image_row(const struct image *a, int64_t oy, struct span r) {
+  return r.lo < r.hi ? a->x + (oy * a->sh - a->ph + r.lo * a->dh) * a->hx : a->x;
+}
+
+/* A row of outputs, for `channels` channels in whole vectors. */
+INLINE void dw_row(const struct dw *d, int64_t i, int64_t channels, const int kw, const int s) {
   const struct image *a = &d->a;
-  struct taps t = {.start = d->bias ? load_lanes(d->bias + ch, l, whole) : vf_set1(0),
-                   .lo = vf_set1(d->lo),
-                   .hi = vf_set1(d->hi)};
-  const float *panel = d->w + ch / PANEL * a->kh * a->kw * PANEL + ch % PANEL;
-  for (int64_t i = 0; i < a->oh; i++) {
-    int64_t oy = a->oy + i;
-    struct span r = rows_inside(a, oy);
-    const float *x = a->x + ch;
-    float *y = a->y + i * a->hy + ch;
-    if (r.lo < r.hi) x += (oy * a->sh - a->ph + r.lo * a->dh) * a->hx;
-    t.w = panel + r.lo * a->kw * PANEL;
-    t.rows = r.hi - r.lo;
-    dw_edge(a, &t, x, y, 0, d->in.lo, l, whole);
-    dw_inner(a, &t, x, y, d->in, l, kw, s, whole);
-    dw_edge(a, &t, x, y, d->in.hi, a->ow, l, whole);
+  const struct span r = rows_inside(a, a->oy + i);
+  const struct lanes all = {vm_first(VW)};
+  const float *x = image_row(a, a->oy + i, r);
+  for (int64_t ox = 0; ox < a->ow; ox += PX) {
+    int64_t n = MIN(a->ow - ox, (int64_t)PX), at = ox * s - a->pw, width = (n - 1) * s + kw;
+    struct span in = span_inside(at, 1, width, a->w);
+    float *y = a->y + i * a->hy + ox * a->sy;
+    bool side = n < PX || in.lo > 0 || in.hi < width;
+    for (int64_t ch = 0; ch < channels; ch += VW) {
+      struct taps t = dw_taps(d, ch, r, all, true);
+      if (side)
+        dw_block(a, &t, x + at * a->sx + ch, y + ch, in, n, kw, s, true);
+      else
+        dw_block(a, &t, x + at * a->sx + ch, y + ch, in, n, kw, s, false);
+    }
   }
 }
 
-#define DW_SHARED(KW, S)                                                                           \
-  static void dw_##KW##_##S(const struct dw *d, int64_t ch) {                                      \
-    dw_channels(d, ch, (struct lanes){vm_first(VW)}, KW, S, true);                                 \
+/* The same for any window, channels from `first` on, the last vector in part. */
+static void dw_row_any(const struct dw *d, int64_t i, int64_t first) {
+  const struct image *a = &d->a;
+  const struct span r = rows_inside(a, a->oy + i);
+  const float *x = image_row(a, a->oy + i, r);
+  for (int64_t ox = 0; ox < a->ow; ox++) {
+    struct span in = columns_inside(a, ox);
+    int64_t at = in.lo < in.hi ? (ox * a->sw - a->pw) * a->sx : 0;
+    float *y = a->y + i * a->hy + ox * a->sy;
+    for (int64_t ch = first; ch < a->c; ch += VW) {
+      bool whole = a->c - ch >= VW;
+      struct lanes l = {vm_first(whole ? VW : a->c - ch)};
+      struct taps t = dw_taps(d, ch, r, l, false);
+      if (whole)
+        dw_any(a, &t, x + at + ch, y + ch, in, l, true);
+      else
+        dw_any(a, &t, x + at + ch, y + ch, in, l, false);
+    }
   }
-DW_SHARED(3, 1)
-DW_SHARED(3, 2)
-DW_SHARED(5, 1)
-DW_SHARED(5, 2)
-DW_SHARED(7, 1)
-DW_SHARED(7, 2)
-static void dw_whole(const struct dw *d, int64_t ch) {
-  dw_channels(d, ch, (struct lanes){vm_first(VW)}, 0, 1, true);
-}
-static void dw_part(const struct dw *d, int64_t ch) {
-  dw_channels(d, ch, (struct lanes){vm_first(d->a.c - ch)}, 0, 1, false);
 }
 
-typedef void dw_fn(const struct dw *d, int64_t ch);
+#define DW_ROW(KW, S)                                                                              \
+  static void dw_row_##KW##_##S(const struct dw *d, int64_t i, int64_t channels) {                 \
+    dw_row(d, i, channels, KW, S);                                                                 \
+  }
+DW_ROW(3, 1)
+DW_ROW(3, 2)
+DW_ROW(5, 1)
+DW_ROW(5, 2)
+DW_ROW(7, 1)
+DW_ROW(7, 2)
+
+typedef void dw_fn(const struct dw *d, int64_t i, int64_t channels);
 static dw_fn *dw_choose(const struct image *a) {
-  static dw_fn *const shared[3][2] = {{dw_3_1, dw_3_2}, {dw_5_1, dw_5_2}, {dw_7_1, dw_7_2}};
+  static dw_fn *const shared[3][2] = {
+      {dw_row_3_1, dw_row_3_2}, {dw_row_5_1, dw_row_5_2}, {dw_row_7_1, dw_row_7_2}};
   bool fits = a->dw == 1 && (a->sw == 1 || a->sw == 2) && a->kw % 2 && a->kw >= 3 && a->kw <= 7;
-  return fits ? shared[a->kw / 2 - 1][a->sw - 1] : dw_whole;
+  return fits ? shared[a->kw / 2 - 1][a->sw - 1] : NULL;
 }
 
 FN(dwconv_last_f32) {
-  struct dw d = {image(p[0], p[3], v), {0, 0},           p[1],
-                 v[19] ? p[2] : NULL,  ukr_float(v[20]), ukr_float(v[21])};
+  struct dw d = {image(p[0], p[3], v), p[1], v[19] ? p[2] : NULL, ukr_float(v[20]),
+                 ukr_float(v[21])};
   d.a.c = image_channels(&d.a, v[18]);
   if (d.a.ow == 0) return 0;
-  d.in = inner_outputs(&d.a);
   dw_fn *run = dw_choose(&d.a);
-  int64_t ch = 0;
-  for (; ch <= d.a.c - VW; ch += VW) run(&d, ch);
-  if (ch < d.a.c) dw_part(&d, ch);
+  int64_t whole = run ? d.a.c / VW * VW : 0;
+  for (int64_t i = 0; i < d.a.oh; i++) {
+    if (whole) run(&d, i, whole);
+    if (whole < d.a.c) dw_row_any(&d, i, whole);
+  }
   return 0;
 }
 

@@ -41,6 +41,10 @@ struct span {
 };
 static inline struct span span_inside(int64_t at, int64_t step, int64_t n, int64_t size) {
   if (step == 0) return (struct span){0, at >= 0 && at < size ? n : 0};
+  if (step == 1) { /* the usual case, without divisions */
+    int64_t first = MIN(MAX(-at, 0), n);
+    return (struct span){first, MAX(first, MIN(size - at, n))};
+  }
   int64_t lo = at < 0 ? MIN(CEIL_DIV(-at, step), n) : 0;
   int64_t hi = at < size ? MIN((size - 1 - at) / step + 1, n) : 0;
   return (struct span){lo, MAX(lo, hi)};

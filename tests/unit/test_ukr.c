@@ -135,7 +135,7 @@ static void draw_window(struct call *c) {
 static void draw_image(struct call *c) {
   draw_window(c);
   for (int k = 0; k < 2; k++) {
-    int64_t h = below(8), w = below(14);
+    int64_t h = below(8), w = below(27);
     *arg(c, k ? "oh" : "h") = h;
     *arg(c, k ? "ow" : "w") = w;
     int64_t sx = *arg(c, k ? "sy" : "sx") = *arg(c, "c") + pad();
