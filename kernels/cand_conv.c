@@ -5,6 +5,7 @@
  * scratch just before they are used; a panel of a 1x1 convolution comes straight from the input.
  * conv_dw: one input channel a group, a plane at a time. */
 #include "conv.h"
+#include "last.h"
 #include "op_impl.h"
 
 /* Knobs. CB: input channels in a block of k; SPLIT: threads share pixels (0) or channels (1). */
@@ -277,8 +278,39 @@ static void cost_dw(const struct opcall *c, const struct label *l, struct opcost
   cost->calls = v.n * v.groups * v.out_channels;
 }
 
+/* ---- depthwise, channels last -----------------------------------------------------------------
+ */
+static bool last_of(const struct opcall *c, struct last *op) {
+  struct conv v;
+  if (c->in[0].dtype != FVM_F32 || conv_init(&v, c, NULL) != FVM_OK) return false;
+  *op = (struct last){.w = v.w,
+                      .ukr = UKR_dwconv_last_f32,
+                      .weights = true,
+                      .bias = v.bias,
+                      .bounds = bounds_of(c)};
+  return v.in_channels == 1 && v.out_channels == 1;
+}
+
+static bool label_dw_last(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  struct last op;
+  return last_of(c, &op) && last_label(&op, c, t, i, l);
+}
+
+static void emit_dw_last(const struct opcall *c, const struct label *l, struct builder *b) {
+  struct last op;
+  CHECK(last_of(c, &op));
+  last_emit(&op, c, l, b);
+}
+
+static void cost_dw_last(const struct opcall *c, const struct label *l, struct opcost *cost) {
+  struct last op;
+  CHECK(last_of(c, &op));
+  last_cost(&op, c, l, cost);
+}
+
 const struct cand conv_cands[] = {
     {"conv_dw", {NULL}, label_dw, emit_dw, cost_dw},
+    {"conv_dw_last", {LAST_KNOBS}, label_dw_last, emit_dw_last, cost_dw_last},
     {"conv_im2col", {"mr", "nr", "cb", "split"}, label_im2col, emit_im2col, cost},
     {0},
 };

@@ -93,8 +93,7 @@ static int find_addend(const struct opcall *c, struct matrix_dims m, struct matr
   return step->col == 1 || m.cols == 1 ? x : -1;
 }
 
-/* The body without its first item, whose result is now what the anchor makes. */
-static const struct body *drop_first(const struct opcall *c, struct builder *b) {
+const struct body *body_drop_first(const struct opcall *c, struct builder *b) {
   int n = c->body->n - 1;
   if (n == 0) return NULL;
   struct body_item *item = ARENA_NEW(b->arena, struct body_item, n);
@@ -120,7 +119,7 @@ void epilogue_init_blocks(struct epilogue *e, const struct opcall *c, struct mat
   if (fuse) e->addend = find_addend(c, m, &add);
   if (e->addend >= 0) {
     e->add = (struct matrix){e->addend, 0, add.row * 4, 4, add.block * 4};
-    e->call.body = drop_first(c, b);
+    e->call.body = body_drop_first(c, b);
   }
   e->out = (struct matrix){c->nin, 0, m.cols * size, size, m.rows * m.cols * size};
   e->anchor = e->out;

@@ -56,6 +56,9 @@ struct epilogue {
  * has (`count`)? The second form: on blocks of a matrix. */
 bool epilogue_fits(const struct opcall *c, int64_t count, int64_t cols);
 bool epilogue_fits_blocks(const struct opcall *c, int64_t count, struct matrix_dims m);
+/* The body without its first item, whose result is what the anchor makes then; NULL when nothing is
+ * left. */
+const struct body *body_drop_first(const struct opcall *c, struct builder *b);
 /* Prepare: to be called before any loop. Pieces are at most m_max x n_max;
  * fuse: take a first Add out of the body, into operand d. */
 void epilogue_init(struct epilogue *e, const struct opcall *c, int64_t cols, int64_t m_max,

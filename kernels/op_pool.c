@@ -1,4 +1,5 @@
 /* Pools: shapes, references, candidates. A plane at a time; global pools are rows. */
+#include "last.h"
 #include "op_impl.h"
 #include "window.h"
 
@@ -119,8 +120,39 @@ static void cost_planes(const struct opcall *c, const struct label *l, struct op
   cost->calls = pool_planes(c);
 }
 
+/* ---- channels last --------------------------------------------------------------------------- */
+static bool last_of(const struct opcall *c, struct last *op) {
+  struct window w;
+  bool max = is_max(c->op);
+  if (pool_window(&w, c, NULL) != FVM_OK) return false;
+  *op = (struct last){
+      .w = w,
+      .ukr = max ? UKR_maxpool_last_f32 : UKR_avgpool_last_f32,
+      .tail = {val(w.hi[1]), val(w.hi[2]), val(opcall_int(c, "count_include_pad", 0) != 0)},
+      .ntail = max ? 0 : 3};
+  return true;
+}
+
+static bool label_last(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  struct last op;
+  return last_of(c, &op) && last_label(&op, c, t, i, l);
+}
+
+static void emit_last(const struct opcall *c, const struct label *l, struct builder *b) {
+  struct last op;
+  CHECK(last_of(c, &op));
+  last_emit(&op, c, l, b);
+}
+
+static void cost_last(const struct opcall *c, const struct label *l, struct opcost *cost) {
+  struct last op;
+  CHECK(last_of(c, &op));
+  last_cost(&op, c, l, cost);
+}
+
 const struct cand pool_cands[] = {
     {"pool_planes", {NULL}, label_planes, emit_planes, cost_planes},
+    {"pool_last", {LAST_KNOBS}, label_last, emit_last, cost_last},
     {0},
 };
 

@@ -85,6 +85,95 @@ START_TEST(conv_random) {
 }
 END_TEST
 
+/* A body on one value, 0 to 3 inputs before it: bounds that join the micro-kernel, and others. */
+static void add_tail(int kind, int nin, struct tensor out) {
+  opcase_own(&o);
+  int64_t one = 1, channels[] = {out.dim[1], 1, 1};
+  switch (kind) {
+  case 0:
+    opcase_item(&o, "Relu", FVM_F32, 1, (int[]){nin});
+    return;
+  case 1:
+    opcase_const(&o, FVM_F32, 0, NULL, (double[]){-0.5});
+    opcase_const(&o, FVM_F32, 1, &one, (double[]){0.75});
+    opcase_item(&o, "Clip", FVM_F32, 3, (int[]){nin + 2, nin, nin + 1});
+    return;
+  case 2:
+    opcase_item(&o, "Silu", FVM_F32, 1, (int[]){nin});
+    return;
+  case 3:
+    opcase_in(&o, FVM_F32, out.rank, out.dim);
+    opcase_in(&o, FVM_F32, 3, channels);
+    opcase_item(&o, "Relu", FVM_F32, 1, (int[]){nin + 2});
+    opcase_item(&o, "Add", FVM_F32, 2, (int[]){nin, nin + 3});
+    opcase_item(&o, "Mul", FVM_F32, 2, (int[]){nin + 4, nin + 1});
+    return;
+  default:
+    opcase_item(&o, "Relu", FVM_F32, 1, (int[]){nin});
+    opcase_item(&o, "Add", FVM_F32, 2, (int[]){nin, nin + 1});
+    opcase_item(&o, "IsNaN", FVM_BOOL, 1, (int[]){nin + 2});
+  }
+}
+
+/* Square windows of all sizes, strides and dilations, on sizes about those of the blocks. */
+static bool draw_window(uint64_t seed, int64_t h, int64_t w) {
+  static const int64_t kernels[] = {1, 2, 3, 3, 5, 7, 4, 9};
+  int64_t k = kernels[seed % 8], s = 1 + opcase_random(&o, 3), d = opcase_random(&o, 4) ? 1 : 2;
+  int64_t reach = (k - 1) * d + 1, pad[4];
+  for (int i = 0; i < 4; i++) pad[i] = opcase_random(&o, 2) ? reach / 2 : opcase_random(&o, reach);
+  opcase_attr_ints(&o, "strides", 2, (int64_t[]){1 + opcase_random(&o, 2), s});
+  opcase_attr_ints(&o, "dilations", 2, (int64_t[]){d, d});
+  opcase_attr_ints(&o, "pads", 4, pad);
+  opcase_attr_ints(&o, "kernel_shape", 2, (int64_t[]){k, k});
+  return h + pad[0] + pad[2] >= reach && w + pad[1] + pad[3] >= reach;
+}
+
+static int64_t draw_channels(void) {
+  static const int64_t sizes[] = {16, 32, 48, 64, 1, 3, 17, 24, 40, 67};
+  return sizes[opcase_random(&o, 10)];
+}
+
+START_TEST(depthwise_random) {
+  for (uint64_t seed = 0; seed < 72; seed++) {
+    begin("Conv", 11, seed);
+    int64_t c = draw_channels(), h = upto(9), w = upto(seed % 3 ? 10 : 33), n = upto(2);
+    if (!draw_window(seed, h, w)) {
+      opcase_free(&o);
+      continue;
+    }
+    int64_t k = o.attr[3].ints[0];
+    opcase_attr_int(&o, "group", c);
+    opcase_in(&o, FVM_F32, 4, (int64_t[]){n, c, h, w});
+    opcase_in(&o, FVM_F32, 4, (int64_t[]){c, 1, k, k});
+    if (seed % 4) opcase_in(&o, FVM_F32, 1, &c);
+    struct fvm_error err;
+    OK(opcall_shape(&o.c, &err));
+    if (seed % 3) add_tail((int)opcase_random(&o, 5), o.c.nin, o.out[0]);
+    ck_assert_int_ge(opcase_run(&o), c % 16 || n > 1 ? 2 : 4);
+  }
+}
+END_TEST
+
+START_TEST(pools_random) {
+  for (uint64_t seed = 0; seed < 96; seed++) {
+    bool max = seed / 8 % 2;
+    begin(max ? "MaxPool" : "AveragePool", 19, seed);
+    int64_t c = draw_channels(), h = upto(9), w = upto(seed % 3 ? 10 : 33), n = upto(2);
+    if (!draw_window(seed, h, w)) {
+      opcase_free(&o);
+      continue;
+    }
+    opcase_attr_int(&o, "ceil_mode", seed % 5 < 2);
+    opcase_attr_int(&o, "count_include_pad", seed % 2);
+    opcase_in(&o, FVM_F32, 4, (int64_t[]){n, c, h, w});
+    struct fvm_error err;
+    OK(opcall_shape(&o.c, &err));
+    if (seed % 3 == 0) add_tail((int)opcase_random(&o, 5), 1, o.out[0]);
+    ck_assert_int_ge(opcase_run(&o), c % 16 || n > 1 ? 2 : 4);
+  }
+}
+END_TEST
+
 /* Without micro-kernels, but with a meaning. */
 START_TEST(conv_3d) {
   opcase_init(&o, "Conv", 11);
@@ -166,4 +255,5 @@ START_TEST(pool_random) {
 }
 END_TEST
 
-UNIT_MAIN("op_conv", conv_known, conv_random, conv_3d, conv_refusals, pool_known, pool_random)
+UNIT_MAIN("op_conv", conv_known, conv_random, conv_3d, conv_refusals, pool_known, pool_random,
+          depthwise_random, pools_random)

@@ -1,0 +1,227 @@
+/* Depthwise convolutions and pools where channels lie last. Contract: last.h. */
+#include "last.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- bounds ---------------------------------------------------------------------------------- */
+/* The value of argument i of an item when it is a constant; `otherwise` when it is absent. */
+static bool constant(const struct opcall *c, const struct body_item *it, int i, const char *attr,
+                     float otherwise, float *v) {
+  struct opcall own = {.op = it->op, .attr = it->attr, .nattr = it->nattr};
+  *v = opcall_float(&own, attr, otherwise);
+  if (i >= it->narg || it->arg[i] < 0) return true;
+  const struct tensor *t = it->arg[i] < c->nin ? &c->in[it->arg[i]] : NULL;
+  if (!t || (t->dtype != FVM_NONE && (!t->data || tensor_count(t) != 1))) return false;
+  if (t->dtype != FVM_NONE) *v = (float)elem_f64(t->data, t->dtype, 0);
+  return true;
+}
+
+static bool reads(const struct body_item *it, int value) {
+  for (int i = 0; i < it->narg; i++)
+    if (it->arg[i] == value) return true;
+  return false;
+}
+
+struct bounds bounds_of(const struct opcall *c) {
+  struct bounds b = {-INFINITY, INFINITY, false};
+  if (!c->body || c->body->n == 0) return b;
+  const struct body_item *it = &c->body->item[0];
+  bool relu = !strcmp(it->op->name, "Relu"), clip = !strcmp(it->op->name, "Clip");
+  if ((!relu && !clip) || it->arg[0] != c->nin || it->dtype != FVM_F32) return b;
+  for (int i = 1; i < c->body->n; i++)
+    if (reads(&c->body->item[i], c->nin)) return b;
+  struct bounds found = {0, INFINITY, true};
+  if (clip && (!constant(c, it, 1, "min", -INFINITY, &found.lo) ||
+               !constant(c, it, 2, "max", INFINITY, &found.hi)))
+    return b;
+  return isnan(found.lo) || isnan(found.hi) ? b : found;
+}
+
+/* ---- programs -------------------------------------------------------------------------------- */
+struct gen {
+  const struct last *op;
+  const struct label *l;
+  struct builder *b;
+  struct view v;
+  struct epilogue e;
+  int64_t images, channels, width; /* width: channels of a pixel, where they lie together */
+  int64_t chunks, taps;
+  bool cut;
+};
+
+static void gen_init(struct gen *g, const struct last *op, const struct opcall *c,
+                     const struct label *l, struct builder *b) {
+  enum layout out = (enum layout)l->out[0];
+  *g = (struct gen){
+      .op = op, .l = l, .b = b, .images = c->in[0].dim[0], .channels = c->in[0].dim[1]};
+  view_init(&g->v, c, c->nown, out);
+  g->cut = layout_is_cut(out);
+  g->width = g->v.dims.cols;
+  g->chunks = CEIL_DIV(g->channels, (int64_t)l->knob[LAST_CB]);
+  g->taps = op->w.kernel[1] * op->w.kernel[2];
+  if (op->weights && op->bounds.found) g->v.call.body = body_drop_first(&g->v.call, b);
+  epilogue_init_blocks(&g->e, &g->v.call, g->v.dims, l->knob[LAST_ROWS] * op->w.out[2],
+                       l->knob[LAST_CB], false, b);
+}
+
+/* A place in an operand that has `pixel` bytes for each channel of nhwc, or 16 of c16. */
+static void chunk_term(const struct gen *g, struct addr *a, const struct span *k, int64_t bytes) {
+  span_term(a, k, g->cut ? LAYOUT_CUT * bytes : bytes);
+}
+
+/* Image, chunk and row of an output, as the epilogue counts them. */
+static struct place place_of(const struct gen *g, const struct span *n, const struct span *k,
+                             const struct span *r) {
+  const struct window *w = &g->op->w;
+  struct place at = {0};
+  if (g->cut) {
+    place_block(&at, n, g->chunks);
+    place_block(&at, k, 1);
+  } else {
+    place_row(&at, n, window_outputs(w));
+    place_col(&at, k, 1);
+  }
+  place_row(&at, r, w->out[2]);
+  return at;
+}
+
+static struct addr input_at(const struct gen *g, const struct span *n, const struct span *k) {
+  struct addr x = ADDR(0, 0);
+  int64_t plane = window_inputs(&g->op->w) * 4;
+  span_term(&x, n, g->channels * plane);
+  span_term(&x, k, g->cut ? LAYOUT_CUT * plane : 4);
+  return x;
+}
+
+static void put_kernel(const struct gen *g, const struct span *k, struct addr x, struct addr y,
+                       struct val *v) {
+  const struct last *op = g->op;
+  struct addr f = ADDR(1, 0), bias = ADDR(op->bias ? 2 : 1, 0);
+  if (!op->weights) {
+    for (int i = 0; i < op->ntail; i++) v[18 + i] = op->tail[i];
+    build_ukr(g->b, op->ukr, (struct addr[]){x, y}, v);
+    return;
+  }
+  chunk_term(g, &f, k, g->taps * 4);
+  chunk_term(g, &bias, k, 4);
+  v[18] =
+      val(ROUND_UP(MIN(g->channels, (int64_t)g->l->knob[LAST_CB]), (int64_t)LAYOUT_CUT) * g->taps);
+  v[19] = val(op->bias);
+  v[20] = val_float(op->bounds.lo);
+  v[21] = val_float(op->bounds.hi);
+  build_ukr(g->b, op->ukr, (struct addr[]){x, f, bias, y}, v);
+}
+
+/* Rows r of a chunk, and the body on them: there rows are all of one length. */
+static void put_piece(const struct gen *g, const struct span *n, const struct span *k,
+                      const struct span *r) {
+  const struct window *w = &g->op->w;
+  struct place at = place_of(g, n, k, r);
+  struct val len = g->cut ? val(g->width) : k->len;
+  int64_t cb = g->l->knob[LAST_CB], sx = g->width, sy = g->e.anchor.rs / 4;
+  int64_t pixels = r->max * w->out[2];
+  struct val v[UKR_MAXVAL] = {val(w->in[1]),
+                              val(w->in[2]),
+                              len,
+                              val(w->in[2] * sx),
+                              val(sx),
+                              r->reg < 0 ? val(0) : reg(r->reg),
+                              r->len,
+                              val(w->out[2]),
+                              val(w->out[2] * sy),
+                              val(sy)};
+  window_vals(w, v + 10);
+  put_kernel(g, k, input_at(g, n, k), epilogue_anchor(&g->e, &at), v);
+  epilogue_emit(&g->e, &at, val(pixels), pixels, len, cb, g->b);
+}
+
+void last_emit(const struct last *op, const struct opcall *c, const struct label *l,
+               struct builder *b) {
+  struct gen g;
+  gen_init(&g, op, c, l, b);
+  int64_t chunks = g.cut ? g.chunks : g.channels, step = g.cut ? 1 : l->knob[LAST_CB];
+  bool split = l->knob[LAST_SPLIT] != 0;
+  struct span n = span_open(b, false, val(g.images), g.images, 1), k, r;
+  if (split) k = span_open(b, true, val(chunks), chunks, step);
+  r = span_open(b, !split, val(op->w.out[1]), op->w.out[1], l->knob[LAST_ROWS]);
+  if (!split) k = span_open(b, false, val(chunks), chunks, step);
+  put_piece(&g, &n, &k, &r);
+  span_close(b, &k); /* ends are alike, whichever loop they close */
+  span_close(b, &r);
+  span_close(b, &n);
+}
+
+/* ---- labels ---------------------------------------------------------------------------------- */
+static int64_t divisor(int64_t n, int64_t most) {
+  int64_t d = MAX(MIN(n, most), 1);
+  while (n % d) d--;
+  return d;
+}
+
+/* Channels of nhwc in a chunk: so many blocks of 16 that a row of windows stays in half of L1. */
+static int64_t chunk_of(const struct last *op, int64_t channels, const struct target *t) {
+  int64_t l1 = t->l1_bytes > 0 ? t->l1_bytes : 32 << 10, blocks = CEIL_DIV(channels, LAYOUT_CUT);
+  int64_t line = MAX(op->w.kernel[1] * op->w.in[2] * LAYOUT_CUT * 4, 1);
+  return MIN(divisor(blocks, l1 / 2 / line) * LAYOUT_CUT, channels);
+}
+
+/* Threads share what comes out more even: shares of rows or chunks that differ least. */
+static bool by_chunks(int64_t rows, int64_t chunks, int64_t threads) {
+  return chunks * CEIL_DIV(rows, threads) > rows * CEIL_DIV(chunks, threads);
+}
+
+enum { TILE = 8192 }; /* floats that a body works on: with what it reads they stay in L1 or L2 */
+
+static void set_knobs(const struct last *op, const struct opcall *c, int64_t cb, struct label *l) {
+  int64_t channels = c->in[0].dim[1], rows = op->w.out[1], width = op->w.out[2];
+  bool split = l->threads > 1 && by_chunks(rows, CEIL_DIV(channels, cb), l->threads);
+  int64_t most = split ? rows : CEIL_DIV(rows, (int64_t)l->threads);
+  bool body = c->body && c->body->n > op->bounds.found;
+  if (body) most = divisor(rows, MIN(most, TILE / (width * cb)));
+  l->knob[LAST_CB] = (int32_t)cb;
+  l->knob[LAST_ROWS] = (int32_t)most;
+  l->knob[LAST_SPLIT] = split;
+}
+
+static bool fits(const struct last *op, const struct opcall *c, enum layout l,
+                 struct label *label) {
+  const struct tensor *x = &c->in[0];
+  struct tensor out = *x; /* of the anchor, before the body */
+  memcpy(out.dim + 2, op->w.out + 1, 2 * sizeof *out.dim);
+  if (x->rank != 4 || !layout_fits(x, l) || !view_layouts(c, c->nown, l, label)) return false;
+  label->in[0] = (uint8_t)l;
+  if (op->weights) label->in[1] = LAYOUT_F16;
+  return view_fits(c, tensor_count(&out), l);
+}
+
+bool last_label(const struct last *op, const struct opcall *c, const struct target *t, int i,
+                struct label *l) {
+  static const enum layout layouts[] = {LAYOUT_NHWC, LAYOUT_C16};
+  int64_t channels = c->in[0].dim[1];
+  if (c->in[0].dtype != FVM_F32 || !window_is_plane(&op->w)) return false;
+  if (tensor_count(&c->in[0]) == 0 || channels > INT32_MAX) return false;
+  for (size_t k = 0; k < COUNT(layouts); k++) {
+    bool cut = layout_is_cut(layouts[k]);
+    int64_t small = cut ? LAYOUT_CUT : chunk_of(op, channels, t);
+    if (!fits(op, c, layouts[k], l)) continue;
+    for (int n = 0; n < MAX(t->nthreads, 1); n++)
+      for (int whole = 0; whole < (cut || small == channels ? 1 : 2); whole++) {
+        if (i-- > 0) continue;
+        l->threads = t->nthreads ? t->threads[n] : 1;
+        set_knobs(op, c, whole ? channels : small, l);
+        return true;
+      }
+  }
+  return false;
+}
+
+void last_cost(const struct last *op, const struct opcall *c, const struct label *l,
+               struct opcost *cost) {
+  int64_t outputs = window_outputs(&op->w);
+  cost_stream(c, l, cost);
+  cost->flops = (op->weights ? 2 : 1) * c->in[0].dim[0] * c->in[0].dim[1] * outputs *
+                op->w.kernel[1] * op->w.kernel[2];
+  cost->calls = c->in[0].dim[0] * CEIL_DIV(c->in[0].dim[1], (int64_t)l->knob[LAST_CB]) *
+                CEIL_DIV(op->w.out[1], (int64_t)l->knob[LAST_ROWS]);
+}

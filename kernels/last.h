@@ -1,0 +1,41 @@
+/* Windows over images whose channels lie last (nhwc, c16): what depthwise convolutions and pools in
+ * those layouts share. One program for both:
+ *
+ *   for each image:  par over rows of outputs, or over chunks of channels
+ *     the other of the two:  a micro-kernel on [rows x chunk], then the body on the same
+ *
+ * A chunk is `cb` channels of nhwc or a block of c16. */
+#ifndef FVM_LAST_H
+#define FVM_LAST_H
+
+#include "view.h"
+#include "window.h"
+
+/* Knobs: channels and output rows of a call; threads share rows (0) or chunks (1). */
+enum { LAST_CB, LAST_ROWS, LAST_SPLIT };
+#define LAST_KNOBS "cb", "rows", "split"
+
+/* Bounds that a body begins with: Relu, or Clip by constants, on nothing but the anchor. */
+struct bounds {
+  float lo, hi; /* -inf and inf where there are none */
+  bool found;
+};
+struct bounds bounds_of(const struct opcall *c);
+
+struct last {
+  struct window w;
+  int ukr;
+  bool weights, bias;   /* inputs 1 and 2 are the filters (in f16) and the bias */
+  struct bounds bounds; /* of the micro-kernel with weights */
+  struct val tail[3];   /* further arguments of the one without */
+  int ntail;
+};
+/* The i-th label of an opcall whose input 0 and output lie in nhwc or c16. */
+bool last_label(const struct last *op, const struct opcall *c, const struct target *t, int i,
+                struct label *l);
+void last_emit(const struct last *op, const struct opcall *c, const struct label *l,
+               struct builder *b);
+void last_cost(const struct last *op, const struct opcall *c, const struct label *l,
+               struct opcost *cost);
+
+#endif
