@@ -164,6 +164,37 @@ static void draw_resample(struct call *c) {
   *arg(c, "cy") = by_lines ? m + pad() : 1;
 }
 
+/* Tiles of an image, some of them beyond its border; channels last, or in blocks. */
+static void draw_wino(struct call *c) {
+  int64_t n = *arg(c, "n") = below(2) ? below(36) : 8 * below(5), t = below(7);
+  if (has_arg(c, "nr")) {
+    int64_t r = *arg(c, "r") = 1 + below(4), k = *arg(c, "k") = below(6);
+    *arg(c, "nr") = n + pad();
+    *arg(c, "su") = k * *arg(c, "nr") + pad();
+    *arg(c, "sk") = r * r + pad();
+    *arg(c, "sn") = k * *arg(c, "sk");
+    return;
+  }
+  *arg(c, "t") = t;
+  *arg(c, "tw") = 1 + below(4);
+  *arg(c, "st") = n + pad();
+  *arg(c, has_arg(c, "sv") ? "sv" : "sm") = t * *arg(c, "st") + pad();
+  int64_t w = *arg(c, has_arg(c, "sv") ? "w" : "ow") = below(13);
+  *arg(c, has_arg(c, "sv") ? "h" : "oh") = below(13);
+  *arg(c, "sx") = n + pad();
+  *arg(c, "sy") = w * *arg(c, "sx") + pad();
+  if (has_arg(c, "lo")) {
+    *arg(c, "lo") = float_bits(below(2) ? -INFINITY : 0);
+    *arg(c, "hi") = float_bits(below(2) ? INFINITY : 1);
+    return;
+  }
+  *arg(c, "x") = below(13);
+  *arg(c, "y") = below(13);
+  *arg(c, "px") = below(4);
+  *arg(c, "py") = below(4);
+  *arg(c, "step") = below(8);
+}
+
 static void draw_call(struct call *c) {
   const char *name = c->sig->name;
   draw_sizes(c);
@@ -174,6 +205,7 @@ static void draw_call(struct call *c) {
   if (starts(name, "pack_")) return draw_pack(c);
   if (starts(name, "resample_")) return draw_resample(c);
   if (has_arg(c, "kh")) return has_arg(c, "hx") ? draw_image(c) : draw_window(c);
+  if (starts(name, "wino_")) return draw_wino(c);
   draw_matrices(c);
   if (has_arg(c, "scale")) *arg(c, "scale") = float_bits(0.125f * (float)below(20) - 0.5f);
   if (has_arg(c, "first")) *arg(c, "first") = below(2);
@@ -232,6 +264,7 @@ static void draw_data(struct call *c, int k, unsigned char *p, int64_t bytes) {
                starts(c->sig->name, "mix") || has_arg(c, "kh") || has_arg(c, "eps") ||
                starts(c->sig->name, "row") || starts(c->sig->name, "rope") ||
                starts(c->sig->name, "colsum") || starts(c->sig->name, "resample") ||
+               starts(c->sig->name, "colsum") || starts(c->sig->name, "wino_") ||
                (has_arg(c, "scale") && below(2));
   for (int64_t i = 0; i < bytes; i += o->elem_bytes) {
     int64_t x = kind == K_BOOL ? below(3) : (int64_t)draw();
@@ -259,10 +292,18 @@ static const struct limit {
   const char *prefix;
   double ulp, abs;
 } limits[] = {
-    {"gemm_", 0, 2e-5},         {"dwconv_", 0, 1e-6},  {"avgpool_", 0, 1e-6},
-    {"softmax_cols", 32, 1e-9}, {"rowsum", 0, 1e-5},   {"rowprod", 64, 1e-30},
-    {"layernorm_", 4, 1e-4},    {"rope_", 1, 3e-7},    {"dots_", 0, 2e-5},
-    {"mix_", 0, 2e-5},          {"colsum_", 64, 1e-5}, {"resample_", 0, 1e-5},
+    {"gemm_", 0, 2e-5},         {"dwconv_", 0, 1e-6},   {"avgpool_", 0, 1e-6},
+    {"softmax_cols", 32, 1e-9}, {"rowsum", 0, 1e-5},    {"rowprod", 64, 1e-30},
+    {"layernorm_", 4, 1e-4},    {"rope_", 1, 3e-7},     {"dots_", 0, 2e-5},
+    {"mix_", 0, 2e-5},          {"colsum_", 64, 1e-5},  {"resample_", 0, 1e-5},
+    {"gemm_", 0, 2e-5},         {"dwconv_", 0, 1e-6},   {"avgpool_", 0, 1e-6},
+    {"softmax_cols", 32, 1e-9}, {"rowsum", 0, 1e-5},    {"rowprod", 64, 1e-30},
+    {"layernorm_", 4, 1e-4},    {"rope_", 1, 3e-7},     {"dots_", 0, 2e-5},
+    {"mix_", 0, 2e-5},          {"colsum_", 64, 1e-5},  {"gemm_", 0, 2e-5},
+    {"dwconv_", 0, 1e-6},       {"avgpool_", 0, 1e-6},  {"softmax_cols", 32, 1e-9},
+    {"rowsum", 0, 1e-5},        {"rowprod", 64, 1e-30}, {"layernorm_", 4, 1e-4},
+    {"rope_", 1, 3e-7},         {"dots_", 0, 2e-5},     {"mix_", 0, 2e-5},
+    {"wino_in", 0, 3e-5},       {"wino_out", 0, 2e-4},
 #define ULP(name, bound) {#name, (bound) + 0.5, 0},
 #include "../../kernels/ukr_ulp.def"
 #undef ULP
