@@ -4,10 +4,13 @@
 
 #include "body.h"
 #include "elt.h"
+#include "view.h"
 
 /* Bytes of floats in a tile: intermediate values of several of them stay in L1. */
 static const int32_t strips[] = {4096, 1024, 16384};
-static const enum layout layouts[] = {LAYOUT_ROW, LAYOUT_COL, LAYOUT_NHWC};
+static const enum layout layouts[] = {LAYOUT_ROW, LAYOUT_COL, LAYOUT_NHWC, LAYOUT_C16};
+
+static bool is_last(enum layout l) { return l == LAYOUT_NHWC || layout_is_cut(l); }
 
 /* An input takes the output's layout when it has its rank; broadcast ones of lower rank are row. */
 static enum layout input_layout(const struct opcall *c, int i, enum layout out) {
@@ -25,11 +28,26 @@ static void strides_over(const struct tensor *t, enum layout l, const struct ten
         i < shift || (t->dim[i - shift] == 1 && out->dim[i] != 1) ? 0 : own[i - shift] / size;
 }
 
-/* Operand 0 of the nest is the output, 1 + i input i. */
-static void make_nest(const struct opcall *c, const struct label *l, struct nest *t) {
+/* The same where channels lie last: there the output is a row-major tensor of other axes. */
+static void add_views(const struct opcall *c, const struct label *l, struct nest *t) {
+  int64_t stride[NEST_MAXOP][FVM_MAXRANK] = {0};
+  enum layout lo = (enum layout)l->out[0];
+  int rank = c->out[0].rank;
+  const struct tensor out = view_tensor(&c->out[0], rank, lo);
+  for (int k = 0; k < t->nop; k++) {
+    const struct tensor x = view_tensor(k ? &c->in[k - 1] : &c->out[0], rank, lo);
+    if (x.dtype != FVM_NONE) broadcast_strides(&x, &out, stride[k]);
+  }
+  for (int a = 0; a < out.rank; a++) {
+    int64_t s[NEST_MAXOP];
+    for (int k = 0; k < t->nop; k++) s[k] = stride[k][a];
+    nest_add(t, out.dim[a], s);
+  }
+}
+
+static void add_axes(const struct opcall *c, const struct label *l, struct nest *t) {
   int64_t stride[NEST_MAXOP][FVM_MAXRANK] = {0};
   const struct tensor *out = &c->out[0];
-  *t = (struct nest){.nop = 1 + c->nin};
   strides_over(out, (enum layout)l->out[0], out, stride[0]);
   for (int i = 0; i < c->nin; i++)
     if (c->in[i].dtype != FVM_NONE)
@@ -40,6 +58,12 @@ static void make_nest(const struct opcall *c, const struct label *l, struct nest
     for (int k = 0; k < t->nop; k++) s[k] = stride[k][a];
     nest_add(t, out->dim[a], s);
   }
+}
+
+/* Operand 0 of the nest is the output, 1 + i input i. */
+static void make_nest(const struct opcall *c, const struct label *l, struct nest *t) {
+  *t = (struct nest){.nop = 1 + c->nin};
+  (is_last((enum layout)l->out[0]) ? add_views : add_axes)(c, l, t);
   nest_merge(t);
   t->col = t->n - 1;
   t->row = t->n - 2;
@@ -55,12 +79,18 @@ static bool dense_columns(const struct nest *t) {
 
 /* ---- candidate ---- */
 
+/* Blocks of channels are for images. */
+static bool fits(const struct opcall *c, enum layout out) {
+  return layout_fits(&c->out[0], out) && (!layout_is_cut(out) || c->out[0].rank == 4);
+}
+
 static bool set_layouts(const struct opcall *c, enum layout out, struct label *l) {
-  if (!layout_fits(&c->out[0], out)) return false;
+  struct nest t;
+  if (!fits(c, out)) return false;
   l->out[0] = (uint8_t)out;
   for (int i = 0; i < c->nin && i < LABEL_MAXIO; i++)
     l->in[i] = (uint8_t)(c->in[i].dtype == FVM_NONE ? LAYOUT_ROW : input_layout(c, i, out));
-  struct nest t;
+  if (is_last(out) && !view_layouts(c, 0, out, l)) return false;
   make_nest(c, l, &t);
   return dense_columns(&t);
 }
@@ -78,9 +108,10 @@ static int inplace_input(const struct opcall *c, const struct label *l) {
   return 0;
 }
 
-/* Whether a strip size makes a program of its own. */
-static bool worth(const struct opcall *c, size_t strip) {
+/* Whether a strip size makes a program of its own that is worth measuring. */
+static bool worth(const struct opcall *c, enum layout out, size_t strip) {
   int64_t bytes = 4 * tensor_count(&c->out[0]);
+  if (layout_is_cut(out)) return strip == 0;
   return strip == 0 || bytes > strips[strip == 2 ? 0 : 1];
 }
 
@@ -91,7 +122,7 @@ static bool label_strips(const struct opcall *c, const struct target *t, int i, 
     if (!set_layouts(c, layouts[k], l)) continue;
     for (size_t s = 0; s < COUNT(strips); s++)
       for (int n = 0; n < t->nthreads; n++) {
-        if (!worth(c, s) || !threads_worth(c, t->threads[n]) || i-- > 0) continue;
+        if (!worth(c, layouts[k], s) || !threads_worth(c, t->threads[n]) || i-- > 0) continue;
         l->knob[0] = strips[s];
         l->threads = t->threads[n];
         l->inplace = inplace_input(c, l);

@@ -459,22 +459,28 @@ static const struct mover {
   const char *name;
   /* The i-th box of an opcall; false past the last. Later boxes win where they overlap. */
   bool (*box)(const struct opcall *c, int i, struct box *x);
+  bool keeps_axes; /* the axes of a box are those of the tensors, in their order */
 } movers[] = {
-    {"Transpose", transpose_box},
-    {"Concat", concat_box},
-    {"Split", split_box},
-    {"Slice", slice_box},
-    {"Expand", expand_box},
-    {"Tile", tile_box},
-    {"Pad", pad_box},
-    {"DepthToSpace", depth_to_space_box},
-    {"SpaceToDepth", space_to_depth_box},
+    {"Transpose", transpose_box, false},
+    {"Concat", concat_box, true},
+    {"Split", split_box, true},
+    {"Slice", slice_box, true},
+    {"Expand", expand_box, false},
+    {"Tile", tile_box, false},
+    {"Pad", pad_box, true},
+    {"DepthToSpace", depth_to_space_box, false},
+    {"SpaceToDepth", space_to_depth_box, false},
 };
 
-static bool next_box(const struct opcall *c, int i, struct box *x) {
+static const struct mover *mover_of(const struct opcall *c) {
   for (size_t k = 0; k < COUNT(movers); k++)
-    if (!strcmp(movers[k].name, c->op->name)) return movers[k].box(c, i, x);
-  return false;
+    if (!strcmp(movers[k].name, c->op->name)) return &movers[k];
+  return NULL;
+}
+
+static bool next_box(const struct opcall *c, int i, struct box *x) {
+  const struct mover *m = mover_of(c);
+  return m && m->box(c, i, x);
 }
 
 /* ---- reference ---- */
@@ -591,10 +597,41 @@ static bool label_rename(const struct opcall *c, const struct target *t, int i, 
   return false;
 }
 
+/* The box of a mover that keeps axes, as its tensors lie in a layout. False when they can't, or
+ * when it would cut blocks of channels. */
+static bool box_in(const struct opcall *c, const struct box *x, enum layout l, struct box *y) {
+  const struct tensor *in = &c->in[x->x_buf], *out = &c->out[x->y_buf - c->nin];
+  int64_t row_in[FVM_MAXRANK], row_out[FVM_MAXRANK], dim[FVM_MAXRANK];
+  bool cut = layout_is_cut(l);
+  *y = *x;
+  if (l == LAYOUT_ROW) return true;
+  if (tensor_count(in) == 0 || tensor_count(out) == 0 || !layout_fits(in, l) ||
+      !layout_fits(out, l))
+    return false;
+  row_strides(in->rank, in->dim, row_in);
+  row_strides(out->rank, out->dim, row_out);
+  layout_box(in, l, cut, dim, y->x_stride);
+  y->rank = layout_box(out, l, cut, dim, y->y_stride);
+  y->x_off = y->y_off = 0;
+  for (int a = 0; a < x->rank; a++) {
+    int64_t from = x->x_off / row_in[a] % in->dim[a], to = x->y_off / row_out[a] % out->dim[a];
+    int64_t step = x->fill ? 1 : x->x_stride[a] / row_in[a], block = cut && a == 1 ? LAYOUT_CUT : 1;
+    if (block > 1 && (from % block || to % block || x->dim[a] % block || step != 1)) return false;
+    y->dim[a] = x->dim[a] / block;
+    y->x_off += from / block * y->x_stride[a];
+    y->y_off += to / block * y->y_stride[a];
+    y->x_stride[a] *= step;
+  }
+  if (cut) y->dim[x->rank] = LAYOUT_CUT;
+  return true;
+}
+
 static void emit_boxes(const struct opcall *c, const struct label *l, struct builder *b) {
-  struct box x;
-  for (int i = 0; next_box(c, i, &x); i++)
-    if (c->out[x.y_buf - c->nin].dtype != FVM_NONE) box_emit(b, &x, l->threads);
+  struct box x, y;
+  for (int i = 0; next_box(c, i, &x); i++) {
+    CHECK(box_in(c, &x, (enum layout)l->in[0], &y));
+    if (c->out[x.y_buf - c->nin].dtype != FVM_NONE) box_emit(b, &y, l->threads);
+  }
 }
 
 /* Many boxes may need more registers than a program has. */
@@ -606,10 +643,35 @@ static bool builds(const struct opcall *c, struct label *l) {
   return st == FVM_OK || st == FVM_ENOMEM;
 }
 
+/* Set a layout for all inputs that are moved, and all outputs. Channels lie last in images only. */
+static bool moves_in(const struct opcall *c, enum layout l, struct label *label) {
+  struct box x, y;
+  if (l == LAYOUT_ROW) return true;
+  if (c->in[0].dtype != FVM_F32 || c->in[0].rank != 4 || c->nout > LABEL_MAXIO ||
+      !mover_of(c)->keeps_axes)
+    return false;
+  for (int i = 0; next_box(c, i, &x); i++) {
+    if (x.x_buf >= LABEL_MAXIO || c->out[x.y_buf - c->nin].dtype == FVM_NONE ||
+        !box_in(c, &x, l, &y))
+      return false;
+    label->in[x.x_buf] = (uint8_t)l;
+  }
+  for (int i = 0; i < c->nout; i++) label->out[i] = (uint8_t)l;
+  return true;
+}
+
 static bool label_boxes(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  static const enum layout layouts[] = {LAYOUT_ROW, LAYOUT_NHWC, LAYOUT_C16};
+  const struct label none = *l;
   struct box x;
-  if (!box_fits(fvm_dtype_bytes(c->in[0].dtype)) || !label_threads(c, t, i, l)) return false;
-  return !next_box(c, 6, &x) || builds(c, l);
+  if (!box_fits(fvm_dtype_bytes(c->in[0].dtype))) return false;
+  for (size_t k = 0; k < COUNT(layouts); k++) {
+    *l = none;
+    if (!moves_in(c, layouts[k], l)) continue;
+    for (int n = 0; label_threads(c, t, n, l); n++)
+      if (i-- == 0) return !next_box(c, 6, &x) || builds(c, l);
+  }
+  return false;
 }
 
 /* ---- Concat as a view: its inputs lie one after the other in the output ---- */

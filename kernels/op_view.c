@@ -117,7 +117,7 @@ enum fvm_status view_ref(const struct opcall *c, const void *const *in, void *co
 /* Nothing to run. Where the shape stays, any layout goes through. */
 static bool label_view(const struct opcall *c, const struct target *t, int i, struct label *l) {
   (void)t;
-  static const enum layout layouts[] = {LAYOUT_ROW, LAYOUT_COL, LAYOUT_NHWC};
+  static const enum layout layouts[] = {LAYOUT_ROW, LAYOUT_COL, LAYOUT_NHWC, LAYOUT_C16};
   bool same = c->in[0].rank == c->out[0].rank &&
               !memcmp(c->in[0].dim, c->out[0].dim, sizeof(int64_t) * (size_t)c->in[0].rank);
   if (c->nout > 1 || i >= (same ? (int)COUNT(layouts) : 1) || !layout_fits(&c->in[0], layouts[i]))

@@ -330,6 +330,28 @@ START_TEST(fused_sizes) {
 }
 END_TEST
 
+/* Images in every layout: a residual, a scale for each channel of each image, one for each channel.
+ */
+START_TEST(images) {
+  struct opcase o;
+  for (int64_t c = 12; c <= 48; c += 4) {
+    opcase_init(&o, "FusedElementwise", 13);
+    opcase_own(&o);
+    opcase_in(&o, FVM_F32, 4, (int64_t[]){2, c, 3, 5});
+    opcase_in(&o, FVM_F32, 4, (int64_t[]){2, c, 3, 5});
+    opcase_in(&o, FVM_F32, 4, (int64_t[]){2, c, 1, 1});
+    opcase_in(&o, FVM_F32, 3, (int64_t[]){c, 1, 1});
+    opcase_in(&o, FVM_F32, 4, (int64_t[]){1, 1, 3, 5});
+    o.c.nown = 0;
+    opcase_item(&o, "Add", FVM_F32, 2, (int[]){0, 1});
+    opcase_item(&o, "Mul", FVM_F32, 2, (int[]){6, 2});
+    opcase_item(&o, "Mul", FVM_F32, 2, (int[]){3, 7});
+    if (c < 40) opcase_item(&o, "Sub", FVM_F32, 2, (int[]){8, 4});
+    ck_assert_int_ge(opcase_run(&o), c % 16 ? 2 : 3);
+  }
+}
+END_TEST
+
 static void small_fused(struct opcase *o) {
   opcase_init(o, "FusedElementwise", 17);
   opcase_own(o);
@@ -420,5 +442,5 @@ START_TEST(bodies_of_anchors) {
 END_TEST
 
 UNIT_MAIN("elt", unary_values, binary_values, clip_in_both_forms, random_floats, random_integers,
-          casts, attributes_choose_strips, fused_bodies, fused_sizes, fused_text, bad_bodies,
-          memory_runs_out, bodies_of_anchors)
+          casts, attributes_choose_strips, fused_bodies, fused_sizes, images, fused_text,
+          bad_bodies, memory_runs_out, bodies_of_anchors)

@@ -322,6 +322,39 @@ START_TEST(random_moves) {
 }
 END_TEST
 
+/* Images whose channels lie last: whole blocks of 16 may move, and what is cut stays in nhwc. */
+START_TEST(images_move_in_their_layouts) {
+  struct opcase o;
+  for (int64_t c = 16; c <= 40; c += 8) {
+    begin(&o, "Concat", 13, 4, I(2, c, 3, 5));
+    opcase_in(&o, FVM_F32, 4, I(2, 16, 3, 5));
+    opcase_in(&o, FVM_F32, 4, I(2, 32, 3, 5));
+    opcase_attr_int(&o, "axis", 1);
+    ck_assert_int_ge(opcase_run(&o), c % 16 ? 2 : 3);
+    begin(&o, "Concat", 13, 4, I(1, c, 2, 5));
+    opcase_in(&o, FVM_F32, 4, I(1, c, 7, 5));
+    opcase_attr_int(&o, "axis", 2);
+    ck_assert_int_ge(opcase_run(&o), c % 16 ? 2 : 3);
+    begin(&o, "Split", 13, 4, I(2, c + 16, 3, 3));
+    o.c.nout = 2;
+    opcase_ints(&o, 2, I(c, 16));
+    opcase_attr_int(&o, "axis", 1);
+    ck_assert_int_ge(opcase_run(&o), c % 16 ? 2 : 3);
+    begin(&o, "Slice", 13, 4, I(1, 64, 9, 7));
+    opcase_ints(&o, 3, I(c, -1, 1));
+    opcase_ints(&o, 3, I(64 - c / 2, -9, 100));
+    opcase_ints(&o, 3, I(1, 2, 3));
+    opcase_ints(&o, 3, I(1, -2, 3));
+    ck_assert_int_ge(opcase_run(&o), c == 32 ? 3 : 2);
+    static const char *const modes[] = {"constant", "edge", "reflect", "constant"};
+    begin(&o, "Pad", 13, 4, I(2, c, 4, 5));
+    opcase_ints(&o, 8, I(0, c == 32 ? 16 : 0, 1, 2, 0, 0, 3, c == 16 ? -1 : 1));
+    opcase_attr_string(&o, "mode", modes[c / 8 - 2]);
+    ck_assert_int_ge(opcase_run(&o), c % 16 ? 2 : 3);
+  }
+}
+END_TEST
+
 /* A value whose bits no 56-bit immediate holds goes in halves. */
 /* GatherND by places of several indices, some negative. */
 START_TEST(deep_places) {
@@ -494,4 +527,5 @@ END_TEST
 
 UNIT_MAIN("move", values_by_hand, pads, splits, gathers, index_outside, made_from_shapes,
           random_transposes, transposes_rename_layouts, gathers_from_panels, random_moves,
-          deep_places, running_sums, greatest_and_least, wide_fills, conversions, layout_facts)
+          images_move_in_their_layouts, deep_places, running_sums, greatest_and_least, wide_fills,
+          conversions, layout_facts)
