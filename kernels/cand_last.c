@@ -225,3 +225,73 @@ void last_cost(const struct last *op, const struct opcall *c, const struct label
   cost->calls = c->in[0].dim[0] * CEIL_DIV(c->in[0].dim[1], (int64_t)l->knob[LAST_CB]) *
                 CEIL_DIV(op->w.out[1], (int64_t)l->knob[LAST_ROWS]);
 }
+
+/* ---- columns --------------------------------------------------------------------------------- */
+/* The opcall with an output of the input's rank, whether it keeps the reduced axes or not. */
+static void keep_axes(const struct opcall *c, struct opcall *kept, struct tensor *out) {
+  *kept = *c;
+  *out = c->in[0];
+  out->dtype = c->out[0].dtype;
+  out->data = NULL;
+  for (int i = 2; i < out->rank; i++) out->dim[i] = 1;
+  kept->out = out;
+}
+
+static bool columns_fit(const struct opcall *c, enum layout layout, struct label *l) {
+  struct opcall kept;
+  struct tensor out;
+  keep_axes(c, &kept, &out);
+  if (!layout_fits(&c->in[0], layout) || !view_layouts(&kept, c->nown, layout, l)) return false;
+  l->in[0] = (uint8_t)layout;
+  if (c->out[0].rank != out.rank) l->out[0] = LAYOUT_ROW; /* the same bytes */
+  return view_fits(&kept, tensor_count(&out), layout);
+}
+
+enum { CACHE_LINES = 64 }; /* channels of which a thread takes a multiple */
+
+bool columns_label(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  static const enum layout layouts[] = {LAYOUT_NHWC, LAYOUT_C16};
+  const struct tensor *x = &c->in[0];
+  if (x->dtype != FVM_F32 || x->rank != 4 || tensor_count(x) == 0 || x->dim[1] > INT32_MAX)
+    return false;
+  for (size_t k = 0; k < COUNT(layouts); k++)
+    for (int n = 0; n < MAX(t->nthreads, 1) && columns_fit(c, layouts[k], l); n++) {
+      if (i-- > 0) continue;
+      l->threads = t->nthreads ? t->threads[n] : 1;
+      int64_t share = CEIL_DIV(x->dim[1], (int64_t)l->threads);
+      l->knob[0] = layout_is_cut(layouts[k])
+                       ? LAYOUT_CUT
+                       : (int32_t)MIN(x->dim[1], ROUND_UP(share, (int64_t)CACHE_LINES));
+      return true;
+    }
+  return false;
+}
+
+void columns_emit(const struct columns *op, const struct opcall *c, const struct label *l,
+                  struct builder *b) {
+  struct opcall kept;
+  struct tensor out;
+  struct view v;
+  struct epilogue e;
+  struct place at = {0};
+  const struct tensor *x = &c->in[0];
+  bool cut = layout_is_cut((enum layout)l->in[0]);
+  int64_t channels = x->dim[1], pixels = x->dim[2] * x->dim[3], cb = l->knob[0];
+  keep_axes(c, &kept, &out);
+  view_init(&v, &kept, c->nown, (enum layout)l->in[0]);
+  epilogue_init_blocks(&e, &v.call, v.dims, 1, cb, false, b);
+  struct span n = span_open(b, false, val(x->dim[0]), x->dim[0], 1);
+  struct span k = span_open(b, true, val(cut ? channels / cb : channels),
+                            cut ? channels / cb : channels, cut ? 1 : cb);
+  struct addr from = ADDR(0, 0);
+  span_term(&from, &n, channels * pixels * 4);
+  span_term(&from, &k, cut ? pixels * cb * 4 : 4);
+  (cut ? place_block : place_row)(&at, &n, cut ? channels / cb : 1);
+  (cut ? place_block : place_col)(&at, &k, 1);
+  struct val len = cut ? val(cb) : k.len, sx = val(cut ? cb : channels);
+  build_ukr(b, op->ukr, (struct addr[]){from, epilogue_anchor(&e, &at)},
+            (struct val[]){val(pixels), len, sx, val_float(op->scale)});
+  epilogue_emit(&e, &at, val(1), 1, len, cb, b);
+  span_close(b, &k);
+  span_close(b, &n);
+}

@@ -1,5 +1,6 @@
 /* Ways to run reductions. Outer axes are loops; the innermost merged axis is either reduced, by a
  * row kernel for a block of the axis before it, or kept, and then rows are combined as strips. */
+#include "last.h"
 #include "op_impl.h"
 #include "reduce.h"
 
@@ -198,7 +199,26 @@ static bool label(const struct opcall *c, const struct target *t, int i, struct 
   return true;
 }
 
+/* ---- over the pixels of images whose channels lie last ----------------------------------------
+ */
+static bool label_columns(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  enum reduce_kind k = reduce_kind(c->op);
+  unsigned mask = 0;
+  if (k != REDUCE_SUM && k != REDUCE_MEAN && k != REDUCE_MAX) return false;
+  CHECK(reduce_axes(c, &mask, NULL) == FVM_OK);
+  return c->in[0].rank == 4 && mask == 0xc && columns_label(c, t, i, l);
+}
+
+static void emit_columns(const struct opcall *c, const struct label *l, struct builder *b) {
+  enum reduce_kind k = reduce_kind(c->op);
+  const struct tensor *x = &c->in[0];
+  columns_emit(&(struct columns){k == REDUCE_MAX ? UKR_colmax_f32 : UKR_colsum_f32,
+                                 k == REDUCE_MEAN ? 1 / (float)(x->dim[2] * x->dim[3]) : 1},
+               c, l, b);
+}
+
 const struct cand reduce_cands[] = {
     {"reduce", {"block"}, label, emit, cost},
+    {"reduce_columns", {"cb"}, label_columns, emit_columns, cost},
     {0},
 };

@@ -38,4 +38,14 @@ void last_emit(const struct last *op, const struct opcall *c, const struct label
 void last_cost(const struct last *op, const struct opcall *c, const struct label *l,
                struct opcost *cost);
 
+/* Sums (times scale) or maxima over all pixels of each channel: global pools, and reductions over
+ * all axes but the first two. Knob: channels of a call. */
+struct columns {
+  int ukr; /* colsum_f32 or colmax_f32 */
+  float scale;
+};
+bool columns_label(const struct opcall *c, const struct target *t, int i, struct label *l);
+void columns_emit(const struct columns *op, const struct opcall *c, const struct label *l,
+                  struct builder *b);
+
 #endif

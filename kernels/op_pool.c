@@ -185,7 +185,15 @@ static bool label_rows(const struct opcall *c, const struct target *t, int i, st
   return epilogue_fits(c, planes, 1);
 }
 
+static void emit_columns(const struct opcall *c, const struct label *l, struct builder *b) {
+  const struct tensor *x = &c->in[0];
+  const struct columns mean = {UKR_colsum_f32, 1 / (float)(x->dim[2] * x->dim[3])};
+  const struct columns max = {UKR_colmax_f32, 1};
+  columns_emit(is_max(c->op) ? &max : &mean, c, l, b);
+}
+
 const struct cand global_pool_cands[] = {
     {"pool_rows", {"rows"}, label_rows, emit_rows, NULL},
+    {"pool_columns", {"cb"}, columns_label, emit_columns, NULL},
     {0},
 };

@@ -174,6 +174,30 @@ START_TEST(pools_random) {
 }
 END_TEST
 
+/* Global pools, and the reductions that are the same. */
+START_TEST(whole_planes) {
+  static const char *const op[] = {"GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax",
+                                   "ReduceSum"};
+  for (uint64_t seed = 0; seed < 60; seed++) {
+    int kind = (int)(seed % 5);
+    begin(op[kind], 13, seed);
+    int64_t c = draw_channels() * upto(4), n = upto(2), h = upto(12), w = upto(12);
+    if (kind == 4) h = 13, w = 14; /* more rows than are added at a time */
+    opcase_in(&o, FVM_F32, 4, (int64_t[]){n, c, h, w});
+    if (kind == 4) {
+      opcase_ints(&o, 2, (int64_t[]){-1, 2});
+    } else if (kind >= 2) {
+      opcase_attr_ints(&o, "axes", 2, (int64_t[]){2, 3});
+    }
+    if (kind >= 2) opcase_attr_int(&o, "keepdims", seed % 2);
+    struct fvm_error err;
+    OK(opcall_shape(&o.c, &err));
+    if (kind < 2 && seed % 3) add_tail((int)opcase_random(&o, 5), 1, o.out[0]);
+    ck_assert_int_ge(opcase_run(&o), c % 16 || n > 1 ? 2 : 4);
+  }
+}
+END_TEST
+
 /* Without micro-kernels, but with a meaning. */
 START_TEST(conv_3d) {
   opcase_init(&o, "Conv", 11);
@@ -256,4 +280,4 @@ START_TEST(pool_random) {
 END_TEST
 
 UNIT_MAIN("op_conv", conv_known, conv_random, conv_3d, conv_refusals, pool_known, pool_random,
-          depthwise_random, pools_random)
+          depthwise_random, pools_random, whole_planes)
