@@ -124,39 +124,6 @@ INLINE vf silu_f32(vf x) {
   return times_sigmoid(c, c, vf_set1(0));
 }
 
-/* max(x, 0) - a Phi(-a) with a = |x|; -0 at -inf. Phi(-a) = exp(-a^2 / 2) M(a), where M(a) (a + 4)
- * is a polynomial in u = a / (a + 4) on [0, 15]; the rounding error of a^2 goes into the
- * exponential, that of a + 4 into the correction of the reciprocal. The polynomial is one in u -
- * 0.4375: in u it is worse by 4 ULP at the far end, in u - 1/2 by 1 near 0. */
-INLINE vf gelu_f32(vf x) {
-  const vf half = vf_set1(-0.5f), one = vf_set1(1), four = vf_set1(4);
-  vf a = vf_min(vf_set1(15), vf_abs(x));
-  vf s = vf_mul(a, a), s_low = vf_fma(a, a, vf_xor(s, vf_set1(-0.0f)));
-  vf about = vf_recip(vf_add(a, four)), rest = vf_fnma(a, about, vf_fnma(four, about, one));
-  vf u = vf_mul(a, vf_fma(about, rest, about)), n, r = exp_reduce(vf_mul(half, s), &n);
-  vf e = expm1_core(vf_fma(half, s_low, r));
-  vf m = POLY(vf_sub(u, vf_set1(0.4375f)), 0x1.ace714p-1f, -0x1.6d84e4p+0f, 0x1.d9fd04p+0f,
-              -0x1.bdf428p+0f, 0x1.06e128p+0f, -0x1.205adp-3f, -0x1.398888p-2f, 0x1.59933cp-3f,
-              0x1.5572c2p-4f, -0x1.196e7ap-4f);
-  vf w = vf_mul(u, m);
-  return vf_sub(vf_max(vf_set1(0), x), vf_scale(vf_fma(w, e, w), n));
-}
-
-/* 0 at -inf. tanh turns into a sigmoid of z = 2 sqrt(2 / pi) (x + 0.044715 x^3), computed as
- * a sum of two floats: in the lower tail its absolute error is the relative error of the result. */
-INLINE vf gelu_tanh_f32(vf x) {
-  const vf minus = vf_set1(-0.0f), A = vf_set1(0x1.988454p+0f), A_low = vf_set1(-0x1.857936p-25f);
-  const vf B = vf_set1(0x1.2444f2p-4f), B_low = vf_set1(0x1.49b16ap-29f);
-  vf clipped = vf_max(vf_set1(-15), x), c = vf_min(vf_set1(15), clipped);
-  vf s = vf_mul(c, c), s_low = vf_fma(c, c, vf_xor(s, minus));
-  vf p = vf_mul(B, s), p_low = vf_fma(B, s, vf_xor(p, minus));
-  p_low = vf_add(p_low, vf_fma(B, s_low, vf_fma(B_low, s, A_low)));
-  vf t = vf_add(A, p), u = vf_sub(t, A);
-  vf t_low = vf_add(p_low, vf_add(vf_sub(A, vf_sub(t, u)), vf_sub(p, u)));
-  vf z = vf_mul(c, t), z_low = vf_fma(c, t_low, vf_fma(c, t, vf_xor(z, minus)));
-  return times_sigmoid(clipped, z, z_low);
-}
-
 /* Max(x, 0) + log(1 + exp(-|x|)); 1 + t beyond sqrt(2) is halved for log_core. */
 INLINE vf softplus_f32(vf x) {
   vf t = exp_f32(vf_or(vf_set1(-0.0f), x));

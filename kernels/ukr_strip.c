@@ -1,6 +1,6 @@
 /* Fast f32 strips. Rows that follow each other without a gap are one long row. A column stride of
  * 0 takes one value per row. */
-#include "ukr_math.h"
+#include "ukr_gelu.h"
 
 #include <math.h>
 
