@@ -12,11 +12,12 @@
 
 #include <string.h>
 
+/* A call: the blocks share it. To copy one for each block would have the next block wait until the
+ * stores of the last are done, 110 cycles. */
 struct gemm {
   const float *a, *b, *d;
   float *c;
-  uintptr_t next;
-  int64_t m, n, k, sa, ka, nr, sd, sc, ahead;
+  int64_t k, sa, ka, nr, sd, sc, ahead;
   int64_t turns, r, qa, qb, ra, rb; /* outer levels of k: q * r turns */
   bool mode;
 };
@@ -54,31 +55,35 @@ INLINE void step(accum acc, const float *a, int64_t sa, const float *b, uintptr_
 
 /* Bring a block into L1; it need not exist, so its address may wrap. */
 INLINE void fetch(uintptr_t x, uintptr_t stride, const int rows, const int width) {
-#pragma GCC unroll 16
+#pragma GCC unroll 1
   for (int i = 0; i < rows; i++, x += stride)
 #pragma GCC unroll 4
     for (int j = 0; j < width; j += 16) _mm_prefetch((const char *)x + 4 * j, _MM_HINT_T0);
 }
 
-/* Before the last steps: c, unless it was read at the start, and d of the block below. Sooner,
- * and b would push them out again: 128x768x768 takes 0.98 to 0.99 of the time without, fetched 16
- * or 64 steps ahead 0.99. */
-enum { LAST = 32 };
-INLINE void fetch_results(const struct gemm *g, const int rows, const int width) {
+/* Before the last steps: c, unless it was read at the start, and d of the block below. Sooner, and
+ * b would push them out again: 128x768x768 takes 0.98 to 0.99 of the time without, fetched 16 or 64
+ * steps ahead 0.99. In shallow products it costs more than it gains (attention 5 %). */
+enum { LAST = 32, DEEP = 256 };
+INLINE void fetch_results(const struct gemm *g, int64_t i, int64_t j, const int rows,
+                          const int width) {
+  __asm__("" : "+r"(g)); /* or its addresses would take registers from the start */
   uintptr_t sc = 4 * (uintptr_t)g->sc, sd = 4 * (uintptr_t)g->sd;
-  if (!g->mode || g->d != g->c) fetch((uintptr_t)g->c, sc, rows, width);
-  if (g->mode) fetch((uintptr_t)g->d + (uintptr_t)rows * sd, sd, rows, width);
+  if (!g->mode || g->d != g->c) fetch((uintptr_t)(g->c + i * g->sc + j), sc, rows, width);
+  if (g->mode) fetch((uintptr_t)(g->d + j) + (uintptr_t)(i + rows) * sd, sd, rows, width);
 }
 
 /* A block of exactly rows x width; both are constants wherever this is inlined. High blocks take
  * two steps a turn: with one, 12x32 on AVX-512 spends 25 cycles on its 24 FMAs, and four gain
  * nothing; low ones lose by it, 8x32 4 %, on AVX2 4x24 10 % and 6x16 4 % (bench_ukr). */
-INLINE void block(const struct gemm *g, const int rows, const int width) {
+INLINE void block(const struct gemm *g, int64_t i0, int64_t j0, uintptr_t next, const int rows,
+                  const int width) {
   const int cols = (width + VW - 1) / VW;
   const int64_t sa = g->sa, ka = g->ka, nr = g->nr, sd = g->sd, sc = g->sc;
-  const float *a = g->a, *b = g->b, *d = g->d;
-  float *c = g->c;
-  uintptr_t next = g->next, ahead = (uintptr_t)g->ahead;
+  const float *a0 = g->a + i0 * sa, *b0 = g->b + j0, *a = a0, *b = b0;
+  const float *d = g->mode ? g->d + i0 * sd + j0 : NULL;
+  float *c = g->c + i0 * sc + j0;
+  uintptr_t ahead = (uintptr_t)g->ahead;
   accum acc;
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++)
@@ -86,14 +91,15 @@ INLINE void block(const struct gemm *g, const int rows, const int width) {
     for (int j = 0; j < cols; j++)
       acc[i][j] = g->mode ? load_panel(d + i * sd + j * VW, width - j * VW) : vf_set1(0);
   /* The last of g->turns in two parts. */
-  const int64_t turns = MAX(g->turns, (int64_t)1), last = MIN(g->k, (int64_t)LAST);
-  for (int64_t turn = 1; turn <= turns + 1; turn++) {
+  const int64_t turns = MAX(g->turns, (int64_t)1);
+  const int64_t last = turns * g->k < DEEP ? 0 : MIN(g->k, (int64_t)LAST);
+  for (int64_t turn = 1; turn <= turns + (last > 0); turn++) {
     int64_t k = turn < turns ? g->k : turn == turns ? g->k - last : last;
     if (turn > turns) {
-      fetch_results(g, rows, width);
+      fetch_results(g, i0, j0, rows, width);
     } else if (turn > 1) {
-      a = g->a + (turn - 1) / g->r * g->qa + (turn - 1) % g->r * g->ra;
-      b = g->b + (turn - 1) / g->r * g->qb + (turn - 1) % g->r * g->rb;
+      a = a0 + (turn - 1) / g->r * g->qa + (turn - 1) % g->r * g->ra;
+      b = b0 + (turn - 1) / g->r * g->qb + (turn - 1) % g->r * g->rb;
     }
     for (; rows >= HIGH && k > 1; k -= 2, a += 2 * ka, b += 2 * nr, next += 2 * ahead) {
       step(acc, a, sa, b, next, rows, width);
@@ -114,11 +120,12 @@ INLINE void block(const struct gemm *g, const int rows, const int width) {
 /* A block of m rows: each number of rows has its own code, so a small m costs no wasted FMA. */
 #define CASE(rows, most, width)                                                                    \
   case rows:                                                                                       \
-    if (rows <= most) block(g, rows, width);                                                       \
+    if (rows <= most) block(g, i, j, next, rows, width);                                           \
     break;
 #define BLOCK(width)                                                                               \
-  static void block_##width(const struct gemm *g) {                                                \
-    switch (g->m) {                                                                                \
+  static void block_##width(const struct gemm *g, int64_t i, int64_t j, int64_t m,                 \
+                            uintptr_t next) {                                                      \
+    switch (m) {                                                                                   \
       CASE(1, ROWS_##width, width)                                                                 \
       CASE(2, ROWS_##width, width)                                                                 \
       CASE(3, ROWS_##width, width)                                                                 \
@@ -142,20 +149,23 @@ BLOCK(32)
 BLOCK(48)
 #endif
 
-typedef void block_fn(const struct gemm *g);
+typedef void block_fn(const struct gemm *g, int64_t i, int64_t j, int64_t m, uintptr_t next);
 
 /* Fewer columns than the block's: it runs between copies of d and c that have them all. */
-static void edge(const struct gemm *g, block_fn *run, int64_t width) {
+static void edge(const struct gemm *g, int64_t i, int64_t j, int64_t m, uintptr_t next, int64_t n,
+                 block_fn *run, int64_t width) {
   float buf[MAXROWS * MAXWIDTH];
   struct gemm e = *g;
-  size_t row_bytes = (size_t)g->n * sizeof *buf;
+  size_t row_bytes = (size_t)n * sizeof *buf;
   if (g->mode) memset(buf, 0, sizeof buf);
-  for (int64_t i = 0; g->mode && i < g->m; i++)
-    memcpy(buf + i * width, g->d + i * g->sd, row_bytes);
+  for (int64_t r = 0; g->mode && r < m; r++)
+    memcpy(buf + r * width, g->d + (i + r) * g->sd + j, row_bytes);
+  e.a += i * g->sa;
+  e.b += j;
   e.d = e.c = buf;
   e.sd = e.sc = width;
-  run(&e);
-  for (int64_t i = 0; i < g->m; i++) memcpy(g->c + i * g->sc, buf + i * width, row_bytes);
+  run(&e, 0, 0, m, next);
+  for (int64_t r = 0; r < m; r++) memcpy(g->c + (i + r) * g->sc + j, buf + r * width, row_bytes);
 }
 
 /* Cut the product into blocks. */
@@ -167,7 +177,6 @@ INLINE int product(void *const *p, const int64_t *v, int64_t nr, block_fn *run, 
                          .b = p[1],
                          .d = p[2],
                          .c = p[3],
-                         .next = (uintptr_t)p[4],
                          .k = k,
                          .sa = sa,
                          .ka = v[4],
@@ -183,22 +192,17 @@ INLINE int product(void *const *p, const int64_t *v, int64_t nr, block_fn *run, 
                          .ra = v[13],
                          .rb = v[14]};
   const int64_t m = v[0], n = v[1];
-  for (int64_t j = 0; j < n; j += width)
-    for (int64_t i = 0; i < m; i += rows) {
-      struct gemm s = g;
-      s.a += i * s.sa;
-      s.b += j;
-      if (s.mode) s.d += i * s.sd + j;
-      s.c += i * s.sc + j;
-      s.next +=
-          (uintptr_t)(i / rows) * (uintptr_t)(s.turns * s.k) * (uintptr_t)s.ahead; /* may wrap */
-      s.m = MIN(rows, m - i);
-      s.n = MIN(width, n - j);
-      if (s.n == width)
-        run(&s);
+  const uintptr_t share = (uintptr_t)(g.turns * k) * (uintptr_t)g.ahead; /* may wrap */
+  for (int64_t j = 0; j < n; j += width) {
+    uintptr_t next = (uintptr_t)p[4];
+    for (int64_t i = 0; i < m; i += rows, next += share) {
+      const int64_t high = MIN(rows, m - i), wide = MIN(width, n - j);
+      if (wide == width)
+        run(&g, i, j, high, next);
       else
-        edge(&s, run, width);
+        edge(&g, i, j, high, next, wide, run, width);
     }
+  }
   return 0;
 }
 
