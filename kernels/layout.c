@@ -1,6 +1,7 @@
 /* Layouts: sizes, strides, conversions. The rows: layouts.def. */
 #include "op_impl.h"
 #include "strassen.h"
+#include "winograd.h"
 
 #include <string.h>
 
@@ -16,6 +17,9 @@ enum kind {
   FILTER,
   FILTERC,
   FILTERR,
+  WINO4,
+  WINO6,
+  WINO8,
   LAST,
   CUT,
   FRONT
@@ -58,6 +62,12 @@ static int levels(enum layout l) {
 
 static bool is_filter(enum layout l) { return rows[l].kind >= FILTER && rows[l].kind <= FILTERR; }
 
+/* The points of a window's axis of filters for Winograd's convolution; 0 of other layouts. */
+static int points(enum layout l) {
+  enum kind kind = rows[l].kind;
+  return kind < WINO4 || kind > WINO8 ? 0 : 4 + 2 * (int)(kind - WINO4);
+}
+
 /* The matrix in a layout of sums, with strides as in layout `from`. */
 static struct sums_matrix sums_of(const struct tensor *t, enum layout from, enum layout l) {
   int k, n;
@@ -76,6 +86,7 @@ bool layout_fits(const struct tensor *t, enum layout l) {
   enum kind kind = rows[l].kind;
   int least = kind == PLAIN ? 0 : kind == LAST || kind == CUT || is_filter(l) ? 3 : 2;
   if (t->rank < least) return false;
+  if (points(l)) return winograd_fits(t, points(l));
   if (kind == FILTERC) return t->dim[1] % LAYOUT_CUT == 0;
   if (kind == CUT) return t->rank < FVM_MAXRANK && t->dim[1] % LAYOUT_CUT == 0;
   if (!levels(l)) return true;
@@ -91,6 +102,7 @@ int64_t layout_bytes(const struct tensor *t, enum layout l) {
     struct sums_matrix m = sums_of(t, LAYOUT_ROW, l);
     return batch * sums_bytes(&m);
   }
+  if (points(l)) return winograd_bytes(t, points(l), rows[l].block);
   if (is_filter(l))
     return ROUND_UP(t->dim[0], rows[l].block) * dims_product(t->dim, 1, t->rank) *
            (int64_t)fvm_dtype_bytes(t->dtype);
@@ -197,6 +209,12 @@ static void convert_filter(const struct tensor *t, enum layout from, enum layout
   build_end(b);
 }
 
+static void convert_winograd(const struct tensor *t, enum layout from, enum layout to,
+                             struct builder *b) {
+  (void)from; /* row */
+  winograd_convert(t, points(to), rows[to].block, b);
+}
+
 static void convert_sums(const struct tensor *t, enum layout from, enum layout to,
                          struct builder *b) {
   struct sums_matrix m = sums_of(t, from, to);
@@ -212,7 +230,7 @@ enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum la
   bool panels = rows[to].block != 0; /* they take matrices that lie whole one after the other */
   size_t size = fvm_dtype_bytes(t->dtype);
   if (!layout_fits(t, from) || !layout_fits(t, to) || rows[from].block ||
-      (panels && (size != 4 || rows[from].kind > (is_filter(to) ? PLAIN : SWAP))))
+      (panels && (size != 4 || rows[from].kind > (is_filter(to) || points(to) ? PLAIN : SWAP))))
     return fvm_fail(err, FVM_EUNSUPPORTED,
                     "no conversion of a %s tensor with %d axes from %s to %s",
                     fvm_dtype_name(t->dtype), t->rank, rows[from].name, rows[to].name);
@@ -221,6 +239,7 @@ enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum la
   build_buf(&b, BUF_IN, layout_bytes(t, from));
   build_buf(&b, BUF_OUT, layout_bytes(t, to));
   (levels(to)      ? convert_sums
+   : points(to)    ? convert_winograd
    : is_filter(to) ? convert_filter
    : panels        ? convert_panels
                    : convert_plain)(t, from, to, &b);

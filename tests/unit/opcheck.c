@@ -222,7 +222,10 @@ static float element(const float *x, int64_t k, int64_t n, bool turned, int64_t 
   return turned ? x[j * k + i] : x[i * n + j];
 }
 
-bool layout_has_sums(enum layout l) { return layout_name(l)[0] == 's' && layout_block(l) > 0; }
+bool layout_is_made(enum layout l) {
+  char kind = layout_name(l)[0];
+  return (kind == 's' || kind == 'w') && layout_block(l) > 0;
+}
 
 /* The seven sums of quarters, by the formulas in kernels/strassen.h. */
 static void seven_sums(float b11, float b12, float b21, float b22, float sum[7]) {
@@ -277,7 +280,7 @@ static float *group_sums(const struct sums_of *m, int64_t p, float *y) {
   return y;
 }
 
-void layout_sums(const struct tensor *t, enum layout l, const float *x, float *y) {
+static void make_sums(const struct tensor *t, enum layout l, const float *x, float *y) {
   const char *name = layout_name(l);
   bool twice = name[1] == 's', turned = name[twice ? 2 : 1] == 't';
   int64_t block = layout_block(l), rows = t->dim[t->rank - 2], cols = t->dim[t->rank - 1];
@@ -286,6 +289,42 @@ void layout_sums(const struct tensor *t, enum layout l, const float *x, float *y
   for (int64_t q = 0; q < matrices; q++, m.x += rows * cols)
     for (int64_t p = 0; p < m.n; p += (twice ? 4 : 2) * block)
       y = twice ? group_sums(&m, p, y) : pair_sums(&m, p, y);
+}
+
+/* Row p of G for n points and r taps (kernels/ukr_winograd.h), with the points written out. */
+static void winograd_row(int n, int r, int p, double *g) {
+  static const double points[][7] = {
+      {0, 1, -1}, {0, 0.75, -0.75, 1.5, -1.5}, {0, 0.5, -0.5, 1, -1, 1.75, -1.75}};
+  const double *q = points[n / 2 - 2];
+  double others = 1;
+  for (int i = 0; i < n - 1 && p < n - 1; i++)
+    if (i != p) others *= q[p] - q[i];
+  for (int k = 0; k < r; k++) g[k] = p < n - 1 ? pow(q[p], k) / others : k == r - 1;
+}
+
+/* Filters at n x n points: [filters / block] [n x n] [channels] [block]. */
+static void make_winograd(const struct tensor *t, enum layout l, const float *x, float *y) {
+  const int n = layout_name(l)[1] - '0', r = (int)t->dim[2];
+  const int64_t block = layout_block(l), ins = t->dim[1];
+  double g[8][8];
+  for (int p = 0; p < n; p++) winograd_row(n, r, p, g[p]);
+  memset(y, 0, (size_t)layout_bytes(t, l));
+  for (int64_t o = 0; o < t->dim[0]; o++)
+    for (int64_t c = 0; c < ins; c++)
+      for (int p = 0; p < n * n; p++) {
+        double sum = 0;
+        for (int k = 0; k < r; k++) {
+          double row = 0;
+          for (int i = 0; i < r; i++)
+            row += g[p / n][i] * (double)x[((o * ins + c) * r + i) * r + k];
+          sum += row * g[p % n][k];
+        }
+        y[((o / block * n * n + p) * ins + c) * block + o % block] = (float)sum;
+      }
+}
+
+void layout_make(const struct tensor *t, enum layout l, const float *x, float *y) {
+  (layout_name(l)[0] == 's' ? make_sums : make_winograd)(t, l, x, y);
 }
 
 static enum layout io(const uint8_t *list, int i) {
@@ -315,8 +354,8 @@ static void fill_buffers(struct opcase *o, const struct label *l, const struct p
     int64_t n = p->buf[i].bytes;
     buf[i] = guarded(a, p->buf[i].kind == BUF_SCRATCH ? threads * scratch_stride(n) : n);
     if ((int)i >= o->c.nin || !o->in[i].dtype) continue;
-    if (layout_has_sums(io(l->in, (int)i)))
-      layout_sums(&o->in[i], io(l->in, (int)i), o->x[i], buf[i]);
+    if (layout_is_made(io(l->in, (int)i)))
+      layout_make(&o->in[i], io(l->in, (int)i), o->x[i], buf[i]);
     else
       relayout(&o->in[i], io(l->in, (int)i), o->x[i], buf[i], true);
   }

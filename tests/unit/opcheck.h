@@ -61,9 +61,10 @@ void opcase_free(struct opcase *o);
 
 /* Place in bytes of an element in a layout, from the definition in layouts.def. */
 int64_t layout_place(const struct tensor *t, enum layout l, const int64_t *idx);
-/* Layouts that hold Strassen's sums instead of the elements, and what they hold for x. */
-bool layout_has_sums(enum layout l);
-void layout_sums(const struct tensor *t, enum layout l, const float *x, float *y);
+/* Layouts that hold values made of the elements (Strassen's sums, Winograd's points), and what they
+ * hold for x. */
+bool layout_is_made(enum layout l);
+void layout_make(const struct tensor *t, enum layout l, const float *x, float *y);
 /* A random number of [0, n). */
 int64_t opcase_random(struct opcase *o, int64_t n);
 

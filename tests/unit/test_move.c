@@ -450,10 +450,10 @@ static void convert(const struct tensor *t, enum layout from, enum layout to, in
   char *x = arena_alloc(&a, (size_t)in, 1), *y = arena_alloc(&a, (size_t)out, 1);
   char *want = arena_alloc(&a, (size_t)out, 1);
   fill_by_index(t, from, x);
-  if (layout_has_sums(to)) {
+  if (layout_is_made(to)) {
     char *dense = arena_alloc(&a, (size_t)tensor_bytes(t), 1);
     fill_by_index(t, LAYOUT_ROW, dense);
-    layout_sums(t, to, (float *)dense, (float *)want);
+    layout_make(t, to, (float *)dense, (float *)want);
   } else {
     fill_by_index(t, to, want); /* the padding of panels is zero */
   }
@@ -469,9 +469,10 @@ static void convert(const struct tensor *t, enum layout from, enum layout to, in
 
 START_TEST(conversions) {
   static const int64_t shapes[][4] = {
-      {1, 1, 5, 7},  {2, 3, 33, 50}, {1, 1, 64, 96}, {2, 1, 1, 1},  {1, 4, 100, 3},
-      {2, 2, 0, 5},  {1, 2, 6, 81},  {1, 1, 10, 64}, {1, 1, 34, 2}, {1, 2, 12, 128},
-      {1, 1, 64, 8}, {2, 48, 5, 7},  {1, 16, 12, 1}};
+      {1, 1, 5, 7},   {2, 3, 33, 50},  {1, 1, 64, 96}, {2, 1, 1, 1},
+      {1, 4, 100, 3}, {2, 2, 0, 5},    {1, 2, 6, 81},  {1, 1, 10, 64},
+      {1, 1, 34, 2},  {1, 2, 12, 128}, {1, 1, 64, 8},  {2, 48, 5, 7},
+      {1, 16, 12, 1}, {40, 3, 3, 3},   {33, 2, 5, 5},  {1, 1, 3, 3}};
   for (size_t s = 0; s < COUNT(shapes); s++)
     for (size_t k = 0; k < COUNT(types); k++)
       for (int from = 0; from < LAYOUT_COUNT; from++)
@@ -483,7 +484,7 @@ START_TEST(conversions) {
           if (layout_block((enum layout)to) && (types[k] != FVM_F32 || from == LAYOUT_NHWC ||
                                                 from == LAYOUT_SEQ || from == LAYOUT_C16))
             continue;
-          if (layout_name((enum layout)to)[0] == 'f' && from != LAYOUT_ROW) continue;
+          if (strchr("fw", layout_name((enum layout)to)[0]) && from != LAYOUT_ROW) continue;
           if (!layout_fits(&t, (enum layout)from) || !layout_fits(&t, (enum layout)to)) continue;
           convert(&t, (enum layout)from, (enum layout)to, 1 + to % 2);
         }
