@@ -162,7 +162,8 @@ static void convert_plain(const struct tensor *t, enum layout from, enum layout 
   struct box x = {.x_buf = 0, .y_buf = 1, .elem_bytes = fvm_dtype_bytes(t->dtype)};
   layout_box(t, from, cut, x.dim, x.x_stride);
   x.rank = layout_box(t, to, cut, x.dim, x.y_stride);
-  box_emit(b, &x, 4);
+  /* Small tensors are not cut into calls of a few elements for the sake of many threads. */
+  box_emit(b, &x, tensor_bytes(t) < 1 << 20 ? 2 : 4);
 }
 
 /* par over panels; inside, all matrices of the batch (usually one).

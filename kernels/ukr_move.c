@@ -6,34 +6,66 @@
 
 /* ---- transposition: y[i][j] = x[j][i], in blocks of 8 by 8 ---- */
 
-/* Rows of x come in, columns go out as rows of y: pairs, quads and halves are exchanged in turn. */
-static void turn_4(const float *x, int64_t sx, float *y, int64_t sy) {
-  __m256 a[8], b[8];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_ps(x + i * sx);
+/* Rows of x have come in, columns go out as rows of y: pairs, quads and halves are exchanged in
+ * turn.
+ */
+INLINE void exchange(__m256 a[8]) {
+  __m256 b[8];
 #pragma GCC unroll 4
   for (int i = 0; i < 8; i += 2) {
     b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
     b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
   }
+  __m256 c[8];
 #pragma GCC unroll 2
   for (int i = 0; i < 8; i += 4) {
-    a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
-    a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
-    a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
-    a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
+    c[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+    c[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
+    c[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+    c[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
   }
 #pragma GCC unroll 4
   for (int i = 0; i < 4; i++) {
-    _mm256_storeu_ps(y + i * sy, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
-    _mm256_storeu_ps(y + (i + 4) * sy, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+    a[i] = _mm256_permute2f128_ps(c[i], c[i + 4], 0x20);
+    a[i + 4] = _mm256_permute2f128_ps(c[i], c[i + 4], 0x31);
   }
+}
+
+static void turn_4(const float *x, int64_t sx, float *y, int64_t sy) {
+  __m256 a[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_ps(x + i * sx);
+  exchange(a);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) _mm256_storeu_ps(y + i * sy, a[i]);
+}
+
+/* At most 8 by 8 at the edges: m rows of n elements of y. AVX2's masked stores take longer than the
+ * elements one by one. */
+static void turn_part_4(const float *x, int64_t sx, float *y, int64_t sy, int64_t m, int64_t n) {
+#ifdef __AVX512F__
+  const __mmask8 in = (__mmask8)((1u << m) - 1), out = (__mmask8)((1u << n) - 1);
+  __m256 a[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) a[i] = _mm256_maskz_loadu_ps(in, i < n ? x + i * sx : x);
+  exchange(a);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++)
+    if (i < m) _mm256_mask_storeu_ps(y + i * sy, out, a[i]);
+#else
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++) y[i * sy + j] = x[j * sx + i];
+#endif
 }
 
 #define TURN(B, T)                                                                                 \
   static void turn_##B(const T *x, int64_t sx, T *y, int64_t sy) {                                 \
     for (int i = 0; i < 8; i++)                                                                    \
       for (int j = 0; j < 8; j++) y[i * sy + j] = x[j * sx + i];                                   \
+  }                                                                                                \
+  static void turn_part_##B(const T *x, int64_t sx, T *y, int64_t sy, int64_t m, int64_t n) {      \
+    for (int64_t i = 0; i < m; i++)                                                                \
+      for (int64_t j = 0; j < n; j++) y[i * sy + j] = x[j * sx + i];                               \
   }
 TURN(1, uint8_t)
 TURN(2, uint16_t)
@@ -41,18 +73,16 @@ TURN(8, uint64_t)
 
 /* Two blocks of rows of y at a time use a whole cache line of each row of x. */
 #define TRANSPOSE(B, T)                                                                            \
-  static void edge_##B(const T *x, int64_t sx, T *y, int64_t sy, int64_t m, int64_t n) {           \
-    for (int64_t i = 0; i < m; i++)                                                                \
-      for (int64_t j = 0; j < n; j++) y[i * sy + j] = x[j * sx + i];                               \
-  }                                                                                                \
   static void flip_##B(const T *x, int64_t sx, T *y, int64_t sy, int64_t m, int64_t n) {           \
     for (int64_t i = 0; i < m; i += 16)                                                            \
-      for (int64_t j = 0; j < n; j += 8) {                                                         \
-        int64_t rows = MIN(m - i, (int64_t)16), columns = MIN(n - j, (int64_t)8), r = 0;           \
-        for (; columns == 8 && r <= rows - 8; r += 8)                                              \
-          turn_##B(x + j * sx + i + r, sx, y + (i + r) * sy + j, sy);                              \
-        edge_##B(x + j * sx + i + r, sx, y + (i + r) * sy + j, sy, rows - r, columns);             \
-      }                                                                                            \
+      for (int64_t j = 0; j < n; j += 8)                                                           \
+        for (int64_t r = i; r < MIN(m, i + 16); r += 8) {                                          \
+          int64_t rows = MIN(m - r, (int64_t)8), columns = MIN(n - j, (int64_t)8);                 \
+          if (rows == 8 && columns == 8)                                                           \
+            turn_##B(x + j * sx + r, sx, y + r * sy + j, sy);                                      \
+          else                                                                                     \
+            turn_part_##B(x + j * sx + r, sx, y + r * sy + j, sy, rows, columns);                  \
+        }                                                                                          \
   }                                                                                                \
   FN(transpose_##B) {                                                                              \
     flip_##B(p[0], v[2], p[1], v[3], v[0], v[1]);                                                  \
@@ -68,12 +98,25 @@ TRANSPOSE(8, uint64_t)
 /* A hostile plan can let operands overlap: then the result is anybody's guess, but memcpy's would
  * be undefined. */
 
+/* Rows of whole vectors up to this length are not worth a call each. */
+enum { SHORT = 128 };
+static void copy_short(const float *x, float *y, int64_t m, int64_t n, int64_t sx, int64_t sy) {
+  if (n == 16)
+    for (int64_t i = 0; i < m; i++) copy_4(y + i * sy, x + i * sx, 16);
+  else
+    for (int64_t i = 0; i < m; i++) copy_4(y + i * sy, x + i * sx, n);
+}
+
 #define MOVE(B, T)                                                                                 \
   static void spread_##B(T *y, int64_t n, T a) {                                                   \
     for (int64_t j = 0; j < n; j++) y[j] = a;                                                      \
   }                                                                                                \
   static void copy_rows_##B(const T *x, T *y, int64_t m, int64_t n, int64_t sx, int64_t sy) {      \
     if (sx == n && sy == n && m > 1) n *= m, m = 1;                                                \
+    if (sizeof(T) == sizeof(float) && n <= SHORT) {                                                \
+      copy_short((const void *)x, (void *)y, m, n, sx, sy);                                        \
+      return;                                                                                      \
+    }                                                                                              \
     for (int64_t i = 0; i < m && n > 0; i++)                                                       \
       memmove(y + i * sy, x + i * sx, (size_t)n * sizeof(T));                                      \
   }                                                                                                \
