@@ -311,6 +311,7 @@ static void cost_dw_last(const struct opcall *c, const struct label *l, struct o
 const struct cand conv_cands[] = {
     {"conv_dw", {NULL}, label_dw, emit_dw, cost_dw},
     {"conv_dw_last", {LAST_KNOBS}, label_dw_last, emit_dw_last, cost_dw_last},
+    {"conv_direct", {"mr", "nr", "rows", "split"}, direct_label, direct_emit, direct_cost},
     {"conv_im2col", {"mr", "nr", "cb", "split"}, label_im2col, emit_im2col, cost},
     {0},
 };

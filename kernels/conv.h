@@ -11,4 +11,9 @@ struct conv {
 };
 enum fvm_status conv_init(struct conv *v, const struct opcall *c, struct fvm_error *err);
 
+/* The functions of candidate conv_direct (cand_direct.c). */
+bool direct_label(const struct opcall *c, const struct target *t, int i, struct label *l);
+void direct_emit(const struct opcall *c, const struct label *l, struct builder *b);
+void direct_cost(const struct opcall *c, const struct label *l, struct opcost *cost);
+
 #endif

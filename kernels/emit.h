@@ -75,6 +75,7 @@ struct gemm_tile {
   enum isa isa; /* least ISA for which it is offered */
   enum ukr_id ukr;
   enum layout panel, panelt;
+  enum layout filter, filter_row; /* of convolution weights, for inputs in nhwc and in row */
   /* Of B for Strassen's product on one and two levels; LAYOUT_ROW: not offered. */
   enum layout sums[2], sumst[2];
 };

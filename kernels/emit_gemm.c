@@ -3,7 +3,7 @@
 
 #define TILE(MR, NR, ISA)                                                                          \
   .mr = MR, .nr = NR, .isa = ISA, .ukr = UKR_gemm_##MR##x##NR, .panel = LAYOUT_P##NR,              \
-  .panelt = LAYOUT_PT##NR
+  .panelt = LAYOUT_PT##NR, .filter = LAYOUT_F##NR, .filter_row = LAYOUT_FR##NR
 #define SUMS(NR) .sums = {LAYOUT_S##NR, LAYOUT_SS##NR}, .sumst = {LAYOUT_ST##NR, LAYOUT_SST##NR}
 /* Order: best guess first, per ISA. */
 const struct gemm_tile gemm_tiles[] = {
@@ -15,6 +15,7 @@ const struct gemm_tile gemm_tiles[] = {
     {TILE(6, 16, ISA_REF), SUMS(16)},
     {TILE(4, 24, ISA_AVX2)},
     {TILE(4, 16, ISA_REF)},
+    {TILE(14, 16, ISA_AVX512)},
     {0},
 };
 

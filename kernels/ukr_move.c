@@ -212,3 +212,21 @@ FN(pack_4) {
   }
   return 0;
 }
+
+FN(border_4) {
+  int64_t nq = v[0], h = v[1], w = v[2], sq = v[3], sh = v[4], rows = v[5], n = v[6], sy = v[7];
+  const int64_t first = v[8] * v[9] - v[10], left = MIN(v[11], n), used = MIN(w, n - left);
+  for (int64_t q = 0; q < nq; q++)
+    for (int64_t i = 0; i < rows; i++) {
+      int64_t r = first + i;
+      float *y = (float *)p[1] + q * sy + i * n;
+      if (r < 0 || r >= h) {
+        zero_4(y, n);
+        continue;
+      }
+      zero_4(y, left);
+      copy_4(y + left, (const float *)p[0] + q * sq + r * sh, used);
+      zero_4(y + left + used, n - left - used);
+    }
+  return 0;
+}

@@ -69,3 +69,18 @@ FN(pack_4) {
     for (int64_t j = 0; j < nr; j++) y[l * nr + j] = j < n ? x[l * sk + j * sn] : 0;
   return 0;
 }
+
+FN(border_4) {
+  const float *x = p[0];
+  float *y = p[1];
+  int64_t nq = v[0], h = v[1], w = v[2], sq = v[3], sh = v[4], rows = v[5], n = v[6], sy = v[7];
+  int64_t first = v[8] * v[9] - v[10], left = v[11];
+  for (int64_t q = 0; q < nq; q++)
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t j = 0; j < n; j++) {
+        int64_t r = first + i, c = j - left;
+        bool inside = r >= 0 && r < h && c >= 0 && c < w;
+        y[q * sy + i * n + j] = inside ? x[q * sq + r * sh + c] : 0;
+      }
+  return 0;
+}

@@ -97,6 +97,18 @@ static void draw_pack(struct call *c) {
   *arg(c, "sn") = kind == 0 ? 1 : kind == 1 ? k + pad() : 3 * k + pad();
 }
 
+static void draw_border(struct call *c) {
+  int64_t h = *arg(c, "h") = below(6), rows = *arg(c, "rows") = below(6), n = *arg(c, "n");
+  *arg(c, "q") = below(4);
+  *arg(c, "sh") = *arg(c, "w") + pad();
+  *arg(c, "sq") = h * *arg(c, "sh") + pad();
+  *arg(c, "sy") = rows * n + pad();
+  *arg(c, "y") = below(4);
+  *arg(c, "step") = below(3);
+  *arg(c, "top") = below(4);
+  *arg(c, "left") = below(n + 2);
+}
+
 /* Rows of heads, or heads of rows; one row of angles for all, and one half of it for both. */
 static void draw_rope(struct call *c) {
   int64_t m = *arg(c, "m") = below(5), h = *arg(c, "h") = below(5), n = *arg(c, "n");
@@ -204,6 +216,7 @@ static void draw_call(struct call *c) {
   if (starts(name, "rope_")) return draw_rope(c);
   if (starts(name, "pack_")) return draw_pack(c);
   if (starts(name, "resample_")) return draw_resample(c);
+  if (starts(name, "border_")) return draw_border(c);
   if (has_arg(c, "kh")) return has_arg(c, "hx") ? draw_image(c) : draw_window(c);
   if (starts(name, "wino_")) return draw_wino(c);
   draw_matrices(c);
