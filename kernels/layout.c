@@ -35,6 +35,8 @@ static const struct row {
 #undef LAYOUT
 };
 
+_Static_assert(LAYOUT_COUNT <= 64, "a layout_set has a bit for each");
+
 const char *layout_name(enum layout l) { return l < LAYOUT_COUNT ? rows[l].name : "?"; }
 
 enum layout layout_parse(const char *s, size_t len) {

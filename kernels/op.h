@@ -16,6 +16,9 @@ enum layout {
 #undef LAYOUT
   LAYOUT_COUNT
 };
+/* A set of layouts, a bit each. */
+typedef uint64_t layout_set;
+#define LAYOUT_BIT(l) ((layout_set)1 << (l))
 const char *layout_name(enum layout l);
 enum layout layout_parse(const char *s, size_t len); /* LAYOUT_COUNT when unknown */
 

@@ -5,10 +5,9 @@
 
 /* Sets of layouts as bit masks, of each tensor. */
 struct flow {
-  uint64_t *made;   /* layouts that a producer's labels leave it in */
-  uint64_t *wanted; /* layouts that its consumers' labels take it in */
+  layout_set *made;   /* layouts that a producer's labels leave it in */
+  layout_set *wanted; /* layouts that its consumers' labels take it in */
 };
-_Static_assert(LAYOUT_COUNT <= 64, "layouts fit a mask");
 
 /* ---- problems ---- */
 
@@ -70,16 +69,16 @@ static enum fvm_status add_node(struct profile_set *s, const struct graph *g, in
 static void mark(const struct graph *g, int node, const struct label *l, struct flow *f) {
   const struct node *n = &g->node.v[node];
   for (size_t i = 0; i < n->in.n; i++)
-    if (n->in.v[i] >= 0) f->wanted[n->in.v[i]] |= (uint64_t)1 << label_in(l, (int)i);
+    if (n->in.v[i] >= 0) f->wanted[n->in.v[i]] |= LAYOUT_BIT(label_in(l, (int)i));
   for (size_t i = 0; i < n->out.n; i++)
-    if (n->out.v[i] >= 0) f->made[n->out.v[i]] |= (uint64_t)1 << label_out(l, (int)i);
+    if (n->out.v[i] >= 0) f->made[n->out.v[i]] |= LAYOUT_BIT(label_out(l, (int)i));
 }
 
 /* of_node: problems of g's live nodes. */
 static enum fvm_status find_flow(struct profile_set *s, const struct graph *g, const int *of_node,
                                  const struct target *t, struct flow *f, struct fvm_error *err) {
-  f->made = ARENA_NEW(&s->arena, uint64_t, MAX(g->tensor.n, 1));
-  f->wanted = ARENA_NEW(&s->arena, uint64_t, MAX(g->tensor.n, 1));
+  f->made = ARENA_NEW(&s->arena, layout_set, MAX(g->tensor.n, 1));
+  f->wanted = ARENA_NEW(&s->arena, layout_set, MAX(g->tensor.n, 1));
   if (!f->made || !f->wanted) return fvm_nomem(err);
   int k = 0;
   for (size_t i = 0; i < g->node.n; i++) {
@@ -89,8 +88,8 @@ static enum fvm_status find_flow(struct profile_set *s, const struct graph *g, c
     for (int j = 0; opcall_label(c, t, j, &l); j++) mark(g, (int)i, &l, f);
   }
   for (size_t i = 0; i < g->tensor.n; i++) {
-    if (g->tensor.v[i].is_input) f->made[i] |= (uint64_t)1 << LAYOUT_ROW;
-    if (g->tensor.v[i].is_output) f->wanted[i] |= (uint64_t)1 << LAYOUT_ROW;
+    if (g->tensor.v[i].is_input) f->made[i] |= LAYOUT_BIT(LAYOUT_ROW);
+    if (g->tensor.v[i].is_output) f->wanted[i] |= LAYOUT_BIT(LAYOUT_ROW);
   }
   return FVM_OK;
 }

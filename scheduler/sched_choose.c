@@ -27,7 +27,7 @@ struct traffic {
 };
 struct state {
   enum layout from;
-  unsigned set;
+  layout_set set;
 };
 struct chooser {
   struct sched *w;
@@ -48,13 +48,13 @@ static const struct menu *menu_of(const struct chooser *c, int node) {
 }
 
 /* Layouts in which a reader wants the tensor. */
-static unsigned wants(const struct reader *r, const struct label *l) {
-  unsigned set = 0;
-  for (int i = 0; i < r->n; i++) set |= 1u << label_in(l, r->input[i]);
+static layout_set wants(const struct reader *r, const struct label *l) {
+  layout_set set = 0;
+  for (int i = 0; i < r->n; i++) set |= LAYOUT_BIT(label_in(l, r->input[i]));
   return set;
 }
 
-static int64_t copies_ns(struct chooser *c, int tensor, enum layout from, unsigned set) {
+static int64_t copies_ns(struct chooser *c, int tensor, enum layout from, layout_set set) {
   int64_t sum = 0;
   for (int l = 0; l < LAYOUT_COUNT; l++)
     if (set >> l & 1) sum = MIN(SOLVE_INF, sum + convert_ns(c, tensor, from, (enum layout)l));
@@ -62,16 +62,16 @@ static int64_t copies_ns(struct chooser *c, int tensor, enum layout from, unsign
 }
 
 /* Layouts that the producer may make. */
-static unsigned makes(const struct chooser *c, const struct traffic *t) {
-  unsigned set = 0;
-  if (t->producer < 0) return 1u << c->w->io[t->tensor];
+static layout_set makes(const struct chooser *c, const struct traffic *t) {
+  layout_set set = 0;
+  if (t->producer < 0) return LAYOUT_BIT(c->w->io[t->tensor]);
   const struct menu *m = menu_of(c, t->producer);
-  for (int i = 0; i < m->n; i++) set |= 1u << label_out(&m->choice[i].label, t->output);
+  for (int i = 0; i < m->n; i++) set |= LAYOUT_BIT(label_out(&m->choice[i].label, t->output));
   return set;
 }
 
-static unsigned wanted(const struct chooser *c, const struct traffic *t) {
-  unsigned set = t->is_output ? 1u << c->w->io[t->tensor] : 0;
+static layout_set wanted(const struct chooser *c, const struct traffic *t) {
+  layout_set set = t->is_output ? LAYOUT_BIT(c->w->io[t->tensor]) : 0;
   for (int i = 0; i < t->nreader; i++) {
     const struct menu *m = menu_of(c, t->reader[i].node);
     for (int k = 0; k < m->n; k++) set |= wants(&t->reader[i], &m->choice[k].label);
@@ -113,22 +113,25 @@ static bool add_direct(struct chooser *c, const struct traffic *t) {
 
 /* ---- several readers ---- */
 
+/* The subset of `all` that comes next as a number; none after all of them. */
+static layout_set next_set(layout_set set, layout_set all) { return ((set | ~all) + 1) & all; }
+
 /* All states in which every copy can be made; NULL when memory is out. */
 static struct state *states_of(struct chooser *c, const struct traffic *t, int *n) {
-  unsigned from_set = makes(c, t), to_set = wanted(c, t);
-  int states = __builtin_popcount(from_set) << __builtin_popcount(to_set);
+  layout_set from_set = makes(c, t), to_set = wanted(c, t);
+  int states = __builtin_popcountll(from_set) << __builtin_popcountll(to_set);
   int most = states <= MAX_STATES ? LAYOUT_COUNT : MAX_COPIES;
-  int most_useful = MIN(t->nreader + t->is_output, __builtin_popcount(to_set));
+  int most_useful = MIN(t->nreader + t->is_output, __builtin_popcountll(to_set));
   struct state *s = NULL;
   if (most < most_useful) c->limited = true;
   for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
     *n = 0;
     for (int from = 0; from < LAYOUT_COUNT; from++)
-      for (unsigned set = 0; from_set >> from & 1 && set <= to_set; set++) {
-        if ((set & ~to_set) || set >> from & 1 || __builtin_popcount(set) > MIN(most, most_useful))
-          continue;
+      for (layout_set set = 0, more = from_set >> from & 1; more;
+           set = next_set(set, to_set), more = set) {
+        if (set >> from & 1 || __builtin_popcountll(set) > MIN(most, most_useful)) continue;
         if (copies_ns(c, t->tensor, (enum layout)from, set) >= SOLVE_INF) continue;
-        if (s) s[*n] = (struct state){(enum layout)from, set | 1u << from};
+        if (s) s[*n] = (struct state){(enum layout)from, set | LAYOUT_BIT(from)};
         ++*n;
       }
     if (!s && !(s = ARENA_NEW(&c->w->a, struct state, *n))) return NULL;
@@ -168,7 +171,7 @@ static bool add_shared(struct chooser *c, const struct traffic *t) {
   for (int k = 0; k < n; k++) {
     bool lacks = t->is_output && !(s[k].set >> c->w->io[t->tensor] & 1);
     c->net.var.v[var].cost[k] =
-        lacks ? SOLVE_INF : copies_ns(c, t->tensor, s[k].from, s[k].set & ~(1u << s[k].from));
+        lacks ? SOLVE_INF : copies_ns(c, t->tensor, s[k].from, s[k].set & ~(LAYOUT_BIT(s[k].from)));
   }
   bool ok = link_producer(c, t, var, s, n);
   for (int i = 0; i < t->nreader && ok; i++) ok = link_reader(c, &t->reader[i], var, s, n);
@@ -176,7 +179,7 @@ static bool add_shared(struct chooser *c, const struct traffic *t) {
 }
 
 static bool add_traffic(struct chooser *c, const struct traffic *t) {
-  unsigned layouts = makes(c, t) | wanted(c, t);
+  layout_set layouts = makes(c, t) | wanted(c, t);
   int ends = t->nreader + t->is_output;
   if (ends == 0 || (layouts & (layouts - 1)) == 0) return true; /* nothing to convert */
   return ends == 1 ? add_direct(c, t) : add_shared(c, t);

@@ -24,8 +24,8 @@ struct user {
 };
 struct konst {
   int tensor;
-  unsigned base; /* layouts that are there in any case */
-  int64_t rows;  /* bytes of rows that are read in ROW */
+  layout_set base; /* layouts that are there in any case */
+  int64_t rows;    /* bytes of rows that are read in ROW */
   VEC(struct user) user;
 };
 struct rooms {
@@ -86,21 +86,21 @@ static bool find_users(struct rooms *x) {
     if (!sched_tensor(x->w, t)->data) continue;
     struct konst *k = konst_of(x, t);
     if (!k) return false;
-    k->base |= 1u << LAYOUT_ROW;
+    k->base |= LAYOUT_BIT(LAYOUT_ROW);
   }
   return true;
 }
 
 /* Layouts in which a choice reads a constant as a whole. */
-static unsigned wholes(const struct rooms *x, const struct user *u, const struct choice *c) {
+static layout_set wholes(const struct rooms *x, const struct user *u, const struct choice *c) {
   const struct sched_node *n = &x->w->node[u->node];
-  unsigned set = 0;
+  layout_set set = 0;
   for (int i = 0; i < 64; i++) {
     if (!((u->inputs & c->reads) >> i & 1)) continue;
     bool as_rows = label_in(&c->label, i) == LAYOUT_ROW && !c->label.view;
     if (as_rows && opcall_row_bytes(&n->call, i) >= 0) continue;
     int tensor = x->w->g->node.v[u->node].in.v[i];
-    set |= 1u << sched_stored(x->w, tensor, label_in(&c->label, i));
+    set |= LAYOUT_BIT(sched_stored(x->w, tensor, label_in(&c->label, i)));
   }
   return set;
 }
@@ -117,7 +117,7 @@ static int64_t rows(const struct rooms *x, const struct user *u) {
 static void find_base(const struct rooms *x, struct konst *k) {
   for (size_t i = 0; i < k->user.n; i++) {
     const struct menu *m = menu_of(x, k->user.v[i].node);
-    unsigned all = ~0u;
+    layout_set all = ~(layout_set)0;
     for (int c = 0; c < m->n; c++) all &= wholes(x, &k->user.v[i], &m->choice[c]);
     if (m->n) k->base |= all;
     k->rows = MIN(k->rows + rows(x, &k->user.v[i]), TENSOR_MAXBYTES);
@@ -132,7 +132,7 @@ static int64_t stored_bytes(const struct rooms *x, const struct konst *k, enum l
 
 /* Bytes of a set of layouts on top of those that are there in any case; rows count where the whole
  * of ROW does not. */
-static int64_t set_bytes(const struct rooms *x, const struct konst *k, unsigned set) {
+static int64_t set_bytes(const struct rooms *x, const struct konst *k, layout_set set) {
   int64_t sum = 0, row = stored_bytes(x, k, LAYOUT_ROW);
   for (int l = 0; l < LAYOUT_COUNT; l++)
     if ((set & ~k->base) >> l & 1) sum += stored_bytes(x, k, (enum layout)l);
@@ -140,9 +140,9 @@ static int64_t set_bytes(const struct rooms *x, const struct konst *k, unsigned 
   return sum + (whole ? 0 : MIN(ROUND_UP(k->rows, (int64_t)FVM_ALIGN), row));
 }
 
-static unsigned options(const struct rooms *x, const struct konst *k, const struct user *u) {
+static layout_set options(const struct rooms *x, const struct konst *k, const struct user *u) {
   const struct menu *m = menu_of(x, u->node);
-  unsigned set = 0;
+  layout_set set = 0;
   for (int c = 0; c < m->n; c++) set |= wholes(x, u, &m->choice[c]);
   return set & ~k->base;
 }
@@ -161,10 +161,10 @@ static bool charge(struct rooms *x, const struct konst *k, const struct user *u)
 }
 
 /* The sets that may be of use, in set[] (NULL: only counted). */
-static int list_sets(unsigned all, int together, unsigned *set) {
+static int list_sets(layout_set all, int together, layout_set *set) {
   int n = 0;
-  for (unsigned s = all;; s = (s - 1) & all) {
-    if (__builtin_popcount(s) <= together) {
+  for (layout_set s = all;; s = (s - 1) & all) {
+    if (__builtin_popcountll(s) <= together) {
       if (set) set[n] = s;
       n++;
     }
@@ -173,12 +173,12 @@ static int list_sets(unsigned all, int together, unsigned *set) {
 }
 
 static bool link_user(struct rooms *x, const struct konst *k, const struct user *u, int var,
-                      const unsigned *set) {
+                      const layout_set *set) {
   const struct menu *m = menu_of(x, u->node);
   int n = x->net->var.v[var].n, e = solve_add_edge(x->net, x->var[u->node], var);
   if (e < 0) return false;
   for (int c = 0; c < m->n; c++) {
-    unsigned wants = wholes(x, u, &m->choice[c]) & ~k->base;
+    layout_set wants = wholes(x, u, &m->choice[c]) & ~k->base;
     for (int i = 0; i < n; i++)
       if (wants & ~set[i]) x->net->edge.v[e].cost[c * n + i] = SOLVE_INF;
   }
@@ -186,14 +186,14 @@ static bool link_user(struct rooms *x, const struct konst *k, const struct user 
 }
 
 /* A variable for a constant that several nodes read in layouts of their choice. */
-static bool share(struct rooms *x, const struct konst *k, unsigned all, int readers) {
-  int together = MIN(readers, __builtin_popcount(all));
+static bool share(struct rooms *x, const struct konst *k, layout_set all, int readers) {
+  int together = MIN(readers, __builtin_popcountll(all));
   if (list_sets(all, together, NULL) > MAX_SETS) {
     together = MAX_TOGETHER;
     x->out->limited = true;
   }
   int n = list_sets(all, together, NULL);
-  unsigned *set = ARENA_NEW(&x->net->arena, unsigned, n);
+  layout_set *set = ARENA_NEW(&x->net->arena, layout_set, n);
   int var = set ? solve_add_var(x->net, n) : -1;
   if (var < 0 || !VEC_PUSH(&x->out->var, ((struct solve_room){NULL, NULL}))) return false;
   list_sets(all, together, set);
@@ -206,14 +206,14 @@ static bool share(struct rooms *x, const struct konst *k, unsigned all, int read
 }
 
 static bool add_konst(struct rooms *x, struct konst *k) {
-  unsigned all = 0;
+  layout_set all = 0;
   int readers = 0;
   const struct user *last = NULL;
   find_base(x, k);
   for (int l = 0; l < LAYOUT_COUNT; l++)
     if (k->base >> l & 1) x->out->base += stored_bytes(x, k, (enum layout)l);
   for (size_t i = 0; i < k->user.n; i++) {
-    unsigned set = options(x, k, &k->user.v[i]);
+    layout_set set = options(x, k, &k->user.v[i]);
     if (!set) continue;
     all |= set;
     readers++;
