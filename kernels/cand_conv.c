@@ -5,6 +5,7 @@
  * scratch just before they are used; a panel of a 1x1 convolution comes straight from the input.
  * conv_dw: one input channel a group, a plane at a time. */
 #include "conv.h"
+#include "gemm.h"
 #include "last.h"
 #include "op_impl.h"
 
@@ -311,6 +312,9 @@ static void cost_dw_last(const struct opcall *c, const struct label *l, struct o
 const struct cand conv_cands[] = {
     {"conv_dw", {NULL}, label_dw, emit_dw, cost_dw},
     {"conv_dw_last", {LAST_KNOBS}, label_dw_last, emit_dw_last, cost_dw_last},
+    {"conv_gemm", GEMM_KNOBS, point_label, point_emit, point_cost},
+    {"conv_strassen", STRASSEN_KNOBS, point_strassen_label, point_strassen_emit,
+     point_strassen_cost},
     {"conv_direct", {"mr", "nr", "rows", "split"}, direct_label, direct_emit, direct_cost},
     {"conv_im2col", {"mr", "nr", "cb", "split"}, label_im2col, emit_im2col, cost},
     {0},

@@ -247,6 +247,7 @@ enum { FEW_CHANNELS = 4 };
 static bool form_fits(const struct opcall *c, const struct conv *v, const struct form *f,
                       enum isa isa, struct label *l) {
   if (isa < f->from || isa > f->to || !layout_fits(&c->in[0], f->in)) return false;
+  if (f->in == LAYOUT_NHWC && is_flat(&v->w)) return false; /* conv_gemm's */
   if (f->in == LAYOUT_ROW && v->in_channels > FEW_CHANNELS) return false;
   bool one_block = f->in == LAYOUT_NHWC || v->in_channels == 1;
   if (v->w.dilation[2] != 1 && !one_block) return false;

@@ -419,11 +419,10 @@ static bool label_pack(const struct opcall *c, const struct target *t, int i, st
   return false;
 }
 
-#define KNOBS                                                                                      \
-  { "mr", "nr", "kc", "mc", "nc", "nest", "pack", "ahead" }
+#define PANELS                                                                                     \
+  { "gemm_panels", GEMM_KNOBS, label_panels, emit, cost }
+#define STRASSEN                                                                                   \
+  { "gemm_strassen", STRASSEN_KNOBS, strassen_label, strassen_emit, strassen_cost }
+const struct cand gemm_panels = PANELS, gemm_strassen = STRASSEN;
 const struct cand gemm_cands[] = {
-    {"gemm_panels", KNOBS, label_panels, emit, cost},
-    {"gemm_pack_b", KNOBS, label_pack, emit, cost},
-    {"gemm_strassen", {"mr", "nr", "mc", "levels"}, strassen_label, strassen_emit, strassen_cost},
-    {0},
-};
+    PANELS, {"gemm_pack_b", GEMM_KNOBS, label_pack, emit, cost}, STRASSEN, {0}};

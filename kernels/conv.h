@@ -15,5 +15,12 @@ enum fvm_status conv_init(struct conv *v, const struct opcall *c, struct fvm_err
 bool direct_label(const struct opcall *c, const struct target *t, int i, struct label *l);
 void direct_emit(const struct opcall *c, const struct label *l, struct builder *b);
 void direct_cost(const struct opcall *c, const struct label *l, struct opcost *cost);
+/* Of conv_gemm and conv_strassen (cand_point.c). */
+bool point_label(const struct opcall *c, const struct target *t, int i, struct label *l);
+void point_emit(const struct opcall *c, const struct label *l, struct builder *b);
+void point_cost(const struct opcall *c, const struct label *l, struct opcost *cost);
+bool point_strassen_label(const struct opcall *c, const struct target *t, int i, struct label *l);
+void point_strassen_emit(const struct opcall *c, const struct label *l, struct builder *b);
+void point_strassen_cost(const struct opcall *c, const struct label *l, struct opcost *cost);
 
 #endif

@@ -35,6 +35,12 @@ void gemm_strides(const struct gemm_operand *o, enum layout l, int64_t *rs, int6
 struct matrix gemm_bias(const struct opcall *c, const struct gemm_problem *g);
 
 extern const struct cand gemm_cands[];
+/* Rows of it that products in other guises are run by, and the names of their knobs. */
+#define GEMM_KNOBS                                                                                 \
+  { "mr", "nr", "kc", "mc", "nc", "nest", "pack", "ahead" }
+#define STRASSEN_KNOBS                                                                             \
+  { "mr", "nr", "mc", "levels" }
+extern const struct cand gemm_panels, gemm_strassen;
 /* The functions of candidate gemm_strassen (cand_strassen.c). */
 bool strassen_label(const struct opcall *c, const struct target *t, int i, struct label *l);
 void strassen_emit(const struct opcall *c, const struct label *l, struct builder *b);

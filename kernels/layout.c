@@ -48,18 +48,26 @@ enum layout layout_parse(const char *s, size_t len) {
 int layout_block(enum layout l) { return (int)rows[l].block; }
 bool layout_is_cut(enum layout l) { return rows[l].kind == CUT; }
 
-/* The axes that panels see as rows (k) and columns (n) of the packed matrix. */
-static void panel_axes(const struct tensor *t, enum layout l, int *k, int *n) {
-  enum kind kind = rows[l].kind;
-  bool turned = kind == PANELT || kind == SUMST || kind == SUMST2;
-  *k = t->rank - (turned ? 1 : 2);
-  *n = t->rank - (turned ? 2 : 1);
-}
-
 /* How often Strassen's sums were made: 0, 1 or 2. */
 static int levels(enum layout l) {
   enum kind kind = rows[l].kind;
   return kind == SUMS || kind == SUMST ? 1 : kind == SUMS2 || kind == SUMST2 ? 2 : 0;
+}
+
+/* The number of axes whose last two are the matrix: for Strassen's sums the weights of a 1x1
+ * convolution, [outputs, inputs, 1, 1], are one. */
+static int matrix_rank(const struct tensor *t, enum layout l) {
+  int rank = t->rank;
+  while (levels(l) && rank > 2 && t->dim[rank - 1] == 1) rank--;
+  return rank;
+}
+
+/* The axes that panels see as rows (k) and columns (n) of the packed matrix. */
+static void panel_axes(const struct tensor *t, enum layout l, int *k, int *n) {
+  enum kind kind = rows[l].kind;
+  bool turned = kind == PANELT || kind == SUMST || kind == SUMST2;
+  *k = matrix_rank(t, l) - (turned ? 1 : 2);
+  *n = matrix_rank(t, l) - (turned ? 2 : 1);
 }
 
 static bool is_filter(enum layout l) { return rows[l].kind >= FILTER && rows[l].kind <= FILTERR; }
@@ -98,7 +106,7 @@ bool layout_fits(const struct tensor *t, enum layout l) {
 
 int64_t layout_bytes(const struct tensor *t, enum layout l) {
   if (!rows[l].block) return tensor_bytes(t);
-  int64_t batch = dims_product(t->dim, 0, t->rank - 2);
+  int64_t batch = dims_product(t->dim, 0, matrix_rank(t, l) - 2);
   int k, n;
   if (levels(l)) {
     struct sums_matrix m = sums_of(t, LAYOUT_ROW, l);
@@ -221,7 +229,7 @@ static void convert_winograd(const struct tensor *t, enum layout from, enum layo
 static void convert_sums(const struct tensor *t, enum layout from, enum layout to,
                          struct builder *b) {
   struct sums_matrix m = sums_of(t, from, to);
-  int64_t batch = dims_product(t->dim, 0, t->rank - 2);
+  int64_t batch = dims_product(t->dim, 0, matrix_rank(t, to) - 2);
   if (batch == 0 || m.k == 0 || m.n == 0) return;
   int i = build_loop(b, 0, val(batch), 1);
   sums_emit(b, &m, ADDR(0, 0, {i, m.k * m.n * 4}), ADDR(1, 0, {i, sums_bytes(&m)}));

@@ -283,7 +283,9 @@ static float *group_sums(const struct sums_of *m, int64_t p, float *y) {
 static void make_sums(const struct tensor *t, enum layout l, const float *x, float *y) {
   const char *name = layout_name(l);
   bool twice = name[1] == 's', turned = name[twice ? 2 : 1] == 't';
-  int64_t block = layout_block(l), rows = t->dim[t->rank - 2], cols = t->dim[t->rank - 1];
+  int rank = t->rank; /* weights of a 1x1 convolution are a matrix */
+  while (rank > 2 && t->dim[rank - 1] == 1) rank--;
+  int64_t block = layout_block(l), rows = t->dim[rank - 2], cols = t->dim[rank - 1];
   int64_t matrices = rows > 0 && cols > 0 ? tensor_count(t) / (rows * cols) : 0;
   struct sums_of m = {x, turned ? cols : rows, turned ? rows : cols, block, turned};
   for (int64_t q = 0; q < matrices; q++, m.x += rows * cols)
