@@ -146,15 +146,19 @@ struct attr *rewrite_attrs(struct rewrite *w, int node, int n) {
   return a;
 }
 
-bool rewrite_set_int(struct rewrite *w, int node, const char *name, int64_t v) {
+bool rewrite_set(struct rewrite *w, int node, const struct attr *attr) {
   const struct node n = *node_at(w->g, node);
   int known = 0;
-  while (known < n.nattr && strcmp(n.attr[known].name, name) != 0) known++;
+  while (known < n.nattr && strcmp(n.attr[known].name, attr->name) != 0) known++;
   struct attr *a = rewrite_attrs(w, node, MAX(n.nattr, known + 1));
   if (!a) return false;
   if (n.nattr) memcpy(a, n.attr, (size_t)n.nattr * sizeof *a);
-  a[known] = (struct attr){.name = name, .kind = ATTR_INT, .i = v};
+  a[known] = *attr;
   return true;
+}
+
+bool rewrite_set_int(struct rewrite *w, int node, const char *name, int64_t v) {
+  return rewrite_set(w, node, &(struct attr){.name = name, .kind = ATTR_INT, .i = v});
 }
 
 static const char *fresh_name(struct rewrite *w, const char *base) {
