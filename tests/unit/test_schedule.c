@@ -443,7 +443,7 @@ START_TEST(many_readers_leave_no_gap) {
   int x = new_node(g, "Exp", 1, (int[]){new_input(g, 2, (int64_t[]){8, 8})}, -1), sum = x;
   for (int i = 0; i < LAYOUT_COUNT + 3; i++) {
     int y = new_node(g, "MatMul", 2, i % 2 ? (int[]){sum, x} : (int[]){x, sum}, -1);
-    sum = new_node(g, "Add", 2, (int[]){y, x}, -1);
+    sum = new_node(g, "Add", 2, (int[]){new_node(g, "Tanh", 1, &y, -1), x}, -1);
   }
   new_output(g, sum);
   struct schedule *s = schedule(g, cost_random_new(2));
