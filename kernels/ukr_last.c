@@ -16,14 +16,6 @@
 
 /* ---- where windows lie ---- */
 
-/* Outputs lo <= ox < hi of a row whose taps all lie inside it. */
-static struct span inner_outputs(const struct image *a) {
-  int64_t room = a->w - 1 - (a->kw - 1) * a->dw + a->pw;
-  if (a->sw == 0 || room < 0) return (struct span){0, 0};
-  struct span r = {MIN(CEIL_DIV(a->pw, a->sw), a->ow), MIN(room / a->sw + 1, a->ow)};
-  return r.lo < r.hi ? r : (struct span){0, 0};
-}
-
 /* Rows of the window of output row oy that lie inside the image. */
 INLINE struct span rows_inside(const struct image *a, int64_t oy) {
   return span_inside(oy * a->sh - a->ph, a->dh, a->kh, a->h);
@@ -211,132 +203,143 @@ INLINE vf combine(vf x, vf acc, const enum what what) {
 }
 INLINE vf neutral(const enum what what) { return vf_set1(what == MAXIMUM ? -INFINITY : 0); }
 
-/* px outputs that share their input, as dw_shared: columns first, then windows of them. */
-INLINE void pool_shared(const struct image *a, int64_t rows, const float *x, float *y, vf scale,
-                        const int kw, const int s, const int px, const enum what what) {
+/* Outputs of a block where windows are 2 apart: its columns stay in registers. Half as many for
+ * windows of 2, where lines that lie a power of 2 apart would push each other out of L1. */
+enum { PX_2 = VW == 16 ? 8 : 4, MAXCOL = 2 * PX + 1 };
+
+/* n of `px` outputs, as dw_block: first the columns, then the windows of them. */
+INLINE void pool_block(const struct image *a, int64_t rows, const float *x, float *y,
+                       struct span in, int64_t n, const float *scale, const int kw, const int s,
+                       const int px, const enum what what, const bool side) {
   const int64_t sx = a->sx, down = a->dh * a->hx;
-  const int n = (px - 1) * s + kw;
-  vf col[11];
-#pragma GCC unroll 11
-  for (int k = 0; k < n; k++) col[k] = neutral(what);
+  const int width = (px - 1) * s + kw;
+  vf col[MAXCOL];
+#pragma GCC unroll 20
+  for (int k = 0; k < width; k++) col[k] = neutral(what);
   for (int64_t r = 0; r < rows; r++, x += down) {
     const float *at = x;
-#pragma GCC unroll 11
-    for (int k = 0; k < n; k++, at += sx) col[k] = combine(vf_load(at), col[k], what);
+#pragma GCC unroll 20
+    for (int k = 0; k < width; k++, at += sx) {
+      KEEP(at, "r");
+      if (!side || (k >= in.lo && k < in.hi)) col[k] = combine(vf_load(at), col[k], what);
+    }
   }
 #pragma GCC unroll 8
   for (int i = 0; i < px; i++) {
     vf acc = col[i * s];
 #pragma GCC unroll 3
     for (int j = 1; j < kw; j++) acc = combine(col[i * s + j], acc, what);
-    vf_store(y + i * a->sy, what == SUM ? vf_mul(acc, scale) : acc);
+    if (what == SUM) acc = vf_mul(acc, vf_set1(scale[i]));
+    if (!side || i < n) vf_store(y + i * a->sy, acc);
   }
 }
 
-/* One output, taps j0 .. j1 - 1 of each row, any window. x is where tap 0 would be. */
-INLINE void pool_any(const struct image *a, int64_t rows, const float *x, float *y, int64_t j0,
-                     int64_t j1, vf scale, struct lanes l, const enum what what, const bool whole) {
+/* One output of any window, columns `in` of it. x is column 0. */
+INLINE void pool_any(const struct image *a, int64_t rows, const float *x, float *y, struct span in,
+                     float scale, struct lanes l, const enum what what, const bool whole) {
   const int64_t tap = a->dw * a->sx, down = a->dh * a->hx;
   vf acc = neutral(what);
   for (int64_t r = 0; r < rows; r++, x += down)
-    for (int64_t j = j0; j < j1; j++) acc = combine(load_lanes(x + j * tap, l, whole), acc, what);
-  store_lanes(y, l, what == SUM ? vf_mul(acc, scale) : acc, whole);
+    for (int64_t j = in.lo; j < in.hi; j++)
+      acc = combine(load_lanes(x + j * tap, l, whole), acc, what);
+  store_lanes(y, l, what == SUM ? vf_mul(acc, vf_set1(scale)) : acc, whole);
 }
 
 struct pools {
   struct image a;
-  struct span in;
   int how;        /* of averages, as in ukr.def */
   int64_t qh, qw; /* padding after */
 };
 
-/* What the sum of output (oy, ox) is multiplied by: 0 where nothing counts. */
-static vf pool_scale(const struct pools *d, int64_t oy, int64_t ox) {
-  if (d->how == 2) return vf_set1(1);
-  struct span r = rows_inside(&d->a, oy), c = columns_inside(&d->a, ox);
-  int64_t n = (r.hi - r.lo) * (c.hi - c.lo);
-  if (d->how == 1) n = image_taps(&d->a, oy, ox, d->qh, d->qw);
-  return vf_set1(n ? 1 / (float)n : 0);
+/* Taps of windows that count: rows of output row oy, columns of output column ox. */
+static int64_t rows_counted(const struct pools *d, int64_t oy) {
+  const struct image *a = &d->a;
+  struct span r = rows_inside(a, oy);
+  if (d->how == 1) r = span_inside(oy * a->sh, a->dh, a->kh, a->ph + a->h + d->qh);
+  return r.hi - r.lo;
+}
+INLINE int64_t columns_counted(const struct pools *d, int64_t ox) {
+  const struct image *a = &d->a;
+  struct span r = columns_inside(a, ox);
+  if (d->how == 1) r = span_inside(ox * a->sw, a->dw, a->kw, a->pw + a->w + d->qw);
+  return r.hi - r.lo;
 }
 
-/* Outputs lo <= ox < hi of row oy. x is column 0 of the first row of taps. */
-INLINE void pool_edge(const struct pools *d, int64_t oy, int64_t rows, const float *x, float *y,
-                      int64_t lo, int64_t hi, struct lanes l, const enum what what,
-                      const bool whole) {
+/* What a sum is multiplied by: 0 where nothing counts. */
+INLINE float pool_scale(const struct pools *d, int64_t rows, int64_t ox) {
+  int64_t n = d->how == 2 ? 1 : rows * columns_counted(d, ox);
+  return n ? 1 / (float)n : 0;
+}
+
+/* A row of outputs, for `channels` channels in whole vectors. */
+INLINE void pool_row(const struct pools *d, int64_t i, int64_t channels, const int kw, const int s,
+                     const enum what what) {
   const struct image *a = &d->a;
-  for (int64_t ox = lo; ox < hi; ox++) {
+  const int px = s == 1 ? PX : kw == 2 ? PX / 2 : PX_2;
+  const struct span r = rows_inside(a, a->oy + i);
+  const float *x = image_row(a, a->oy + i, r);
+  const int64_t counted = what == SUM ? rows_counted(d, a->oy + i) : 0;
+  const float all = what == SUM ? pool_scale(d, counted, CEIL_DIV(a->pw, s)) : 1;
+  for (int64_t ox = 0; ox < a->ow; ox += px) {
+    int64_t n = MIN(a->ow - ox, (int64_t)px), at = ox * s - a->pw, width = (n - 1) * s + kw;
+    struct span in = span_inside(at, 1, width, a->w);
+    float *y = a->y + i * a->hy + ox * a->sy, scale[PX];
+    bool side = n < px || in.lo > 0 || in.hi < width;
+    for (int k = 0; k < px && what == SUM; k++)
+      scale[k] = side ? pool_scale(d, counted, ox + k) : all;
+    for (int64_t ch = 0; ch < channels; ch += VW) {
+      const float *from = x + at * a->sx + ch;
+      if (side)
+        pool_block(a, r.hi - r.lo, from, y + ch, in, n, scale, kw, s, px, what, true);
+      else
+        pool_block(a, r.hi - r.lo, from, y + ch, in, n, scale, kw, s, px, what, false);
+    }
+  }
+}
+
+/* The same for any window, channels from `first` on, the last vector in part. */
+INLINE void pool_row_any(const struct pools *d, int64_t i, int64_t first, const enum what what) {
+  const struct image *a = &d->a;
+  const struct span r = rows_inside(a, a->oy + i);
+  const float *x = image_row(a, a->oy + i, r);
+  const int64_t counted = what == SUM ? rows_counted(d, a->oy + i) : 0;
+  for (int64_t ox = 0; ox < a->ow; ox++) {
     struct span in = columns_inside(a, ox);
-    int64_t at = in.lo < in.hi ? (ox * a->sw - a->pw) * a->sx : 0;
-    vf scale = what == SUM ? pool_scale(d, oy, ox) : vf_set1(1);
-    pool_any(a, rows, x + at, y + ox * a->sy, in.lo, in.hi, scale, l, what, whole);
+    int64_t at = in.lo < in.hi ? (ox * a->sw - a->pw) * a->sx : 0, ch = first;
+    float *y = a->y + i * a->hy + ox * a->sy, k = what == SUM ? pool_scale(d, counted, ox) : 1;
+    struct lanes l = {vm_first(VW)};
+    for (; ch <= a->c - VW; ch += VW)
+      pool_any(a, r.hi - r.lo, x + at + ch, y + ch, in, k, l, what, true);
+    l.m = vm_first(a->c - ch);
+    if (ch < a->c) pool_any(a, r.hi - r.lo, x + at + ch, y + ch, in, k, l, what, false);
   }
 }
 
-/* The inner outputs of a row, where kw and s are constants. */
-INLINE void pool_inner(const struct pools *d, int64_t oy, int64_t rows, const float *x, float *y,
-                       const int kw, const int s, const enum what what) {
-  const struct image *a = &d->a;
-  int64_t step = a->sw * a->sx, ox = d->in.lo;
-  if (d->in.lo == d->in.hi) return;
-  vf scale = what == SUM ? pool_scale(d, oy, ox) : vf_set1(1);
-  x += (ox * a->sw - a->pw) * a->sx;
-  y += ox * a->sy;
-  for (; s == 1 && ox + 8 <= d->in.hi; ox += 8, x += 8 * step, y += 8 * a->sy)
-    pool_shared(a, rows, x, y, scale, kw, s, s == 1 ? 8 : 1, what);
-  for (; ox + 4 <= d->in.hi; ox += 4, x += 4 * step, y += 4 * a->sy)
-    pool_shared(a, rows, x, y, scale, kw, s, 4, what);
-  for (; ox < d->in.hi; ox++, x += step, y += a->sy)
-    pool_shared(a, rows, x, y, scale, kw, s, 1, what);
-}
-
-/* All outputs of the channels of one vector; kw == 0: any window. */
-INLINE void pool_channels(const struct pools *d, int64_t ch, struct lanes l, const int kw,
-                          const int s, const enum what what, const bool whole) {
-  const struct image *a = &d->a;
-  for (int64_t i = 0; i < a->oh; i++) {
-    int64_t oy = a->oy + i;
-    struct span r = rows_inside(a, oy);
-    const float *x = a->x + ch;
-    float *y = a->y + i * a->hy + ch;
-    if (r.lo < r.hi) x += (oy * a->sh - a->ph + r.lo * a->dh) * a->hx;
-    pool_edge(d, oy, r.hi - r.lo, x, y, 0, kw ? d->in.lo : a->ow, l, what, whole);
-    if (kw == 0) continue;
-    pool_inner(d, oy, r.hi - r.lo, x, y, kw, s, what);
-    pool_edge(d, oy, r.hi - r.lo, x, y, d->in.hi, a->ow, l, what, whole);
+#define POOL_ROW(what, KW, S)                                                                      \
+  static void pool_##what##_##KW##_##S(const struct pools *d, int64_t i, int64_t channels) {       \
+    pool_row(d, i, channels, KW, S, what);                                                         \
   }
-}
+#define POOL_ROWS(what)                                                                            \
+  POOL_ROW(what, 2, 1)                                                                             \
+  POOL_ROW(what, 2, 2)                                                                             \
+  POOL_ROW(what, 3, 1)                                                                             \
+  POOL_ROW(what, 3, 2)
+POOL_ROWS(MAXIMUM)
+POOL_ROWS(SUM)
 
-#define POOL(what, KW, S)                                                                          \
-  static void pool_##what##_##KW##_##S(const struct pools *d, int64_t ch) {                        \
-    pool_channels(d, ch, (struct lanes){vm_first(VW)}, KW, S, what, true);                         \
-  }
-#define POOLS(what)                                                                                \
-  POOL(what, 2, 1)                                                                                 \
-  POOL(what, 2, 2)                                                                                 \
-  POOL(what, 3, 1)                                                                                 \
-  POOL(what, 3, 2)                                                                                 \
-  POOL(what, 0, 1)                                                                                 \
-  static void pool_##what##_part(const struct pools *d, int64_t ch) {                              \
-    pool_channels(d, ch, (struct lanes){vm_first(d->a.c - ch)}, 0, 1, what, false);                \
-  }
-POOLS(MAXIMUM)
-POOLS(SUM)
+typedef void pool_fn(const struct pools *d, int64_t i, int64_t channels);
 
-typedef void pool_fn(const struct pools *d, int64_t ch);
-
-static int pool_run(struct pools *d, const enum what what) {
+INLINE int pool_run(const struct pools *d, const enum what what) {
   static pool_fn *const shared[2][2][2] = {
       {{pool_MAXIMUM_2_1, pool_MAXIMUM_2_2}, {pool_MAXIMUM_3_1, pool_MAXIMUM_3_2}},
       {{pool_SUM_2_1, pool_SUM_2_2}, {pool_SUM_3_1, pool_SUM_3_2}}};
   const struct image *a = &d->a;
   bool fits = a->dw == 1 && (a->sw == 1 || a->sw == 2) && (a->kw == 2 || a->kw == 3);
-  if (a->ow == 0) return 0;
-  d->in = inner_outputs(a);
-  pool_fn *run = what == MAXIMUM ? pool_MAXIMUM_0_1 : pool_SUM_0_1;
-  if (fits) run = shared[what][a->kw - 2][a->sw - 1];
-  int64_t ch = 0;
-  for (; ch <= a->c - VW; ch += VW) run(d, ch);
-  if (ch < a->c) (what == MAXIMUM ? pool_MAXIMUM_part : pool_SUM_part)(d, ch);
+  int64_t whole = fits ? a->c / VW * VW : 0;
+  for (int64_t i = 0; i < a->oh && a->ow > 0; i++) {
+    if (whole) shared[what][a->kw - 2][a->sw - 1](d, i, whole);
+    if (whole < a->c) pool_row_any(d, i, whole, what);
+  }
   return 0;
 }
 
