@@ -10,8 +10,6 @@
  */
 #include "ukr_vec.h"
 
-#include <string.h>
-
 /* A call: the blocks share it. To copy one for each block would have the next block wait until the
  * stores of the last are done, 110 cycles. */
 struct gemm {
@@ -156,16 +154,14 @@ static void edge(const struct gemm *g, int64_t i, int64_t j, int64_t m, uintptr_
                  block_fn *run, int64_t width) {
   float buf[MAXROWS * MAXWIDTH];
   struct gemm e = *g;
-  size_t row_bytes = (size_t)n * sizeof *buf;
-  if (g->mode) memset(buf, 0, sizeof buf);
-  for (int64_t r = 0; g->mode && r < m; r++)
-    memcpy(buf + r * width, g->d + (i + r) * g->sd + j, row_bytes);
+  if (g->mode) zero_4(buf, m * width);
+  for (int64_t r = 0; g->mode && r < m; r++) copy_4(buf + r * width, g->d + (i + r) * g->sd + j, n);
   e.a += i * g->sa;
   e.b += j;
   e.d = e.c = buf;
   e.sd = e.sc = width;
   run(&e, 0, 0, m, next);
-  for (int64_t r = 0; r < m; r++) memcpy(g->c + (i + r) * g->sc + j, buf + r * width, row_bytes);
+  for (int64_t r = 0; r < m; r++) copy_4(g->c + (i + r) * g->sc + j, buf + r * width, n);
 }
 
 /* Cut the product into blocks. */
