@@ -317,5 +317,10 @@ const struct cand conv_cands[] = {
      point_strassen_cost},
     {"conv_direct", {"mr", "nr", "rows", "split"}, direct_label, direct_emit, direct_cost},
     {"conv_im2col", {"mr", "nr", "cb", "split"}, label_im2col, emit_im2col, cost},
+    {"conv_winograd",
+     {"m", "mr", "nr", "th", "tw", "split"},
+     winograd_label,
+     winograd_emit,
+     winograd_cost},
     {0},
 };

@@ -23,4 +23,9 @@ bool point_strassen_label(const struct opcall *c, const struct target *t, int i,
 void point_strassen_emit(const struct opcall *c, const struct label *l, struct builder *b);
 void point_strassen_cost(const struct opcall *c, const struct label *l, struct opcost *cost);
 
+/* The functions of candidate conv_winograd (cand_winograd.c). */
+bool winograd_label(const struct opcall *c, const struct target *t, int i, struct label *l);
+void winograd_emit(const struct opcall *c, const struct label *l, struct builder *b);
+void winograd_cost(const struct opcall *c, const struct label *l, struct opcost *cost);
+
 #endif

@@ -198,6 +198,53 @@ START_TEST(whole_planes) {
 }
 END_TEST
 
+/* A constant tensor of random values. */
+static void constant(int rank, const int64_t *dim) {
+  opcase_in(&o, FVM_F32, rank, dim);
+  o.in[o.c.nin - 1].data = o.x[o.c.nin - 1];
+}
+
+static void winograd_case(uint64_t seed, int64_t n, int64_t in, int64_t out, int64_t h, int64_t w) {
+  int64_t k = seed % 4 == 3 ? 5 : 3;
+  begin("Conv", 11, seed);
+  opcase_attr_ints(&o, "pads", 4,
+                   (int64_t[]){opcase_random(&o, 3), opcase_random(&o, 3), opcase_random(&o, 3),
+                               opcase_random(&o, 3)});
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){n, in, MAX(h, k), MAX(w, k)});
+  constant(4, (int64_t[]){out, in, k, k});
+  if (seed % 5 < 2) opcase_absent(&o);
+  if (seed % 5 >= 2) constant(1, (int64_t[]){out});
+  struct fvm_error err;
+  OK(opcall_shape(&o.c, &err));
+  if (seed % 3) add_body((int)(seed % 3) - 1, o.out[0]);
+}
+
+/* Labels that begin with this word. */
+static int labels_of(const char *cand) {
+  struct label l;
+  int n = 0;
+  for (int i = 0; opcall_label(&o.c, &o.target, i, &l); i++) n += !strcmp(l.cand->name, cand);
+  return n;
+}
+
+/* Channels 1 to 67, images of 1 to 33, tiles that do not divide them, on each ISA. Errors grow with
+ * the number of products in a sum. */
+START_TEST(conv_winograd) {
+  static const int64_t channels[] = {1, 3, 16, 17, 32, 48, 64, 67};
+  int found = 0;
+  for (uint64_t seed = 0; seed < 40; seed++) {
+    int64_t in = channels[seed % 8], out = channels[seed * 3 / 2 % 8];
+    winograd_case(seed, 1 + (seed % 9 == 8), in, out, upto(33), upto(33));
+    o.tolerance = 1e-3;
+    for (int isa = 0; isa < ISA_COUNT; isa++)
+      if (cpu_has((enum isa)isa) && seed % ISA_COUNT == (unsigned)isa) o.target.isa = (enum isa)isa;
+    found += labels_of("conv_winograd");
+    ck_assert_int_ge(opcase_run(&o), 2);
+  }
+  ck_assert_int_ge(found, 80);
+}
+END_TEST
+
 /* Without micro-kernels, but with a meaning. */
 START_TEST(conv_3d) {
   opcase_init(&o, "Conv", 11);
@@ -279,5 +326,5 @@ START_TEST(pool_random) {
 }
 END_TEST
 
-UNIT_MAIN("op_conv", conv_known, conv_random, conv_3d, conv_refusals, pool_known, pool_random,
-          depthwise_random, pools_random, whole_planes)
+UNIT_MAIN("op_conv", conv_known, conv_random, conv_winograd, conv_3d, conv_refusals, pool_known,
+          pool_random, depthwise_random, pools_random, whole_planes)
