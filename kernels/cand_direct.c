@@ -121,6 +121,7 @@ static void product(struct gen *g, struct addr x) {
                          .k_max = k,
                          .b_col = g->k * 4,
                          .ahead = g->flat,
+                         .tail = &g->e,
                          .post = g->e.call.body ? post : NULL,
                          .ctx = g};
   struct gemm_level rows = {w->kernel[1], w->dilation[1] * f->row, 0};
@@ -191,7 +192,7 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   view_init(&g->view, c, c->nown, out);
   int64_t m_max = g->flat ? g->rows : g->width, nr = g->tile->nr;
   epilogue_init_blocks(&g->e, &g->view.call, g->view.dims, m_max, MIN(nr, g->v.out_channels),
-                       !g->v.bias, b);
+                       FUSE_TAIL | (g->v.bias ? 0 : FUSE_START), b);
   if (g->bordered) g->strip = build_buf(b, BUF_SCRATCH, g->from.plane * g->from.blocks * 4);
 }
 

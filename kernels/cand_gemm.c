@@ -69,17 +69,28 @@ static void init_scalars(struct gen *x) {
 }
 
 /* Who adds C: operand d of the gemm if it can. */
-static void init_bias(struct gen *x, const struct opcall *c, int64_t m_max, int64_t n_max) {
-  x->d.buf = -1;
-  if (x->e.addend >= 0) x->d = x->e.add;
+static void find_bias(struct gen *x, const struct opcall *c) {
   if (x->g.beta == 0) return;
   x->bias = gemm_bias(c, &x->g);
   x->post_bias = x->g.alpha != 1 || x->g.beta != 1 || (x->bias.cs != 4 && x->g.n > 1);
+}
+
+static void init_bias(struct gen *x, int64_t m_max, int64_t n_max) {
+  x->d.buf = -1;
+  if (x->e.addend >= 0) x->d = x->e.add;
+  if (x->g.beta == 0) return;
   if (!x->post_bias) x->d = (struct matrix){2, 0, x->bias.rs, 4, 0};
   if (x->post_bias && x->g.beta != 1) {
     x->tmp = build_buf(x->b, BUF_SCRATCH, m_max * n_max * 4);
     x->tmp_rs = n_max;
   }
+}
+
+/* What of the body the gemm does: the tail only where it makes all of k at once. */
+static unsigned fuses(const struct gen *x) {
+  unsigned start = x->g.alpha == 1 && x->g.beta == 0 ? FUSE_START : 0;
+  unsigned tail = x->g.alpha == 1 && !x->post_bias && x->kc >= x->g.k ? FUSE_TAIL : 0;
+  return start | tail;
 }
 
 static void init(struct gen *x, const struct opcall *c, const struct label *l, struct builder *b) {
@@ -103,9 +114,10 @@ static void init(struct gen *x, const struct opcall *c, const struct label *l, s
   x->b_matrix = (x->pack_b ? g->n : ROUND_UP(g->n, k[NR])) * g->k * 4;
   bool tiles = x->nest == NEST_TILES;
   int64_t m_max = MIN(tiles ? k[MR] : x->mc, g->m), n_max = MIN(tiles ? x->nc : k[NR], g->n);
-  epilogue_init(&x->e, c, g->n, m_max, n_max, g->alpha == 1 && g->beta == 0, b);
+  find_bias(x, c);
+  epilogue_init(&x->e, c, g->n, m_max, n_max, fuses(x), b);
   x->post_alpha = g->alpha != 1;
-  init_bias(x, c, m_max, n_max);
+  init_bias(x, m_max, n_max);
   if (x->pack_a) x->packed_a = build_buf(b, BUF_SCRATCH, ROUND_UP(x->mc, k[MR]) * x->kc * 4);
   if (x->pack_b) x->packed_b = build_buf(b, BUF_SCRATCH, x->kc * k[NR] * 4);
   init_scalars(x);
@@ -186,6 +198,7 @@ static void row_blocks(const struct gen *x, const struct place *at) {
                          .m_max = i.max,
                          .n_max = j.max,
                          .rows_outer = x->nest == NEST_TILES,
+                         .tail = &x->e,
                          .ahead = x->ahead};
   span_term(&k.a, &i, x->sa * 4);
   span_term(&k.b, &j, x->pack_b ? x->sn * 4 : g->k * 4);

@@ -1,42 +1,7 @@
 /* Depthwise convolutions and pools where channels lie last. Contract: last.h. */
 #include "last.h"
 
-#include <math.h>
 #include <string.h>
-
-/* ---- bounds ---------------------------------------------------------------------------------- */
-/* The value of argument i of an item when it is a constant; `otherwise` when it is absent. */
-static bool constant(const struct opcall *c, const struct body_item *it, int i, const char *attr,
-                     float otherwise, float *v) {
-  struct opcall own = {.op = it->op, .attr = it->attr, .nattr = it->nattr};
-  *v = opcall_float(&own, attr, otherwise);
-  if (i >= it->narg || it->arg[i] < 0) return true;
-  const struct tensor *t = it->arg[i] < c->nin ? &c->in[it->arg[i]] : NULL;
-  if (!t || (t->dtype != FVM_NONE && (!t->data || tensor_count(t) != 1))) return false;
-  if (t->dtype != FVM_NONE) *v = (float)elem_f64(t->data, t->dtype, 0);
-  return true;
-}
-
-static bool reads(const struct body_item *it, int value) {
-  for (int i = 0; i < it->narg; i++)
-    if (it->arg[i] == value) return true;
-  return false;
-}
-
-struct bounds bounds_of(const struct opcall *c) {
-  struct bounds b = {-INFINITY, INFINITY, false};
-  if (!c->body || c->body->n == 0) return b;
-  const struct body_item *it = &c->body->item[0];
-  bool relu = !strcmp(it->op->name, "Relu"), clip = !strcmp(it->op->name, "Clip");
-  if ((!relu && !clip) || it->arg[0] != c->nin || it->dtype != FVM_F32) return b;
-  for (int i = 1; i < c->body->n; i++)
-    if (reads(&c->body->item[i], c->nin)) return b;
-  struct bounds found = {0, INFINITY, true};
-  if (clip && (!constant(c, it, 1, "min", -INFINITY, &found.lo) ||
-               !constant(c, it, 2, "max", INFINITY, &found.hi)))
-    return b;
-  return isnan(found.lo) || isnan(found.hi) ? b : found;
-}
 
 /* ---- programs -------------------------------------------------------------------------------- */
 struct gen {

@@ -1,6 +1,9 @@
 /* Loops, places and epilogues for the emitters. Contract: emit.h. */
 #include "emit.h"
 
+#include "../vm/elem.h"
+
+#include <math.h>
 #include <string.h>
 
 struct span span_open(struct builder *b, bool par, struct val limit, int64_t limit_max,
@@ -111,16 +114,55 @@ const struct body *body_drop_first(const struct opcall *c, struct builder *b) {
   return body;
 }
 
+/* The value of argument i of an item when it is a constant; `otherwise` when it is absent. */
+static bool constant(const struct opcall *c, const struct body_item *it, int i, const char *attr,
+                     float otherwise, float *v) {
+  struct opcall own = {.op = it->op, .attr = it->attr, .nattr = it->nattr};
+  *v = opcall_float(&own, attr, otherwise);
+  if (i >= it->narg || it->arg[i] < 0) return true;
+  const struct tensor *t = it->arg[i] < c->nin ? &c->in[it->arg[i]] : NULL;
+  if (!t || (t->dtype != FVM_NONE && (!t->data || tensor_count(t) != 1))) return false;
+  if (t->dtype != FVM_NONE) *v = (float)elem_f64(t->data, t->dtype, 0);
+  return true;
+}
+
+struct bounds bounds_of(const struct opcall *c) {
+  struct bounds b = {-INFINITY, INFINITY, false};
+  if (!c->body || c->body->n == 0) return b;
+  const struct body_item *it = &c->body->item[0];
+  bool relu = !strcmp(it->op->name, "Relu"), clip = !strcmp(it->op->name, "Clip");
+  if ((!relu && !clip) || it->arg[0] != c->nin || it->dtype != FVM_F32) return b;
+  for (int i = 1; i < c->body->n; i++)
+    if (reads(&c->body->item[i], c->nin)) return b;
+  struct bounds found = {0, INFINITY, true};
+  if (clip && (!constant(c, it, 1, "min", -INFINITY, &found.lo) ||
+               !constant(c, it, 2, "max", INFINITY, &found.hi)))
+    return b;
+  return isnan(found.lo) || isnan(found.hi) ? b : found;
+}
+
+/* The first Add of the body to operand *m of a gemm; which input that is, or -1. */
+static int take_addend(struct epilogue *e, struct matrix *m, struct builder *b) {
+  struct matrix_steps step = {0};
+  int x = find_addend(&e->call, e->dims, &step);
+  if (x < 0) return -1;
+  *m = (struct matrix){x, 0, step.row * 4, 4, step.block * 4};
+  e->call.body = body_drop_first(&e->call, b);
+  return x;
+}
+
+static void take_tail(struct epilogue *e, struct builder *b) {
+  e->residual = take_addend(e, &e->rest, b);
+  e->bounds = bounds_of(&e->call);
+  if (e->bounds.found) e->call.body = body_drop_first(&e->call, b);
+}
+
 void epilogue_init_blocks(struct epilogue *e, const struct opcall *c, struct matrix_dims m,
-                          int64_t m_max, int64_t n_max, bool fuse, struct builder *b) {
-  struct matrix_steps add = {0};
+                          int64_t m_max, int64_t n_max, unsigned fuse, struct builder *b) {
   int64_t size = (int64_t)fvm_dtype_bytes(c->out[0].dtype);
-  *e = (struct epilogue){.call = *c, .dims = m, .addend = -1};
-  if (fuse) e->addend = find_addend(c, m, &add);
-  if (e->addend >= 0) {
-    e->add = (struct matrix){e->addend, 0, add.row * 4, 4, add.block * 4};
-    e->call.body = body_drop_first(c, b);
-  }
+  *e = (struct epilogue){.call = *c, .dims = m, .addend = -1, .residual = -1};
+  if (fuse & FUSE_START) e->addend = take_addend(e, &e->add, b);
+  if (fuse & FUSE_TAIL) take_tail(e, b);
   e->out = (struct matrix){c->nin, 0, m.cols * size, size, m.rows * m.cols * size};
   e->anchor = e->out;
   e->local = c->out[0].dtype != FVM_F32;
@@ -130,7 +172,7 @@ void epilogue_init_blocks(struct epilogue *e, const struct opcall *c, struct mat
 }
 
 void epilogue_init(struct epilogue *e, const struct opcall *c, int64_t cols, int64_t m_max,
-                   int64_t n_max, bool fuse, struct builder *b) {
+                   int64_t n_max, unsigned fuse, struct builder *b) {
   epilogue_init_blocks(e, c, (struct matrix_dims){.cols = cols}, m_max, n_max, fuse, b);
 }
 

@@ -42,8 +42,19 @@ bool matrix_strides(const struct tensor *x, const struct tensor *out, int64_t co
                     int64_t *cs);
 
 /* ---- epilogue: the body of an opcall on pieces of the output --------------------------------- */
+/* Bounds that a body begins with: Relu, or Clip by constants, on nothing but the anchor. */
+struct bounds {
+  float lo, hi; /* -inf and inf where there are none */
+  bool found;
+};
+struct bounds bounds_of(const struct opcall *c);
+
+/* What a gemm takes out of the body: an Add at its beginning into operand d, an Add after it and
+ * then bounds into what it does before it stores. */
+enum { FUSE_START = 1, FUSE_TAIL = 2 };
+
 struct epilogue {
-  struct opcall call; /* with what is left of the body after a fused first Add */
+  struct opcall call; /* with what is left of the body after what was taken out */
   struct matrix out;
   struct matrix_dims dims;
   struct body_scratch scratch;
@@ -51,6 +62,9 @@ struct epilogue {
   struct matrix anchor; /* where the anchor's values go; piece-relative when local */
   int addend;           /* input that joined the gemm as its d operand, or -1 */
   struct matrix add;
+  int residual; /* input that is added at the end, or -1 */
+  struct matrix rest;
+  struct bounds bounds;
 };
 /* May the body be emitted on an output matrix of `cols` columns and as many elements as the anchor
  * has (`count`)? The second form: on blocks of a matrix. */
@@ -60,11 +74,11 @@ bool epilogue_fits_blocks(const struct opcall *c, int64_t count, struct matrix_d
  * left. */
 const struct body *body_drop_first(const struct opcall *c, struct builder *b);
 /* Prepare: to be called before any loop. Pieces are at most m_max x n_max;
- * fuse: take a first Add out of the body, into operand d. */
+ * fuse: what to take out of the body (FUSE_). */
 void epilogue_init(struct epilogue *e, const struct opcall *c, int64_t cols, int64_t m_max,
-                   int64_t n_max, bool fuse, struct builder *b);
+                   int64_t n_max, unsigned fuse, struct builder *b);
 void epilogue_init_blocks(struct epilogue *e, const struct opcall *c, struct matrix_dims m,
-                          int64_t m_max, int64_t n_max, bool fuse, struct builder *b);
+                          int64_t m_max, int64_t n_max, unsigned fuse, struct builder *b);
 struct addr epilogue_anchor(const struct epilogue *e, const struct place *p);
 void epilogue_emit(const struct epilogue *e, const struct place *p, struct val m, int64_t m_max,
                    struct val n, int64_t n_max, struct builder *b);
@@ -101,7 +115,8 @@ struct gemm_block {
   bool c_local;              /* c's place counts from the piece, not from `at` */
   const struct addr *d_base; /* when set: d's element (0, 0), whatever `at` says */
   int mode;
-  struct place at; /* of the block in c and d */
+  struct place at;             /* of the block in c, d and e */
+  const struct epilogue *tail; /* when set: its residual and bounds are applied, too */
   struct val m, n, k;
   int64_t m_max, n_max, k_max;
   struct gemm_level q, r; /* around k; n 0: none */

@@ -71,11 +71,30 @@ static void tile_call(const struct gemm_block *g, const struct span *r, const st
   const struct matrix *dm = g->mode ? &g->d : &g->c;
   int64_t ahead = 0;
   struct addr next = g->ahead ? next_panel(g, p, r, &ahead) : p;
-  build_ukr(b, (int)g->tile->ukr, (struct addr[]){a, p, d, c, next},
-            (struct val[]){r->len, s->len, g->k, val(g->sa), val(g->ka), val(dm->rs / 4),
-                           val(g->c.rs / 4), val(g->mode), val(ahead), val(MAX(g->q.n, 1)),
-                           val(g->q.a), val(g->q.b), val(MAX(g->r.n, 1)), val(g->r.a),
-                           val(g->r.b)});
+  const struct epilogue *t = g->tail;
+  bool adds = t && t->residual >= 0, clips = t && t->bounds.found;
+  struct addr e = adds ? matrix_at(&t->rest, &at) : c;
+  build_ukr(b, (int)g->tile->ukr, (struct addr[]){a, p, d, c, next, e},
+            (struct val[]){r->len,
+                           s->len,
+                           g->k,
+                           val(g->sa),
+                           val(g->ka),
+                           val(dm->rs / 4),
+                           val(g->c.rs / 4),
+                           val(g->mode),
+                           val(ahead),
+                           val(MAX(g->q.n, 1)),
+                           val(g->q.a),
+                           val(g->q.b),
+                           val(MAX(g->r.n, 1)),
+                           val(g->r.a),
+                           val(g->r.b),
+                           val((adds ? t->rest.rs : g->c.rs) / 4),
+                           val(adds),
+                           val(clips),
+                           val_float(clips ? t->bounds.lo : 0),
+                           val_float(clips ? t->bounds.hi : 0)});
 }
 
 /* Inside a panel one call makes all rows, unless A lies in panels of its own. */

@@ -15,13 +15,6 @@
 enum { LAST_CB, LAST_ROWS, LAST_SPLIT };
 #define LAST_KNOBS "cb", "rows", "split"
 
-/* Bounds that a body begins with: Relu, or Clip by constants, on nothing but the anchor. */
-struct bounds {
-  float lo, hi; /* -inf and inf where there are none */
-  bool found;
-};
-struct bounds bounds_of(const struct opcall *c);
-
 struct last {
   struct window w;
   int ukr;

@@ -13,11 +13,13 @@
 /* A call: the blocks share it. To copy one for each block would have the next block wait until the
  * stores of the last are done, 110 cycles. */
 struct gemm {
-  const float *a, *b, *d;
+  const float *a, *b, *d, *e;
   float *c;
   int64_t k, sa, ka, nr, sd, sc, ahead;
   int64_t turns, r, qa, qb, ra, rb; /* outer levels of k: q * r turns */
-  bool mode;
+  int64_t se;
+  float lo, hi;
+  bool mode, add, clip;
 };
 
 /* Most rows of a block, by its width in columns. With AVX-512, every tile is one block. */
@@ -68,7 +70,14 @@ INLINE void fetch_results(const struct gemm *g, int64_t i, int64_t j, const int 
   __asm__("" : "+r"(g)); /* or its addresses would take registers from the start */
   uintptr_t sc = 4 * (uintptr_t)g->sc, sd = 4 * (uintptr_t)g->sd;
   if (!g->mode || g->d != g->c) fetch((uintptr_t)(g->c + i * g->sc + j), sc, rows, width);
+  if (g->add) fetch((uintptr_t)(g->e + i * g->se + j), 4 * (uintptr_t)g->se, rows, width);
   if (g->mode) fetch((uintptr_t)(g->d + j) + (uintptr_t)(i + rows) * sd, sd, rows, width);
+}
+
+/* What comes after the sum. */
+INLINE vf finish(const struct gemm *g, vf x, vf e) {
+  if (g->add) x = vf_add(x, e);
+  return g->clip ? vf_min(vf_set1(g->hi), vf_max(vf_set1(g->lo), x)) : x;
 }
 
 /* A block of exactly rows x width; both are constants wherever this is inlined. High blocks take
@@ -104,6 +113,15 @@ INLINE void block(const struct gemm *g, int64_t i0, int64_t j0, uintptr_t next, 
       step(acc, a + ka, sa, b + nr, next + ahead, rows, width);
     }
     for (; k > 0; k--, a += ka, b += nr, next += ahead) step(acc, a, sa, b, next, rows, width);
+  }
+  const float *e = g->add ? g->e + i0 * g->se + j0 : NULL;
+  if (g->add || g->clip) {
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+      for (int j = 0; j < cols; j++)
+        acc[i][j] = finish(
+            g, acc[i][j], g->add ? load_panel(e + i * g->se + j * VW, width - j * VW) : vf_set1(0));
   }
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++)
@@ -160,8 +178,15 @@ static void edge(const struct gemm *g, int64_t i, int64_t j, int64_t m, uintptr_
   e.b += j;
   e.d = e.c = buf;
   e.sd = e.sc = width;
+  e.add = e.clip = false;
   run(&e, 0, 0, m, next);
-  for (int64_t r = 0; r < m; r++) copy_4(g->c + (i + r) * g->sc + j, buf + r * width, n);
+  for (int64_t r = 0; r < m; r++)
+    for (int64_t k = 0; k < n; k += VW) {
+      int64_t part = MIN(n - k, (int64_t)VW);
+      const float *more = g->add ? g->e + (i + r) * g->se + j + k : buf;
+      vf x = finish(g, vf_loadn(buf + r * width + k, part), vf_loadn(more, part));
+      vf_storen(g->c + (i + r) * g->sc + j + k, part, x);
+    }
 }
 
 /* Cut the product into blocks. */
@@ -186,7 +211,13 @@ INLINE int product(void *const *p, const int64_t *v, int64_t nr, block_fn *run, 
                          .qb = v[11],
                          .r = v[12],
                          .ra = v[13],
-                         .rb = v[14]};
+                         .rb = v[14],
+                         .e = p[5],
+                         .se = v[15],
+                         .add = v[16] != 0,
+                         .clip = v[17] != 0,
+                         .lo = ukr_float(v[18]),
+                         .hi = ukr_float(v[19])};
   const int64_t m = v[0], n = v[1];
   const uintptr_t share = (uintptr_t)(g.turns * k) * (uintptr_t)g.ahead; /* may wrap */
   for (int64_t j = 0; j < n; j += width) {

@@ -3,6 +3,7 @@
 
 static int gemm(void *const *p, const int64_t *v, int64_t width) {
   const float *a = p[0], *b = p[1], *d = p[2];
+  const float *e = p[5], lo = ukr_float(v[18]), hi = ukr_float(v[19]);
   float *c = p[3];
   int64_t m = v[0], n = v[1], k = v[2], sa = v[3], ka = v[4], sd = v[5], sc = v[6], mode = v[7];
   int64_t nq = v[9], qa = v[10], qb = v[11], nr = v[12], ra = v[13], rb = v[14];
@@ -13,6 +14,9 @@ static int gemm(void *const *p, const int64_t *v, int64_t width) {
         for (int64_t r = 0; r < nr; r++)
           for (int64_t l = 0; l < k; l++)
             sum += a[i * sa + q * qa + r * ra + l * ka] * b[q * qb + r * rb + l * width + j];
+      if (v[16]) sum += e[i * v[15] + j];
+      if (v[17] && sum < lo) sum = lo;
+      if (v[17] && sum > hi) sum = hi;
       c[i * sc + j] = sum;
     }
   return 0;

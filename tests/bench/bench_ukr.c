@@ -46,7 +46,7 @@ static void multiply(const struct work *w, const struct tile *t, ukr_fn *run) {
       const float *b = w->b + j * w->k + l * t->nr;
       for (int64_t i = 0; i < w->m; i += t->mr) {
         float *c = w->c + i * w->n + j;
-        void *p[] = {w->a + i * w->k + l, (void *)b, c, c, (void *)b};
+        void *p[] = {w->a + i * w->k + l, (void *)b, c, c, (void *)b, c};
         int64_t v[] = {MIN(t->mr, w->m - i),
                        MIN(t->nr, w->n - j),
                        kc,

@@ -58,6 +58,8 @@ static void draw_sharing(struct call *c) {
   }
 }
 
+static float draw_plain(void) { return (float)((double)below(1 << 20) / (1 << 19) - 1); }
+
 static void draw_gemm(struct call *c) {
   int64_t m = *arg(c, "m"), n = *arg(c, "n"), k = *arg(c, "k");
   bool by_rows = below(2);
@@ -71,6 +73,9 @@ static void draw_gemm(struct call *c) {
   *arg(c, "rb") = below(100);
   *arg(c, "sd") = below(2) ? 0 : n + pad();
   *arg(c, "sc") = n + pad();
+  *arg(c, "se") = n + pad();
+  *arg(c, "lo") = float_bits(draw_plain());
+  *arg(c, "hi") = float_bits(1 + draw_plain());
   if (!below(3)) { /* accumulate */
     *arg(c, "mode") = 1;
     *arg(c, "sd") = *arg(c, "sc");
@@ -257,8 +262,6 @@ static float draw_float(void) {
 }
 
 /* gemm and convolutions compare sums, where special values would hide everything else. */
-static float draw_plain(void) { return (float)((double)below(1 << 20) / (1 << 19) - 1); }
-
 static int64_t draw_int(void) {
   static const int64_t special[] = {0, -1, INT64_MIN, INT64_MAX, INT32_MIN, INT32_MAX};
   return below(8) ? below(2000) - 1000 : special[below(COUNT(special))];

@@ -32,12 +32,13 @@ static void expect_factor(struct ukr_factor f, int arg, int lit) {
   ck_assert_int_eq(f.lit, lit);
 }
 
-/* "a:r4 m,sa q,qa r,ra k,ka | b:r4 q,qb r,rb k,32 32 | d:r4 m,sd n | c:w4 m,sc n | next:r1 0",
- * "m n<=32 k sa ka sd sc mode<=1 ahead q qa qb r ra rb" "2 m n k q r" */
+/* "a:r4 m,sa q,qa r,ra k,ka | b:r4 q,qb r,rb k,32 32 | d:r4 m,sd n | c:w4 m,sc n | next:r1 0
+ * | e:r4 add m,se n",
+ * "m n<=32 k sa ka sd sc mode<=1 ahead q qa qb r ra rb se add<=1 clip<=1 lo hi" "2 m n k q r" */
 START_TEST(gemm_row_reads_right) {
   const struct ukr_sig *s = ukr_sig(UKR_gemm_12x32);
-  ck_assert_int_eq(s->nptr, 5);
-  ck_assert_int_eq(s->nval, 15);
+  ck_assert_int_eq(s->nptr, 6);
+  ck_assert_int_eq(s->nval, 20);
   ck_assert_str_eq(s->ptr[3].name, "c");
   ck_assert(s->ptr[3].writes && !s->ptr[3].reads && s->ptr[0].reads && !s->ptr[0].writes);
   ck_assert_int_eq(s->ptr[0].elem_bytes, 4);

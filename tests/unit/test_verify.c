@@ -58,12 +58,13 @@ static void put_gemm(struct builder *b, int64_t M, int64_t N, int64_t K, int by,
   int i = by == 0 ? outer : inner, j = by == 0 ? inner : outer;
   int m = build_min(b, 8, val(M), i), n = build_min(b, 32, val(N), j);
   struct addr tile = ADDR(c, 0, {i, ldc * 4}, {j, 4});
-  build_ukr(
-      b, UKR_gemm_8x32,
-      (struct addr[]){ADDR(a, 0, {i, K * 4}, {k, 4}), ADDR(w, 0, {j, K * 4}, {k, 128}), tile, tile,
-                      ADDR(w, 1 << 30)}, /* what is only brought into the caches may be anywhere */
-      (struct val[]){reg(m), reg(n), reg(kc), val(K), val(1), val(ldc), val(ldc), val(1), val(8),
-                     val(1), val(0), val(0), val(1), val(0), val(0)});
+  build_ukr(b, UKR_gemm_8x32,
+            (struct addr[]){ADDR(a, 0, {i, K * 4}, {k, 4}), ADDR(w, 0, {j, K * 4}, {k, 128}), tile,
+                            tile, ADDR(w, 1 << 30),
+                            tile}, /* what is only brought into the caches may be anywhere */
+            (struct val[]){reg(m), reg(n),   reg(kc), val(K), val(1), val(ldc), val(ldc),
+                           val(1), val(8),   val(1),  val(0), val(0), val(1),   val(0),
+                           val(0), val(ldc), val(0),  val(0), val(0), val(0)});
   build_end(b);
   build_end(b);
   build_end(b);
@@ -160,9 +161,10 @@ START_TEST(packing_into_shared_memory) {
   int q = build_loop(b, 0, val(N), NR), nq = build_min(b, NR, val(N), q);
   struct addr tile = ADDR(c, 0, {i, N * 4}, {q, 4});
   build_ukr(b, UKR_gemm_4x16,
-            (struct addr[]){ADDR(a, 0, {i, K * 4}), ADDR(s, 0, {q, K * 4}), tile, tile, tile},
-            (struct val[]){reg(m), reg(nq), val(K), val(K), val(1), val(N), val(N), val(0), val(0),
-                           val(1), val(0), val(0), val(1), val(0), val(0)});
+            (struct addr[]){ADDR(a, 0, {i, K * 4}), ADDR(s, 0, {q, K * 4}), tile, tile, tile, tile},
+            (struct val[]){reg(m), reg(nq), val(K), val(K), val(1), val(N), val(N),
+                           val(0), val(0),  val(1), val(0), val(0), val(1), val(0),
+                           val(0), val(N),  val(0), val(0), val(0), val(0)});
   build_end(b);
   build_end(b);
   expect(&x, NULL);
