@@ -150,7 +150,7 @@ void layout_strides(const struct tensor *t, enum layout l, int64_t stride[FVM_MA
 int layout_box(const struct tensor *t, enum layout l, bool cut, int64_t *dim, int64_t *stride) {
   struct tensor blocks = *t; /* row-major as the layout lies: the block's inside is the last axis */
   int rank = t->rank;
-  int64_t size = (int64_t)fvm_dtype_bytes(t->dtype), own[FVM_MAXRANK];
+  int64_t size = (int64_t)fvm_dtype_bytes(t->dtype), own[FVM_MAXRANK] = {0};
   bool is_cut = rows[l].kind == CUT;
   if (is_cut) {
     blocks.dim[1] /= LAYOUT_CUT;

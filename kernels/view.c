@@ -5,7 +5,7 @@
 
 struct tensor view_tensor(const struct tensor *t, int rank, enum layout l) {
   struct tensor v = {.dtype = t->dtype, .data = t->data};
-  int64_t dim[FVM_MAXRANK];
+  int64_t dim[FVM_MAXRANK] = {0};
   for (int i = 0; i < rank; i++) dim[i] = i < rank - t->rank ? 1 : t->dim[i - (rank - t->rank)];
   bool row = l == LAYOUT_ROW || t->dtype == FVM_NONE, cut = layout_is_cut(l);
   for (int i = 0; i < rank; i++) {

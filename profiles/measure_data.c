@@ -124,13 +124,14 @@ void bench_free(struct bench *b) { arena_free(&b->arena); }
 
 /* ---- agreement ---- */
 
-/* Largest error allowed, relative to the largest finite value of the reference: a sum of k products
- * in float is off by about sqrt(k) * 6e-8 of that, and k is some thousand at most. Types without a
- * row must agree exactly. */
+/* Largest error allowed, relative to the largest finite value of the reference. A plain sum of k
+ * products in float is off by about sqrt(k) * 6e-8 of that, Winograd's F(6,3) over 512 channels by
+ * 2.5e-5; beyond --max-error's default nobody would plan with it. Types without a row must agree
+ * exactly. */
 static const struct {
   enum fvm_dtype dtype;
   double relative;
-} tolerance[] = {{FVM_F32, 2e-5}, {FVM_F64, 1e-11}, {FVM_F16, 2e-3}, {FVM_BF16, 1.6e-2}};
+} tolerance[] = {{FVM_F32, 1e-4}, {FVM_F64, 1e-11}, {FVM_F16, 2e-3}, {FVM_BF16, 1.6e-2}};
 
 static bool reals_agree(enum fvm_dtype d, double relative, const void *got, const void *want,
                         int64_t n, double *error, char *why, size_t size) {
