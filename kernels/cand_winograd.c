@@ -14,7 +14,20 @@
  * itself. Made by all together it costs two barriers and lines that go from core to core, which
  * took longer (28x28, 128 channels, two threads: 0.48 ms instead of 0.31).
  *
- * Edge tiles are computed whole; what lies outside reads as zero and is not stored. */
+ * Edge tiles are computed whole; what lies outside reads as zero and is not stored.
+ *
+ * Zen 4 with AVX-512, one thread, in nhwc: share of the time that all multiply-adds of the
+ * convolution would take at the peak, where conv_direct takes 1.01 to 1.03; and the error of the
+ * largest output:
+ *
+ *   image, channels       F(2,3)  F(4,3)  F(6,3)      5x5            F(2,5)  F(4,5)
+ *   224x224   64->64               0.38    0.36       28x28 32->96            0.23
+ *   112x112  128->128              0.33    0.29       14x14 32->128           0.29
+ *    56x56    64->64               0.31    0.30        7x7  48->128   0.57    0.30
+ *    28x28   128->128              0.29    0.27
+ *    14x14   256->256      0.48    0.36    0.43
+ *     7x7    512->512      0.61    0.71
+ *   error                  4e-7    2e-6    1e-5 */
 #include "conv.h"
 #include "last.h"
 #include "winograd.h"
@@ -35,10 +48,9 @@ struct gen {
   const struct winograd_ukr *ukr;
   const struct gemm_tile *tile;
   bool cut;
-  int64_t unit; /* channels that a loop over inputs counts as one: 16 in c16 */
-  int64_t
-      each;   /* filters that a loop counts as one: a panel, or as above if the last is no whole */
-  bool whole; /* all panels are */
+  int64_t unit; /* channels that a loop over inputs counts as one: 1, or 16 in c16 */
+  int64_t each; /* filters likewise, or a panel where all are whole */
+  bool whole;
   int64_t points, tiles;   /* of a tile; of a block */
   int64_t v_tile, v_point; /* floats from tile to tile and from point to point in V */
   int64_t m_point;         /* in M, where tiles are nr apart */
