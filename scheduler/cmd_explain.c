@@ -102,19 +102,25 @@ static const char *label_in_plan(const struct fvm_plan *p, const char *name) {
   return NULL;
 }
 
+static struct explain_source source_of(const struct session *s, const struct plan_options *o) {
+  struct explain_source from = {.schedule = s->schedule,
+                                .graph = s->graph,
+                                .options = o,
+                                .cost = s->cost,
+                                .db = s->db,
+                                .machine_id = s->machine_id,
+                                .build_id = s->build_id};
+  if (s->graph) from.warmth = profile_warmth(s->graph, &s->target);
+  return from;
+}
+
 static enum fvm_status find_node(const struct session *s, const struct fvm_plan *plan,
                                  const char *name, struct explain_node *n, struct fvm_error *err) {
   struct plan_options o;
   const char *chosen = label_in_plan(plan, name);
   session_options(s, &o);
-  struct explain_source from = {.schedule = s->schedule,
-                                .options = &o,
-                                .cost = s->cost,
-                                .db = s->db,
-                                .machine_id = s->machine_id,
-                                .build_id = s->build_id,
-                                .chosen = chosen};
-  if (s->graph) from.warmth = profile_warmth(s->graph, &s->target);
+  struct explain_source from = source_of(s, &o);
+  from.chosen = chosen;
   if (s->graph) return explain_node(n, &from, name, err);
   if (!s->db)
     return fvm_fail(err, FVM_EUSAGE,
@@ -122,6 +128,14 @@ static enum fvm_status find_node(const struct session *s, const struct fvm_plan 
   n->plan_ns = plan->meta->predicted_ns;
   return explain_node_stored(n, s->db, s->machine_id, s->build_id, plan->meta->model_hash, name,
                              chosen, err);
+}
+
+static enum fvm_status find_races(const struct session *s, struct explanation *x,
+                                  struct fvm_error *err) {
+  struct plan_options o;
+  session_options(s, &o);
+  struct explain_source from = source_of(s, &o);
+  return explain_races(x, &from, err);
 }
 
 static void print(struct cli *cli, const struct explanation *x, const struct explain_node *n,
@@ -156,6 +170,7 @@ enum fvm_status cmd_explain(struct cli *cli, struct fvm_error *err) {
     st = machine_team_speed(&s.machine, MAX((int)plan->meta->threads, 1), &x.speed, err);
   if (st == FVM_OK) st = measure(cli, &x, err);
   if (st == FVM_OK) st = explain_steps(&x, err);
+  if (st == FVM_OK && !name) st = find_races(&s, &x, err);
   if (st == FVM_OK) {
     print(cli, &x, name ? &node : NULL, &out);
     st = cli_print(&out, err);

@@ -163,7 +163,8 @@ static enum fvm_status add_step(struct explanation *x, uint32_t i, const struct 
                            .count = 1,
                            .threads = (int)s->threads,
                            .predicted_ns = s->cost_ns,
-                           .flops = count[s->program].flops};
+                           .flops = count[s->program].flops,
+                           .done = count[s->program].flops};
   if (x->times.runs) e.measured_ns = x->times.step_ns[i];
   count_bytes(p, s, &count[s->program], &e);
   enum fvm_status st = node >= 0 ? node_flops(x, node, &e.flops, err) : FVM_OK;
@@ -180,6 +181,7 @@ static void join(struct explain_step *sum, const struct explain_step *s) {
   sum->measured_ns = plus(sum->measured_ns, s->measured_ns);
   sum->bound_ns = plus(sum->bound_ns, s->bound_ns);
   sum->flops = plus(sum->flops, s->flops);
+  sum->done = plus(sum->done, s->done);
   sum->weight_bytes = plus(sum->weight_bytes, s->weight_bytes);
   sum->value_bytes = plus(sum->value_bytes, s->value_bytes);
 }
@@ -294,5 +296,7 @@ void explain_free(struct explanation *x) {
   VEC_FREE(&x->loser);
   VEC_FREE(&x->group);
   VEC_FREE(&x->kind);
+  for (size_t i = 0; i < x->race.n; i++) explain_node_free(&x->race.v[i].node);
+  VEC_FREE(&x->race);
   arena_free(&x->arena);
 }

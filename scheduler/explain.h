@@ -3,7 +3,8 @@
  *
  *   explain.c        steps with their bounds, equal ones together, by time lost
  *   explain_node.c   all labels of one problem, and what each would cost the whole plan
- *   explain_text.c   both as text and as JSON
+ *   explain_race.c   of each convolution the best of every algorithm and layout
+ *   explain_text.c   the first two as text and as JSON; explain_race_text.c the third
  *
  * The bound of a step is the longest of three times on all threads of the plan: its multiply-adds
  * at the measured peak (of the textbook's algorithm for products, which Strassen's may beat), its
@@ -14,6 +15,7 @@
 #include "../profiles/db.h"
 #include "plan_build.h"
 
+struct explain_race; /* below */
 /* Equal steps: same program, label and operator. */
 struct explain_step {
   const char *name; /* of the first of them */
@@ -23,6 +25,7 @@ struct explain_step {
   /* Sums over all of them. */
   int64_t predicted_ns, measured_ns, bound_ns;
   int64_t flops, weight_bytes, value_bytes;
+  int64_t done; /* multiply-adds of the program itself, times two; flops: of the textbook's */
 };
 /* Latencies from running the plan a few times; all 0 when it was not run. */
 struct explain_times {
@@ -44,6 +47,7 @@ struct explanation {
   VEC(struct explain_step) loser; /* the same, most time lost first */
   VEC(struct explain_step) group; /* equal ones together, most time lost first */
   VEC(struct explain_step) kind;  /* by kind, most time first; name and label are NULL */
+  VEC(struct explain_race) race;  /* of equal convolutions together, in order of execution */
   struct explain_step all;
   int64_t flops_ns, weights_ns; /* the plan's multiply-adds at the peak; its weights read once */
 };
@@ -68,9 +72,11 @@ struct explain_label {
   int64_t ns;                /* 0: none */
   int64_t plan_ns;           /* the whole plan with it on all nodes of the problem; -1: unknown */
   int64_t weight_bytes, scratch_bytes; /* -1: unknown */
-  double error;                        /* as cost_error gives it; -1: unknown */
-  int threads;                         /* 0: unknown */
-  bool chosen;
+  int64_t flops;       /* multiply-adds of its program, times two; -1: unknown, or no rival */
+  double error;        /* as cost_error gives it; -1: unknown */
+  int threads;         /* 0: unknown */
+  const char *layouts; /* of its first input and its output: "nhwc", or "row>nhwc" */
+  bool chosen, rival;  /* rival: the fastest right one of its candidate in its layouts */
 };
 struct explain_node {
   struct arena arena;
@@ -83,6 +89,7 @@ struct explain_node {
  * measurements from db (which may be NULL); the schedule is the one made with the same options. */
 struct explain_source {
   const struct schedule *schedule;
+  const struct graph *graph; /* without a schedule */
   const struct plan_options *options;
   struct cost *cost;
   struct db *db;
@@ -92,12 +99,36 @@ struct explain_source {
 };
 enum fvm_status explain_node(struct explain_node *n, const struct explain_source *s,
                              const char *name, struct fvm_error *err);
+/* The same without plan_ns, and without a schedule. */
+enum fvm_status explain_labels(struct explain_node *n, const struct explain_source *s,
+                               const char *name, struct fvm_error *err);
+/* Whether a label was measured and right. */
+bool explain_is_right(const struct explain_label *l);
 /* Without the graph: what the database has about the node of this model. chosen is the label that
  * the plan has. FVM_EUSAGE when it knows no such node. */
 enum fvm_status explain_node_stored(struct explain_node *n, struct db *db, int64_t machine_id,
                                     int64_t build_id, uint64_t model_hash, const char *name,
                                     const char *chosen, struct fvm_error *err);
 void explain_node_free(struct explain_node *n);
+
+/* ---- convolutions ---- */
+
+/* Equal ones of the plan, with all labels that were measured. */
+struct explain_race {
+  struct explain_step step; /* all of them together */
+  struct explain_node node; /* of the first */
+  const char *shape;        /* for people: "3x3/2 64->128, 28x28 +Relu" */
+  int64_t flops, bound_ns;  /* of one: the textbook's, and at the peak or level 2's bandwidth */
+  int64_t plain_bytes;      /* of its weights and bias as the model has them */
+  bool by_values;           /* the bound is level 2's */
+};
+/* After explain_steps. The source's chosen, schedule and graph are not used: the plan has the
+ * labels, and its graph is that of the explanation; without one, sizes are known of the plan's own
+ * labels only. What the database has no measurements of is left out. */
+enum fvm_status explain_races(struct explanation *x, const struct explain_source *s,
+                              struct fvm_error *err);
+/* How many characters of a label are its candidate. */
+size_t explain_candidate(const char *label);
 
 /* ---- text ---- */
 
@@ -107,6 +138,9 @@ struct explain_style {
   bool bars;  /* on terminals */
 };
 void explain_text(const struct explanation *x, const struct explain_style *s, struct text *out);
+void explain_race_text(const struct explanation *x, const struct explain_style *s,
+                       struct text *out);
+void explain_race_json(const struct explanation *x, struct text *out); /* an array */
 void explain_node_text(const struct explanation *x, const struct explain_node *n,
                        const struct explain_style *s, struct text *out);
 /* One object; n may be NULL. */

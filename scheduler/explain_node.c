@@ -4,6 +4,7 @@
  * the graph, so the plan is solved again once for each kind of look: with one label of that kind
  * pinned on all nodes of the problem. The others of the kind differ by their own times. */
 #include "explain.h"
+#include "../vm/interp.h"
 #include "sched.h"
 
 #include <stdlib.h>
@@ -63,9 +64,45 @@ static enum fvm_status plan_with(const struct explain_source *s, uint64_t proble
 
 /* ---- labels ---- */
 
+/* "nhwc" of a label with in=nhwc,f32,row out=nhwc, "row>nhwc" of one with in=row,... */
+static const char *layouts_of(struct arena *a, const char *label) {
+  const char *in = strstr(label, " in="), *out = strstr(label, " out=");
+  if (!in || !out) return "";
+  int n = (int)strcspn(in + 4, ", "), m = (int)strcspn(out + 5, ", ");
+  bool same = n == m && !strncmp(in + 4, out + 5, (size_t)n);
+  return same ? arena_printf(a, "%.*s", n, in + 4)
+              : arena_printf(a, "%.*s>%.*s", n, in + 4, m, out + 5);
+}
+
+bool explain_is_right(const struct explain_label *l) {
+  return l->ns > 0 &&
+         (l->outcome == OUTCOME_OK || l->outcome == OUTCOME_LOST || l->outcome == OUTCOME_NOISY);
+}
+
+size_t explain_candidate(const char *label) { return strcspn(label, " "); }
+
+static bool same_kind(const struct explain_label *a, const struct explain_label *b) {
+  size_t n = explain_candidate(a->text);
+  return n == explain_candidate(b->text) && !strncmp(a->text, b->text, n) &&
+         !strcmp(a->layouts, b->layouts);
+}
+
+static void mark_rivals(struct explain_node *n) {
+  for (size_t i = 0; i < n->label.n; i++) {
+    struct explain_label *e = &n->label.v[i];
+    e->rival = explain_is_right(e);
+    for (size_t k = 0; k < n->label.n && e->rival; k++) {
+      const struct explain_label *o = &n->label.v[k];
+      bool before = o->ns < e->ns || (o->ns == e->ns && k < i);
+      e->rival = k == i || !before || !explain_is_right(o) || !same_kind(o, e);
+    }
+  }
+}
+
 struct finder {
   const struct explain_source *s;
   struct explain_node *n;
+  const struct graph *graph;
   int node;
   struct opcall call;
   uint64_t hash;
@@ -116,10 +153,31 @@ static bool add_label(struct finder *f, const struct label *l, const char *chose
                             .error = cost_error(f->s->cost, &f->call, l)};
   text_free(&t);
   if (!e.text) return false;
+  e.flops = -1;
+  e.layouts = layouts_of(&f->n->arena, e.text);
   e.chosen = chosen && !strcmp(chosen, e.text);
+  if (!e.layouts) return false;
   take_known(f, &e);
   if (e.outcome == OUTCOME_COUNT) e.ns = MAX(cost_node(f->s->cost, &f->call, l), 0);
   return VEC_PUSH(&f->n->label, e) && VEC_PUSH(&f->label, *l);
+}
+
+/* What the programs of the rivals, and of the plan's own label, do. */
+static enum fvm_status count_rivals(struct finder *f) {
+  enum fvm_status st = FVM_OK;
+  mark_rivals(f->n);
+  for (size_t i = 0; i < f->label.n && st == FVM_OK; i++) {
+    struct explain_label *e = &f->n->label.v[i];
+    struct arena a = {0};
+    struct program p;
+    struct vcount count = {0};
+    if (!e->rival && !e->chosen) continue;
+    st = opcall_emit(&f->call, &f->label.v[i], &a, &p, f->err);
+    if (st == FVM_OK) st = interp_count(&p, &count, f->err);
+    if (st == FVM_OK) e->flops = count.flops;
+    arena_free(&a);
+  }
+  return st;
 }
 
 static bool look_alike(const struct finder *f, const struct label *x, const struct label *y) {
@@ -158,9 +216,8 @@ static int count_uses(struct finder *f) {
   struct arena a = {0};
   struct opcall c;
   int n = 0;
-  for (size_t i = 0; i < f->s->schedule->graph->node.n; i++)
-    if (!f->s->schedule->graph->node.v[i].dead &&
-        !graph_opcall(f->s->schedule->graph, (int)i, &a, &c, NULL))
+  for (size_t i = 0; i < f->graph->node.n; i++)
+    if (!f->graph->node.v[i].dead && !graph_opcall(f->graph, (int)i, &a, &c, NULL))
       n += opcall_hash(&c) == f->hash;
   arena_free(&a);
   return n;
@@ -200,11 +257,12 @@ static void sort_labels(struct explain_node *n) {
 static enum fvm_status begin(struct finder *f, const char *name) {
   struct explain_node *n = f->n;
   struct text problem = {0};
-  f->node = find_node(f->s->schedule->graph, name);
+  f->graph = f->s->schedule ? f->s->schedule->graph : f->s->graph;
+  f->node = find_node(f->graph, name);
   if (f->node < 0)
     return fvm_fail(f->err, FVM_EUSAGE,
                     "no node '%.100s' after the passes; 'fluidvm dump' lists them", name);
-  enum fvm_status st = graph_opcall(f->s->schedule->graph, f->node, &n->arena, &f->call, f->err);
+  enum fvm_status st = graph_opcall(f->graph, f->node, &n->arena, &f->call, f->err);
   if (st != FVM_OK) return st;
   f->hash = opcall_hash(&f->call);
   opcall_text(&f->call, &problem);
@@ -212,25 +270,44 @@ static enum fvm_status begin(struct finder *f, const char *name) {
   n->problem = problem.failed ? NULL : arena_strdup(&n->arena, problem.v);
   text_free(&problem);
   n->uses = count_uses(f);
-  n->plan_ns = f->s->schedule->cost_ns;
+  n->plan_ns = f->s->schedule ? f->s->schedule->cost_ns : 0;
   if (f->s->db)
     st = db_list(f->s->db, f->s->machine_id, f->s->build_id, f->s->warmth, f->hash, &n->arena,
                  &f->known, f->err);
   return st == FVM_OK && !(n->name && n->problem) ? fvm_nomem(f->err) : st;
 }
 
+static enum fvm_status add_labels(struct finder *f, const char *chosen) {
+  struct label l;
+  for (int i = 0; opcall_label(&f->call, &f->s->options->target, i, &l); i++)
+    if (!l.view && !add_label(f, &l, chosen)) return fvm_nomem(f->err);
+  return FVM_OK;
+}
+
+static void end(struct finder *f) {
+  sort_labels(f->n);
+  VEC_FREE(&f->known.list);
+  VEC_FREE(&f->label);
+}
+
 enum fvm_status explain_node(struct explain_node *n, const struct explain_source *s,
                              const char *name, struct fvm_error *err) {
   struct finder f = {.s = s, .n = n, .err = err};
-  struct label l;
   enum fvm_status st = begin(&f, name);
   const char *chosen = st != FVM_OK ? NULL : s->chosen ? s->chosen : chosen_label(&f);
-  for (int i = 0; st == FVM_OK && opcall_label(&f.call, &s->options->target, i, &l); i++)
-    if (!l.view && !add_label(&f, &l, chosen)) st = fvm_nomem(err);
+  if (st == FVM_OK) st = add_labels(&f, chosen);
   if (st == FVM_OK && chosen) st = what_if(&f);
-  sort_labels(n);
-  VEC_FREE(&f.known.list);
-  VEC_FREE(&f.label);
+  end(&f);
+  return st;
+}
+
+enum fvm_status explain_labels(struct explain_node *n, const struct explain_source *s,
+                               const char *name, struct fvm_error *err) {
+  struct finder f = {.s = s, .n = n, .err = err};
+  enum fvm_status st = begin(&f, name);
+  if (st == FVM_OK) st = add_labels(&f, s->chosen);
+  if (st == FVM_OK) st = count_rivals(&f);
+  end(&f);
   return st;
 }
 
@@ -253,11 +330,23 @@ enum fvm_status explain_node_stored(struct explain_node *n, struct db *db, int64
   if (st == FVM_OK && !n->name) st = fvm_nomem(err);
   for (size_t i = 0; i < known.list.n && st == FVM_OK; i++) {
     const struct db_label *k = &known.list.v[i];
-    struct explain_label e = {k->label, k->reason, k->outcome, k->ns, -1,
-                              -1,       -1,        k->error,   0,     false};
+    const char *threads = strstr(k->label, " threads=");
+    struct explain_label e = {.text = k->label,
+                              .reason = k->reason,
+                              .outcome = k->outcome,
+                              .ns = k->ns,
+                              .plan_ns = -1,
+                              .weight_bytes = -1,
+                              .scratch_bytes = -1,
+                              .flops = -1,
+                              .error = k->error,
+                              .threads = threads ? (int)strtol(threads + 9, NULL, 10) : 0,
+                              .layouts = layouts_of(&n->arena, k->label)};
     e.chosen = chosen && !strcmp(chosen, k->label);
-    if (!VEC_PUSH(&n->label, e)) st = fvm_nomem(err);
+    if (!e.layouts) st = fvm_nomem(err);
+    if (st == FVM_OK && !VEC_PUSH(&n->label, e)) st = fvm_nomem(err);
   }
+  mark_rivals(n);
   sort_labels(n);
   VEC_FREE(&known.list);
   return st;

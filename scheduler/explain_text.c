@@ -167,6 +167,7 @@ void explain_text(const struct explanation *x, const struct explain_style *s, st
   put_head(x, s, out);
   put_kinds(x, s, out);
   put_steps(x, s, out);
+  explain_race_text(x, s, out);
   put_misses(x, s, out);
 }
 
@@ -178,24 +179,19 @@ static const struct explain_label *chosen_of(const struct explain_node *n) {
   return NULL;
 }
 
-static bool is_right(const struct explain_label *l) {
-  return l->ns > 0 &&
-         (l->outcome == OUTCOME_OK || l->outcome == OUTCOME_LOST || l->outcome == OUTCOME_NOISY);
-}
-
 static void put_why(const struct explain_node *n, struct text *out) {
   const struct explain_label *c = chosen_of(n), *best = c;
   int right = 0;
   for (size_t i = 0; i < n->label.n; i++) {
     const struct explain_label *l = &n->label.v[i];
-    right += is_right(l);
-    if (best && is_right(l) && l->ns < best->ns) best = l;
+    right += explain_is_right(l);
+    if (best && explain_is_right(l) && l->ns < best->ns) best = l;
   }
   text_printf(out, "why     ");
   if (!c)
     text_printf(out, "it runs nothing: its output is its input's bytes, or its label is not known "
                      "here\n");
-  else if (!is_right(c))
+  else if (!explain_is_right(c))
     text_printf(out, "nothing is measured of it on this machine by this build: the analytic model "
                      "ranks; run 'fluidvm profile'\n");
   else if (c->ns <= best->ns)
@@ -242,7 +238,7 @@ static void put_label(const struct explain_style *s, const struct explain_node *
     text_printf(out, "  %7.1e", l->error);
   else
     text_printf(out, "  %7s", "-");
-  bool failed = l->outcome != OUTCOME_COUNT && !is_right(l);
+  bool failed = l->outcome != OUTCOME_COUNT && !explain_is_right(l);
   text_printf(out, "  %s%s%s%s\n", l->text, failed && l->reason ? ": " : "",
               failed && l->reason ? l->reason : "", code(s, PLAIN));
 }
@@ -395,6 +391,8 @@ void explain_json(const struct explanation *x, const struct explain_node *n, str
     json_step(x, &x->step.v[i], out);
   }
   text_printf(out, "]");
+  text_printf(out, ",\"convolutions\":");
+  explain_race_json(x, out);
   json_misses(x->graph, out);
   if (n) json_node(n, out);
   text_printf(out, "}\n");
