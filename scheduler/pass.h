@@ -85,6 +85,8 @@ int made_by(const struct graph *g, int t, const char *op);
 bool is_op(const struct node *n, const char *op);
 /* Whether t is a constant of one element, of a float type; *v is its value. */
 bool scalar_of(const struct graph *g, int t, double *v);
+/* Whether a Clip's bounds are constants, or absent: infinite. */
+bool clip_bounds(const struct graph *g, const struct node *n, double *low, double *high);
 /* Whether all elements of constant t are this value (numbers and booleans). */
 bool is_uniform(const struct graph *g, int t, double v);
 /* The input that an element-wise operator of two gives back, broadcast to its result, because the

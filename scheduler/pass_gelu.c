@@ -3,6 +3,7 @@
  *   x * 0.5 * (1 + Erf(x / sqrt(2)))                              Gelu
  *   x * 0.5 * (1 + Tanh(sqrt(2 / pi) * (x + 0.044715 * x ^ 3)))   Gelu approximate="tanh"
  *   x * Sigmoid(x)                                                Silu
+ *   x * HardSigmoid(x), x * Clip(x + 3, 0, 6) / 6                 HardSwish
  *
  * in whatever order: products are taken apart into their factors first.
  *
@@ -91,7 +92,26 @@ static bool is_tanh_argument(const struct graph *g, int u, int x) {
   return false;
 }
 
-enum kind { NONE, GELU, GELU_TANH, SILU };
+/* Clip(x + 3, 0, 6) * constant or HardSigmoid of slope 1 / 6: its x, else -1. */
+static int hard_gate(const struct graph *g, int f, double constant) {
+  int gate = made_by(g, f, "HardSigmoid"), clip = made_by(g, f, "Clip");
+  double low, high, three;
+  if (gate >= 0)
+    return constant == 1 && close_to((double)node_float(node_at(g, gate), "alpha", 0.2f), 1 / 6.) &&
+                   node_float(node_at(g, gate), "beta", 0.5f) == 0.5f
+               ? node_at(g, gate)->in.v[0]
+               : -1;
+  if (clip < 0 || !close_to(constant, 1 / 6.) || !clip_bounds(g, node_at(g, clip), &low, &high) ||
+      low != 0 || high != 6)
+    return -1;
+  int add = made_by(g, node_at(g, clip)->in.v[0], "Add");
+  for (int k = 0; add >= 0 && k < 2; k++)
+    if (scalar_of(g, node_at(g, add)->in.v[k], &three) && three == 3)
+      return node_at(g, add)->in.v[1 - k];
+  return -1;
+}
+
+enum kind { NONE, GELU, GELU_TANH, SILU, HARD_SWISH };
 
 /* What the tensor i makes as x * f(x) * constant. */
 static enum kind kind_of(const struct graph *g, int i, int x, int f) {
@@ -100,6 +120,7 @@ static enum kind kind_of(const struct graph *g, int i, int x, int f) {
   if (!factors(g, i, x, &p) || p.n != 2) return NONE;
   if (!(p.factor[0] == x && p.factor[1] == f) && !(p.factor[0] == f && p.factor[1] == x))
     return NONE;
+  if (hard_gate(g, f, p.constant) == x) return HARD_SWISH;
   if (sigmoid >= 0) return node_at(g, sigmoid)->in.v[0] == x && p.constant == 1 ? SILU : NONE;
   if (!close_to(p.constant, 0.5)) return NONE;
   if (u >= 0) return is_power(g, u, x, 1, 0.7071067811865476) ? GELU : NONE;
@@ -112,6 +133,8 @@ static int candidates(const struct graph *g, int f, int *x) {
   struct product p;
   int n = 0, sigmoid = made_by(g, f, "Sigmoid"), u = one_plus(g, f, "Erf");
   if (sigmoid >= 0) x[n++] = node_at(g, sigmoid)->in.v[0];
+  int hard = MAX(hard_gate(g, f, 1), hard_gate(g, f, 1 / 6.));
+  if (hard >= 0) x[n++] = hard;
   int made = u < 0 ? -1 : g->tensor.v[u].producer;
   for (size_t k = 0; made >= 0 && k < MIN(node_at(g, made)->in.n, (size_t)2); k++)
     x[n++] = node_at(g, made)->in.v[k];
@@ -128,9 +151,9 @@ static int candidates(const struct graph *g, int f, int *x) {
 static enum kind match(const struct graph *g, int i, int *x) {
   struct product p;
   const struct node *n = node_at(g, i);
-  if (!is_op(n, "Mul") || !factors(g, n->out.v[0], -1, &p)) return NONE;
+  if ((!is_op(n, "Mul") && !is_op(n, "Div")) || !factors(g, n->out.v[0], -1, &p)) return NONE;
   for (int k = 0; k < p.n; k++) {
-    int try[MAX_FACTORS + 3], count = candidates(g, p.factor[k], try);
+    int try[MAX_FACTORS + 4], count = candidates(g, p.factor[k], try);
     for (int j = 0; j < count; j++) {
       *x = try[j];
       enum kind kind = *x < 0 ? NONE : kind_of(g, n->out.v[0], *x, p.factor[k]);
@@ -141,7 +164,8 @@ static enum kind match(const struct graph *g, int i, int *x) {
 }
 
 static bool replace(struct rewrite *w, int i, enum kind kind, int x) {
-  if (!rewrite_node(w, i, kind == SILU ? "Silu" : "Gelu", 1, &x)) return false;
+  const char *op = kind == SILU ? "Silu" : kind == HARD_SWISH ? "HardSwish" : "Gelu";
+  if (!rewrite_node(w, i, op, 1, &x)) return false;
   if (kind != GELU_TANH) return true;
   struct attr *a = rewrite_attrs(w, i, 1);
   if (a) *a = (struct attr){.name = "approximate", .kind = ATTR_STRING, .s = "tanh"};
@@ -155,7 +179,7 @@ static void note_misses(const struct rewrite *w) {
   for (int i = 0; i < (int)g->node.n; i++) {
     const struct node *n = node_at(g, i);
     if (n->dead || !(is_op(n, "Erf") || is_op(n, "Tanh"))) continue;
-    int add = only_user(w, n->out.v[0]), x[MAX_FACTORS + 3];
+    int add = only_user(w, n->out.v[0]), x[MAX_FACTORS + 4];
     if (add >= 0 && one_plus(g, node_at(g, add)->out.v[0], n->op->name) < 0) add = -1;
     if (add < 0) {
       if (is_op(n, "Erf")) pass_miss(g, i, "Gelu", "1 is not added to it, or it is read elsewhere");
