@@ -453,6 +453,46 @@ static bool space_to_depth_box(const struct opcall *c, int i, struct box *x) {
   return true;
 }
 
+/* ---- ChannelShuffle ---- */
+
+/* Channels of all inputs together, seen as [groups][n], are turned to [n][groups] and dealt out to
+ * the outputs in equal parts. All come in one input, or each group in one of its own. */
+enum fvm_status shuffle_shape(struct opcall *c, struct fvm_error *err) {
+  const struct tensor *in = &c->in[0];
+  int64_t dim[FVM_MAXRANK], groups = opcall_int(c, "groups", 1), all;
+  bool fits = in->rank > 1 && groups > 0 && (c->nin == 1 || c->nin == groups);
+  for (int k = 1; k < c->nin && fits; k++)
+    fits = c->in[k].dtype == in->dtype && c->in[k].rank == in->rank &&
+           !memcmp(c->in[k].dim, in->dim, sizeof in->dim);
+  fits =
+      fits && fvm_mul(in->dim[1], c->nin, &all) && groups <= all && all % (groups * c->nout) == 0;
+  if (!fits)
+    return fvm_fail(err, FVM_EFORMAT, "channels don't make %lld groups", (long long)groups);
+  memcpy(dim, in->dim, sizeof dim);
+  dim[1] = all / c->nout;
+  enum fvm_status st = FVM_OK;
+  for (int k = 0; k < c->nout && !st; k++)
+    st = tensor_init(&c->out[k], in->dtype, in->rank, dim, err);
+  return st;
+}
+
+/* A box for each group and part: some neighbours, that become every groups-th of an output. */
+static bool shuffle_box(const struct opcall *c, int i, struct box *x) {
+  int64_t groups = opcall_int(c, "groups", 1), group = i / c->nout, part = i % c->nout;
+  if (group >= groups) return false;
+  int in = c->nin == 1 ? 0 : (int)group;
+  struct tensor t = c->out[0];
+  t.dim[1] /= groups;
+  *x = box_over(c, in, (int)part, &t);
+  row_strides(t.rank, c->in[in].dim, x->x_stride);
+  row_strides(t.rank, c->out[part].dim, x->y_stride);
+  int64_t first = part + (c->nin == 1 ? group * c->nout : 0);
+  x->x_off = first * t.dim[1] * x->x_stride[1];
+  x->y_off = group * x->y_stride[1];
+  x->y_stride[1] *= groups;
+  return true;
+}
+
 /* ---- the table ---- */
 
 static const struct mover {
@@ -468,6 +508,7 @@ static const struct mover {
     {"Expand", expand_box, false},
     {"Tile", tile_box, false},
     {"Pad", pad_box, true},
+    {"ChannelShuffle", shuffle_box, true},
     {"DepthToSpace", depth_to_space_box, false},
     {"SpaceToDepth", space_to_depth_box, false},
 };
@@ -616,11 +657,14 @@ static bool box_in(const struct opcall *c, const struct box *x, enum layout l, s
   for (int a = 0; a < x->rank; a++) {
     int64_t from = x->x_off / row_in[a] % in->dim[a], to = x->y_off / row_out[a] % out->dim[a];
     int64_t step = x->fill ? 1 : x->x_stride[a] / row_in[a], block = cut && a == 1 ? LAYOUT_CUT : 1;
-    if (block > 1 && (from % block || to % block || x->dim[a] % block || step != 1)) return false;
+    int64_t skip = x->y_stride[a] / row_out[a];
+    if (block > 1 && (from % block || to % block || x->dim[a] % block || step != 1 || skip != 1))
+      return false;
     y->dim[a] = x->dim[a] / block;
     y->x_off += from / block * y->x_stride[a];
     y->y_off += to / block * y->y_stride[a];
     y->x_stride[a] *= step;
+    y->y_stride[a] *= skip;
   }
   if (cut) y->dim[x->rank] = LAYOUT_CUT;
   return true;

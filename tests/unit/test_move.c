@@ -357,6 +357,33 @@ END_TEST
 
 /* A value whose bits no 56-bit immediate holds goes in halves. */
 /* GatherND by places of several indices, some negative. */
+/* Joined of two parts and dealt out to two, or of one tensor; in rows and with channels last. */
+START_TEST(channels_shuffle) {
+  struct opcase o;
+  begin(&o, "ChannelShuffle", 0, 3, I(1, 6, 1));
+  opcase_attr_int(&o, "groups", 3);
+  end(&o, 3, I(1, 6, 1), D(0, 2, 4, 1, 3, 5));
+  begin(&o, "ChannelShuffle", 0, 3, I(1, 4, 1));
+  opcase_in(&o, FVM_F32, 3, I(1, 4, 1));
+  opcase_set(&o, D(10, 11, 12, 13));
+  opcase_attr_int(&o, "groups", 2);
+  o.c.nout = 2;
+  opcase_reference(&o);
+  opcase_expect(&o, 0, 3, I(1, 4, 1), D(0, 10, 1, 11));
+  opcase_expect(&o, 1, 3, I(1, 4, 1), D(2, 12, 3, 13));
+  ck_assert_int_ge(opcase_run(&o), 1);
+  begin(&o, "ChannelShuffle", 0, 4, I(2, 12, 5, 3));
+  opcase_in(&o, FVM_F32, 4, I(2, 12, 5, 3));
+  opcase_attr_int(&o, "groups", 2);
+  o.c.nout = 2;
+  opcase_reference(&o);
+  ck_assert_int_ge(opcase_run(&o), 2);
+  begin(&o, "ChannelShuffle", 0, 3, I(1, 6, 1));
+  opcase_attr_int(&o, "groups", 4);
+  opcase_refused(&o, FVM_EFORMAT, "channels don't make 4 groups");
+}
+END_TEST
+
 START_TEST(deep_places) {
   for (int k = 0; k < 20; k++) {
     struct opcase o;
@@ -528,5 +555,5 @@ END_TEST
 
 UNIT_MAIN("move", values_by_hand, pads, splits, gathers, index_outside, made_from_shapes,
           random_transposes, transposes_rename_layouts, gathers_from_panels, random_moves,
-          images_move_in_their_layouts, deep_places, running_sums, greatest_and_least, wide_fills,
-          conversions, layout_facts)
+          images_move_in_their_layouts, channels_shuffle, deep_places, running_sums,
+          greatest_and_least, wide_fills, conversions, layout_facts)
