@@ -49,8 +49,8 @@ void rewrite_input(struct rewrite *w, int node, int k, int t);
 int rewrite_add(struct rewrite *w, const char *name, const char *op, int n, const int *in, int out);
 /* Give a node room for n attributes, to be filled in; NULL when memory is out. */
 struct attr *rewrite_attrs(struct rewrite *w, int node, int n);
-/* Set an attribute, the others stay; what it points to lives as long as the graph. False when memory
- * is out. */
+/* Set an attribute, the others stay; what it points to lives as long as the graph. False when
+ * memory is out. */
 bool rewrite_set(struct rewrite *w, int node, const struct attr *attr);
 bool rewrite_set_int(struct rewrite *w, int node, const char *name, int64_t v);
 /* Let a FusedAttention read operand q, k or v (0, 1, 2), as wide as it was, from column `at` of

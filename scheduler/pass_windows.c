@@ -61,7 +61,7 @@ static int read_ints(const struct graph *g, const struct node *n, size_t input, 
 
 /* Pads of the pixels' axes, all before and then all behind; the other axes get none. */
 static bool read_pad(const struct graph *g, const struct node *n, int64_t pad[2 * FVM_MAXRANK]) {
-  int64_t v[2 * FVM_MAXRANK], axes[2 * FVM_MAXRANK];
+  int64_t v[2 * FVM_MAXRANK] = {0}, axes[2 * FVM_MAXRANK] = {0};
   const struct attr *mode = node_attr(n, "mode");
   int rank = tensor_of(g, n->in.v[0])->rank, count = read_ints(g, n, 1, "pads", v);
   int naxes = n->in.n > 3 && n->in.v[3] >= 0 ? read_ints(g, n, 3, "axes", axes) : rank;
