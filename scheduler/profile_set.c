@@ -1,5 +1,7 @@
 #include "profile_set.h"
 
+#include "joins.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -131,6 +133,26 @@ static enum fvm_status add_converts(struct profile_set *s, const struct graph *g
   return st;
 }
 
+/* Copies of what a view joins but can't be made at its place. */
+static enum fvm_status add_copies(struct profile_set *s, const struct graph *g, const int *of_node,
+                                  const struct target *t, struct fvm_error *err) {
+  const struct join *places = joins_find(g, t, &s->arena);
+  enum fvm_status st = places ? FVM_OK : fvm_nomem(err);
+  for (int i = 0, k = 0; i < (int)g->node.n && !st; i++) {
+    const struct node *n = &g->node.v[i];
+    struct label l;
+    if (n->dead) continue;
+    int problem = of_node[k++];
+    for (int j = 0; n->op->flags & OPF_JOIN && !st; j++) {
+      if (!opcall_label(&s->problem.v[problem].call, t, j, &l) || !l.view) break;
+      for (int x = 0; x < (int)n->in.n && !st; x++)
+        if (!joins_at(places, g, i, x))
+          st = add_convert(s, &g->tensor.v[n->in.v[x]].t, label_in(&l, x), label_in(&l, x), t, err);
+    }
+  }
+  return st;
+}
+
 /* ---- the set ---- */
 
 /* Heaviest first, so that a budget is spent where the time goes; equal ones in order of use. */
@@ -151,7 +173,8 @@ static enum fvm_status add_graph(struct profile_set *s, const struct graph *g,
   enum fvm_status st = FVM_OK;
   for (size_t i = 0; i < g->node.n && !st; i++)
     if (!g->node.v[i].dead) st = add_node(s, g, (int)i, t, err);
-  return st ? st : add_converts(s, g, s->of_node.v + first, t, err);
+  if (!st) st = add_converts(s, g, s->of_node.v + first, t, err);
+  return st ? st : add_copies(s, g, s->of_node.v + first, t, err);
 }
 
 enum fvm_status profile_set_make(struct profile_set *s, const struct graph *g,

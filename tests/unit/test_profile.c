@@ -8,6 +8,7 @@
 
 #include "profiles/db_impl.h"
 #include "scheduler/profile.h"
+#include "scheduler/profile_set.h"
 
 /* Two equal products, so one problem less than nodes. */
 static const char text[] = "graph net opset=17 hash=00000000000000aa\n"
@@ -94,6 +95,28 @@ START_TEST(weights_make_the_state) {
   ck_assert_int_eq(profile_warmth(g, &t), WARM);
   t.l3_bytes -= 2;
   ck_assert_int_eq(profile_warmth(g, &t), COLD);
+  graph_free(g);
+}
+END_TEST
+
+/* A Concat that may be a view: what stands in it twice is copied, and what that costs is measured.
+ */
+START_TEST(copies_are_problems) {
+  static const char net[] = "graph net opset=17 hash=00000000000000ab\n"
+                            "input x:f32[1,16,4,4]\n"
+                            "a:f32[1,16,4,4] = Relu(x) @relu\n"
+                            "c:f32[1,48,4,4] = Concat(a, x, a) @join axis=1\n"
+                            "output c\n";
+  struct graph *g;
+  struct profile_set s;
+  struct target t = {.threads = {1}, .nthreads = 1};
+  int copies = 0;
+  OK(graph_parse(net, strlen(net), &g, &err));
+  OK(profile_set_make(&s, g, &t, &err));
+  for (size_t i = 0; i < s.problem.n; i++)
+    copies += s.problem.v[i].is_convert && s.problem.v[i].from == s.problem.v[i].to;
+  ck_assert_int_ge(copies, 1);
+  profile_set_free(&s);
   graph_free(g);
 }
 END_TEST
@@ -231,13 +254,10 @@ int main(void) {
   int fd = mkstemp(path);
   if (fd < 0) return EXIT_FAILURE;
   close(fd);
-  const TTest *const tests[] = {weights_make_the_state,
-                                measured_once,
-                                more_threads_are_added,
-                                interrupts_resume,
-                                a_kill_resumes,
-                                a_budget_ends_early,
-                                a_full_disk_ends_with_its_error};
+  const TTest *const tests[] = {weights_make_the_state, copies_are_problems,
+                                measured_once,          more_threads_are_added,
+                                interrupts_resume,      a_kill_resumes,
+                                a_budget_ends_early,    a_full_disk_ends_with_its_error};
   int status = unit_main("profile", tests, COUNT(tests));
   remove_files();
   return status;
