@@ -73,6 +73,7 @@ struct explain_label {
   int64_t plan_ns;           /* the whole plan with it on all nodes of the problem; -1: unknown */
   int64_t weight_bytes, scratch_bytes; /* -1: unknown */
   int64_t flops;       /* multiply-adds of its program, times two; -1: unknown, or no rival */
+  int64_t moved;       /* bytes that its micro-kernels read and write; -1: the same */
   double error;        /* as cost_error gives it; -1: unknown */
   int threads;         /* 0: unknown */
   const char *layouts; /* of its first input and its output: "nhwc", or "row>nhwc" */

@@ -153,13 +153,20 @@ static bool add_label(struct finder *f, const struct label *l, const char *chose
                             .error = cost_error(f->s->cost, &f->call, l)};
   text_free(&t);
   if (!e.text) return false;
-  e.flops = -1;
+  e.flops = e.moved = -1;
   e.layouts = layouts_of(&f->n->arena, e.text);
   e.chosen = chosen && !strcmp(chosen, e.text);
   if (!e.layouts) return false;
   take_known(f, &e);
   if (e.outcome == OUTCOME_COUNT) e.ns = MAX(cost_node(f->s->cost, &f->call, l), 0);
   return VEC_PUSH(&f->n->label, e) && VEC_PUSH(&f->label, *l);
+}
+
+static int64_t moved_bytes(const struct program *p, const struct vcount *c) {
+  int64_t sum = 0;
+  for (uint32_t i = 0; i < p->nbuf; i++)
+    if (!fvm_add(sum, c->read[i], &sum) || !fvm_add(sum, c->written[i], &sum)) return INT64_MAX;
+  return sum;
 }
 
 /* What the programs of the rivals, and of the plan's own label, do. */
@@ -175,6 +182,7 @@ static enum fvm_status count_rivals(struct finder *f) {
     st = opcall_emit(&f->call, &f->label.v[i], &a, &p, f->err);
     if (st == FVM_OK) st = interp_count(&p, &count, f->err);
     if (st == FVM_OK) e->flops = count.flops;
+    if (st == FVM_OK) e->moved = moved_bytes(&p, &count);
     arena_free(&a);
   }
   return st;
@@ -339,6 +347,7 @@ enum fvm_status explain_node_stored(struct explain_node *n, struct db *db, int64
                               .weight_bytes = -1,
                               .scratch_bytes = -1,
                               .flops = -1,
+                              .moved = -1,
                               .error = k->error,
                               .threads = threads ? (int)strtol(threads + 9, NULL, 10) : 0,
                               .layouts = layouts_of(&n->arena, k->label)};

@@ -143,6 +143,7 @@ static void json_rival(const struct explain_label *l, struct text *out) {
   text_printf(out, ",\"chosen\":%s", l->chosen ? "true" : "false");
   json_number(out, "ns", l->ns);
   json_number(out, "flops", l->flops);
+  json_number(out, "moved_bytes", l->moved);
   json_number(out, "weight_bytes", l->weight_bytes);
   json_number(out, "scratch_bytes", l->scratch_bytes);
   json_number(out, "threads", l->threads);
