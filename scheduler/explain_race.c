@@ -95,7 +95,7 @@ static bool describe(struct explanation *x, struct explain_race *r) {
 
 static void set_bound(const struct explanation *x, struct explain_race *r) {
   double flops = x->speed.gflops > 0 ? (double)r->flops / x->speed.gflops : 0;
-  double values = (double)(r->step.value_bytes / MAX(r->step.count, 1));
+  double values = (double)r->step.value_bytes / MAX(r->step.count, 1);
   values = x->speed.cache_gbytes > 0 ? values / x->speed.cache_gbytes : 0;
   r->by_values = values > flops;
   r->bound_ns = (int64_t)MAX(values, flops);

@@ -351,8 +351,9 @@ def dim_args(dims):
 def make_plan(a, model, threads, dims, folder, memory=None):
     """Profile, which resumes where an earlier run ended, and plan."""
     plan = f"{folder}/{os.path.basename(model)}.{threads}.{memory}.plan"
-    tool(a, "profile", model, "--db", a.db, "--threads", ",".join(map(str, a.threads)), "--quiet", *dim_args(dims))
-    tool(a, "plan", model, "--db", a.db, "--threads", str(threads), "-o", plan, *dim_args(dims), *a.plan_options.split(),
+    db = a.db.replace("%s", os.path.basename(model).removesuffix(".onnx"))
+    tool(a, "profile", model, "--db", db, "--threads", ",".join(map(str, a.threads)), "--quiet", *dim_args(dims))
+    tool(a, "plan", model, "--db", db, "--threads", str(threads), "-o", plan, *dim_args(dims), *a.plan_options.split(),
          *(["--memory", memory] if memory else []))
     return plan
 
@@ -413,7 +414,7 @@ def main():
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--per-round", type=int, default=0, help="inferences a round; 0: about 0.5 s of them")
     p.add_argument("--dim", action="append", default=[], help="NAME=SIZE of a symbolic dimension; *=SIZE for all others")
-    p.add_argument("--db", default="device.sqlite", help="measurements of FluidVM; those that are there count")
+    p.add_argument("--db", default="device.sqlite", help="measurements of FluidVM; those that are there count. %%s: the model's name")
     p.add_argument("--memory", default="", help="NAME=SIZE,...: of these models also a plan within so many bytes")
     p.add_argument("--plan-options", default="", help="more options for `fluidvm plan`, as one argument")
     p.add_argument("--out", default="docs/bench", help="folder for results.json, results.md, results.svg")
