@@ -120,8 +120,8 @@ struct plan_bind {
  *   - whatever a step writes outside of scratch is the whole of a row whose first is that step,
  *     also an output that nobody asked for (its name is empty);
  *   - a row that no step writes is a view: its place lies in that of a row that began no later; or
- *     it is joined: from its first step on each byte is written once, as part of the rows of what it
- *     is joined of, and after the last of them it can be read;
+ *     it is joined: from its first step on each byte is written once, as part of the rows of what
+ * it is joined of, and after the last of them it can be read;
  *   - what a state held before is there from the beginning to the end, without a step that writes
  *     it; a row may begin with such bytes and end with those of a step's row;
  *   - inputs and outputs have rows; outputs last until the last step;

@@ -21,11 +21,12 @@ static void count(const char *text, struct vcount *c) {
 
 /* C[8][16] = A[8][8] * B, in two tiles of 4 rows. */
 START_TEST(gemm_by_hand) {
-  static const char text[] = "buf 0 in 256\nbuf 1 in 512\nbuf 2 out 512\n"
-                             "par r0 = 0 .. 8 step 4\n"
-                             "ukr gemm_4x16 a=b0+r0*32 b=b1 d=b2+r0*64 c=b2+r0*64 next=b1 e=b2+r0*64"
-                             " m=4 n=16 k=8 sa=8 ka=1 sd=16 sc=16 mode=0 ahead=64 q=1 qa=0 qb=0 "
-                             "r=1 ra=0 rb=0 se=16 add=0 clip=0 lo=0 hi=0\nend\nhalt\n";
+  static const char text[] =
+      "buf 0 in 256\nbuf 1 in 512\nbuf 2 out 512\n"
+      "par r0 = 0 .. 8 step 4\n"
+      "ukr gemm_4x16 a=b0+r0*32 b=b1 d=b2+r0*64 c=b2+r0*64 next=b1 e=b2+r0*64"
+      " m=4 n=16 k=8 sa=8 ka=1 sd=16 sc=16 mode=0 ahead=64 q=1 qa=0 qb=0 "
+      "r=1 ra=0 rb=0 se=16 add=0 clip=0 lo=0 hi=0\nend\nhalt\n";
   struct vcount c = {.level_bytes = {64 * 100, 64 * 3, 0}};
   count(text, &c);
   ck_assert_int_eq(c.calls, 2);
