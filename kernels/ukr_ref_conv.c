@@ -196,3 +196,22 @@ FN(colmax_f32) {
   }
   return 0;
 }
+
+FN(lrn_f32) {
+  const struct lrn a = lrn(v);
+  const float *x = p[0];
+  float *y = p[1];
+  for (int64_t i = 0; i < a.m; i++)
+    for (int64_t c = 0; c < a.channels; c++) {
+      double sum = 0;
+      int64_t first = c - lrn_before(&a), end = MIN(first + a.size, a.channels);
+      for (int64_t k = MAX(first, 0); k < end; k++) {
+        double e = (double)x[i * a.sx + k / a.n * a.bx + k % a.n];
+        sum += e * e;
+      }
+      double s = (double)a.bias + (double)a.scale * sum;
+      float own = x[i * a.sx + c / a.n * a.bx + c % a.n];
+      y[i * a.sy + c / a.n * a.by + c % a.n] = (float)((double)own / pow(s, (double)a.beta));
+    }
+  return 0;
+}

@@ -58,4 +58,25 @@ static inline int64_t image_taps(const struct image *a, int64_t oy, int64_t ox, 
   return (r.hi - r.lo) * (c.hi - c.lo);
 }
 
+/* Local response normalisation: y = x / (bias + scale * sum of squares of `size` channels)^beta. */
+struct lrn {
+  int64_t m, n, channels, sx, bx, sy, by, size;
+  float scale, beta, bias;
+};
+static inline struct lrn lrn(const int64_t *v) {
+  return (struct lrn){v[0],
+                      v[2],
+                      v[1] * v[2],
+                      v[3],
+                      v[4],
+                      v[5],
+                      v[6],
+                      v[7],
+                      ukr_float(v[8]),
+                      ukr_float(v[9]),
+                      ukr_float(v[10])};
+}
+/* Channels of a window before its own. */
+static inline int64_t lrn_before(const struct lrn *a) { return (a->size - 1) / 2; }
+
 #endif

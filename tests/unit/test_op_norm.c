@@ -173,6 +173,21 @@ START_TEST(lrn_known) {
 }
 END_TEST
 
+START_TEST(lrn_random) {
+  static const int64_t channels[] = {1, 5, 16, 32, 48, 67, 272};
+  for (int seed = 0; seed < 28; seed++) {
+    int64_t c = channels[seed % 7];
+    opcase_init(&o, "LRN", 13);
+    opcase_attr_int(&o, "size", 1 + seed % 6);
+    opcase_attr_float(&o, "alpha", 0.3f);
+    if (seed % 3) opcase_attr_float(&o, "beta", seed % 3 == 1 ? 0.5f : 0.6f);
+    if (seed % 2) opcase_attr_float(&o, "bias", 2);
+    opcase_in(&o, FVM_F32, 4, (int64_t[]){1 + seed % 2, c, 1 + seed % 4, 5});
+    ck_assert_int_ge(opcase_run(&o), c % 16 ? 4 : 6);
+  }
+}
+END_TEST
+
 static const struct {
   const char *op;
   double all, columns[3]; /* of {{1, 2, -3}, {4, -5, 6}} */
@@ -247,4 +262,4 @@ END_TEST
 
 UNIT_MAIN("op_norm", softmax_known, softmax_random, layernorm_known, layernorm_random,
           rmsnorm_known, rmsnorm_random, norm_bodies, channel_norms, groupnorm_known, lrn_known,
-          reduce_known, reduce_random, reduce_other)
+          lrn_random, reduce_known, reduce_random, reduce_other)

@@ -212,6 +212,23 @@ static void draw_wino(struct call *c) {
   *arg(c, "step") = below(8);
 }
 
+/* Runs of channels: one after the other in a pixel, or pixels one after the other in a run. */
+static void draw_lrn(struct call *c) {
+  int64_t b = *arg(c, "b") = below(20), n = *arg(c, "n") = below(3) ? size() : 1;
+  int64_t m = *arg(c, "m") = below(9);
+  for (int k = 0; k < 2; k++) {
+    bool inside = below(2);
+    int64_t run = n + pad();
+    *arg(c, k ? "sy" : "sx") = inside ? b * run : run;
+    *arg(c, k ? "by" : "bx") = inside ? run : m * run;
+  }
+  static const float powers[] = {0.75f, 0.5f, 1, 0.6f};
+  *arg(c, "size") = below(8) ? below(8) : below(257);
+  *arg(c, "alpha") = float_bits(0.01f * (float)below(100));
+  *arg(c, "beta") = float_bits(powers[below(4)]);
+  *arg(c, "bias") = float_bits(0.5f + (float)below(3));
+}
+
 static void draw_call(struct call *c) {
   const char *name = c->sig->name;
   draw_sizes(c);
@@ -220,6 +237,7 @@ static void draw_call(struct call *c) {
   if (starts(name, "gather_")) return draw_gather(c);
   if (starts(name, "rope_")) return draw_rope(c);
   if (starts(name, "pack_")) return draw_pack(c);
+  if (starts(name, "lrn_")) return draw_lrn(c);
   if (starts(name, "resample_")) return draw_resample(c);
   if (starts(name, "border_")) return draw_border(c);
   if (has_arg(c, "kh")) return has_arg(c, "hx") ? draw_image(c) : draw_window(c);
@@ -279,8 +297,9 @@ static void draw_data(struct call *c, int k, unsigned char *p, int64_t bytes) {
   bool plain = starts(c->sig->name, "gemm") || starts(c->sig->name, "dots") ||
                starts(c->sig->name, "mix") || has_arg(c, "kh") || has_arg(c, "eps") ||
                starts(c->sig->name, "row") || starts(c->sig->name, "rope") ||
-               starts(c->sig->name, "colsum") || starts(c->sig->name, "resample") ||
-               starts(c->sig->name, "colsum") || starts(c->sig->name, "wino_") ||
+               starts(c->sig->name, "colsum") || starts(c->sig->name, "lrn") ||
+               starts(c->sig->name, "resample") || starts(c->sig->name, "colsum") ||
+               starts(c->sig->name, "lrn") || starts(c->sig->name, "wino_") ||
                (has_arg(c, "scale") && below(2));
   for (int64_t i = 0; i < bytes; i += o->elem_bytes) {
     int64_t x = kind == K_BOOL ? below(3) : (int64_t)draw();
@@ -308,18 +327,19 @@ static const struct limit {
   const char *prefix;
   double ulp, abs;
 } limits[] = {
-    {"gemm_", 0, 2e-5},         {"dwconv_", 0, 1e-6},   {"avgpool_", 0, 1e-6},
-    {"softmax_cols", 32, 1e-9}, {"rowsum", 0, 1e-5},    {"rowprod", 64, 1e-30},
-    {"layernorm_", 4, 1e-4},    {"rope_", 1, 3e-7},     {"dots_", 0, 2e-5},
-    {"mix_", 0, 2e-5},          {"colsum_", 64, 1e-5},  {"resample_", 0, 1e-5},
-    {"gemm_", 0, 2e-5},         {"dwconv_", 0, 1e-6},   {"avgpool_", 0, 1e-6},
-    {"softmax_cols", 32, 1e-9}, {"rowsum", 0, 1e-5},    {"rowprod", 64, 1e-30},
-    {"layernorm_", 4, 1e-4},    {"rope_", 1, 3e-7},     {"dots_", 0, 2e-5},
-    {"mix_", 0, 2e-5},          {"colsum_", 64, 1e-5},  {"gemm_", 0, 2e-5},
-    {"dwconv_", 0, 1e-6},       {"avgpool_", 0, 1e-6},  {"softmax_cols", 32, 1e-9},
-    {"rowsum", 0, 1e-5},        {"rowprod", 64, 1e-30}, {"layernorm_", 4, 1e-4},
-    {"rope_", 1, 3e-7},         {"dots_", 0, 2e-5},     {"mix_", 0, 2e-5},
-    {"wino_in", 0, 3e-5},       {"wino_out", 0, 2e-4},
+    {"gemm_", 0, 2e-5},         {"dwconv_", 0, 1e-6},       {"avgpool_", 0, 1e-6},
+    {"softmax_cols", 32, 1e-9}, {"rowsum", 0, 1e-5},        {"rowprod", 64, 1e-30},
+    {"layernorm_", 4, 1e-4},    {"rope_", 1, 3e-7},         {"dots_", 0, 2e-5},
+    {"mix_", 0, 2e-5},          {"colsum_", 64, 1e-5},      {"lrn_", 32, 1e-30},
+    {"resample_", 0, 1e-5},     {"gemm_", 0, 2e-5},         {"dwconv_", 0, 1e-6},
+    {"avgpool_", 0, 1e-6},      {"softmax_cols", 32, 1e-9}, {"rowsum", 0, 1e-5},
+    {"rowprod", 64, 1e-30},     {"layernorm_", 4, 1e-4},    {"rope_", 1, 3e-7},
+    {"dots_", 0, 2e-5},         {"mix_", 0, 2e-5},          {"colsum_", 64, 1e-5},
+    {"lrn_", 32, 1e-30},        {"gemm_", 0, 2e-5},         {"dwconv_", 0, 1e-6},
+    {"avgpool_", 0, 1e-6},      {"softmax_cols", 32, 1e-9}, {"rowsum", 0, 1e-5},
+    {"rowprod", 64, 1e-30},     {"layernorm_", 4, 1e-4},    {"rope_", 1, 3e-7},
+    {"dots_", 0, 2e-5},         {"mix_", 0, 2e-5},          {"wino_in", 0, 3e-5},
+    {"wino_out", 0, 2e-4},
 #define ULP(name, bound) {#name, (bound) + 0.5, 0},
 #include "../../kernels/ukr_ulp.def"
 #undef ULP
