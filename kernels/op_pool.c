@@ -10,6 +10,7 @@
 enum { ROWS };
 
 static bool is_max(const struct op *op) { return strstr(op->name, "Max") != NULL; }
+static bool is_lp(const struct op *op) { return strstr(op->name, "Lp") != NULL; }
 static bool is_global(const struct op *op) { return strncmp(op->name, "Global", 6) == 0; }
 
 /* A global pool's window is the whole input. */
@@ -25,6 +26,8 @@ enum fvm_status pool_shape(struct opcall *c, struct fvm_error *err) {
   enum fvm_dtype t = c->in[0].dtype;
   if (t != FVM_F32 && t != FVM_F64)
     return fvm_fail(err, FVM_EUNSUPPORTED, "%s of %s", c->op->name, fvm_dtype_name(t));
+  if (is_lp(c->op) && opcall_int(c, "p", 2) < 1)
+    return fvm_fail(err, FVM_EFORMAT, "attribute 'p' must be at least 1");
   enum fvm_status st = pool_window(&w, c, err);
   return st == FVM_OK ? window_shape(&w, c, c->in[0].dim[1], err) : st;
 }
@@ -42,15 +45,16 @@ static double pool_pixel(const struct opcall *c, const struct window *w, const v
                          int64_t plane, const int64_t *out) {
   bool count_pad = opcall_int(c, "count_include_pad", 0) != 0;
   int64_t tap[WINDOW_AXES] = {0}, place, n = 0;
-  double sum = 0, max = (double)-INFINITY;
+  double p = (double)opcall_int(c, "p", 2), sum = 0, max = (double)-INFINITY;
   do {
     bool inside = window_tap(w, out, tap, &place);
     n += inside || (count_pad && is_padded(w, out, tap));
     if (!inside) continue;
     double v = elem_f64(x, c->in[0].dtype, plane + place);
-    sum += v;
+    sum += is_lp(c->op) ? pow(fabs(v), p) : v;
     max = fmax(max, v);
   } while (window_next(w->kernel, tap));
+  if (is_lp(c->op)) return pow(sum, 1 / p);
   return is_max(c->op) ? max : n ? sum / (double)n : 0;
 }
 
@@ -197,3 +201,55 @@ const struct cand global_pool_cands[] = {
     {"pool_columns", {"cb"}, columns_label, emit_columns, NULL},
     {0},
 };
+
+/* ---- norms: sums of powers, a plane at a time -------------------------------------------------
+ */
+/* y = f(x) on n elements by strips; exponent: |x|^p, or x^(1/p) where `root`. */
+static void put_power(struct builder *b, struct addr x, struct addr y, int64_t n, int64_t p,
+                      bool root, int exponent) {
+  struct val len = val(n), one = val(1), zero = val(0);
+  struct val unary[] = {one, len, len, one, len}, square[] = {one, len, len, one, len, one, len};
+  struct val power[] = {one, len, len, one, zero, zero, len};
+  if (p == 2 && !root) build_ukr(b, UKR_mul_f32, (struct addr[]){x, x, y}, square);
+  if (p == 2 && root) build_ukr(b, UKR_sqrt_f32, (struct addr[]){x, y}, unary);
+  if (p != 2 && !root) build_ukr(b, UKR_abs_f32, (struct addr[]){x, y}, unary);
+  if (p > 2)
+    build_ukr(b, UKR_pow_f32, (struct addr[]){root ? x : y, ADDR(exponent, root ? 4 : 0), y},
+              power);
+}
+
+static void emit_norms(const struct opcall *c, const struct label *l, struct builder *b) {
+  struct window w;
+  (void)l; /* no knobs, and the same program for any number of threads */
+  CHECK(pool_window(&w, c, NULL) == FVM_OK);
+  int64_t p = opcall_int(c, "p", 2), planes = pool_planes(c);
+  int64_t n = window_inputs(&w), m = window_outputs(&w);
+  int powers = build_buf(b, BUF_SCRATCH, n * 4);
+  int exponent = emit_constants(b, (float[]){(float)p, 1 / (float)p}, 2);
+  struct span s = span_open(b, true, val(planes), planes, 1);
+  struct addr x = ADDR(0, 0), y = ADDR(c->nin, 0), t = ADDR(powers, 0);
+  span_term(&x, &s, n * 4);
+  span_term(&y, &s, m * 4);
+  put_power(b, x, t, n, p, false, exponent);
+  struct val one = val(1);
+  struct val v[UKR_MAXVAL] = {val(w.in[1]), val(w.in[2]),  one,           val(w.in[2]),  one,
+                              val(0),       val(w.out[1]), val(w.out[2]), val(w.out[2]), one};
+  window_vals(&w, v + 10);
+  v[18] = v[19] = val(0);
+  v[20] = val(2); /* the sum */
+  build_ukr(b, UKR_avgpool_last_f32, (struct addr[]){t, y}, v);
+  put_power(b, y, y, m, p, true, exponent);
+  span_close(b, &s);
+}
+
+static bool label_norms(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  struct window w;
+  if (c->in[0].dtype != FVM_F32 || pool_window(&w, c, NULL) != FVM_OK) return false;
+  if (tensor_count(&c->out[0]) == 0 || !window_is_plane(&w) || i >= MAX(t->nthreads, 1))
+    return false;
+  l->threads = t->nthreads ? t->threads[i] : 1;
+  return true;
+}
+
+const struct cand lp_pool_cands[] = {{"pool_norms", {NULL}, label_norms, emit_norms, cost_planes},
+                                     {0}};

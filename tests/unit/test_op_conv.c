@@ -245,6 +245,28 @@ START_TEST(conv_winograd) {
 }
 END_TEST
 
+START_TEST(norms_of_windows) {
+  opcase_init(&o, "LpPool", 18);
+  opcase_attr_ints(&o, "kernel_shape", 2, (int64_t[]){1, 2});
+  opcase_in(&o, FVM_F32, 4, (int64_t[]){1, 1, 1, 3});
+  opcase_set(&o, (double[]){-3, 4, 12});
+  opcase_reference(&o);
+  opcase_expect(&o, 0, 4, (int64_t[]){1, 1, 1, 2}, (double[]){5, 12.649110640673518});
+  ck_assert_int_ge(opcase_run(&o), 1);
+  for (uint64_t seed = 0; seed < 24; seed++) {
+    bool global = seed % 4 == 3;
+    begin(global ? "GlobalLpPool" : "LpPool", 18, seed);
+    opcase_attr_int(&o, "p", 1 + (int64_t)(seed % 3));
+    if (!global) {
+      opcase_attr_ints(&o, "kernel_shape", 2, (int64_t[]){upto(3), upto(4)});
+      random_window(2, 1);
+    }
+    opcase_in(&o, FVM_F32, 4, (int64_t[]){upto(2), upto(5), 8 + upto(5), 8 + upto(5)});
+    ck_assert_int_ge(opcase_run(&o), 1);
+  }
+}
+END_TEST
+
 /* Without micro-kernels, but with a meaning. */
 START_TEST(conv_3d) {
   opcase_init(&o, "Conv", 11);
@@ -327,4 +349,4 @@ START_TEST(pool_random) {
 END_TEST
 
 UNIT_MAIN("op_conv", conv_known, conv_random, conv_winograd, conv_3d, conv_refusals, pool_known,
-          pool_random, depthwise_random, pools_random, whole_planes)
+          pool_random, depthwise_random, pools_random, whole_planes, norms_of_windows)
