@@ -49,6 +49,23 @@ static void pack(const struct gen *g, struct addr x, const struct span *p) {
               (struct val[]){k, p->len, plane, val(1), nr});
     return;
   }
+  if (!window_is_plane(w)) {
+    struct val all[UKR_MAXVAL] = {val(g->cb),
+                                  plane,
+                                  val(w->in[0]),
+                                  val(w->in[1] * w->in[2]),
+                                  val(w->in[1]),
+                                  val(w->in[2]),
+                                  k,
+                                  nr,
+                                  p->reg >= 0 ? reg(p->reg) : val(0),
+                                  p->len,
+                                  val(w->out[1]),
+                                  val(w->out[2])};
+    window_vals3(w, all + 12);
+    build_ukr(g->b, UKR_im2col3_4, (struct addr[]){x, to}, all);
+    return;
+  }
   struct val v[UKR_MAXVAL] = {val(g->cb),
                               plane,
                               val(w->in[1]),
@@ -121,10 +138,10 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   CHECK(conv_init(&g->v, c, NULL) == FVM_OK);
   const struct window *w = &g->v.w;
   g->pixels = window_outputs(w);
-  g->taps = w->kernel[1] * w->kernel[2];
+  g->taps = dims_product(w->kernel, 0, WINDOW_AXES);
   g->k = g->v.in_channels * g->taps;
-  g->direct = g->taps == 1 && w->stride[1] == 1 && w->stride[2] == 1 &&
-              g->pixels == window_inputs(w) && w->lo[1] == 0 && w->lo[2] == 0;
+  g->direct = g->taps == 1 && g->pixels == window_inputs(w);
+  for (int i = 0; i < WINDOW_AXES; i++) g->direct &= w->stride[i] == 1 && w->lo[i] == 0;
   int64_t mc = MIN(row_block(g, l), g->v.out_channels);
   epilogue_init(&g->e, c, g->pixels, mc, MIN(g->tile->nr, g->pixels), true, b);
   g->packed = build_buf(b, BUF_SCRATCH, g->cb * g->taps * g->tile->nr * 4);
@@ -160,7 +177,7 @@ static void emit_im2col(const struct opcall *c, const struct label *l, struct bu
 static void cost(const struct opcall *c, const struct label *l, struct opcost *cost) {
   struct conv v;
   CHECK(conv_init(&v, c, NULL) == FVM_OK);
-  int64_t taps = v.w.kernel[1] * v.w.kernel[2], pixels = window_outputs(&v.w);
+  int64_t taps = dims_product(v.w.kernel, 0, WINDOW_AXES), pixels = window_outputs(&v.w);
   cost_stream(c, l, cost);
   cost->flops = 2 * tensor_count(&c->out[0]) * v.in_channels * taps;
   int64_t packed = v.n * v.groups * v.in_channels * taps * pixels * 4;
@@ -174,7 +191,8 @@ static void cost(const struct opcall *c, const struct label *l, struct opcost *c
 /* Channels a block has, so that a packed panel takes at most half of L2; divides all channels. */
 static int64_t channels_in_l2(const struct conv *v, const struct target *t, int nr) {
   int64_t l2 = t->l2_bytes > 0 ? t->l2_bytes : 512 << 10;
-  int64_t most = l2 / 2 / (v->w.kernel[1] * v->w.kernel[2] * nr * 4), k = v->in_channels;
+  int64_t taps = dims_product(v->w.kernel, 0, WINDOW_AXES);
+  int64_t most = l2 / 2 / (taps * nr * 4), k = v->in_channels;
   most = MIN(MAX(most, 1), k);
   while (k % most) most--;
   return most;
@@ -209,7 +227,7 @@ static bool offer_tile(struct offers *o) {
 static bool is_ours(const struct opcall *c, struct conv *v) {
   if (c->in[0].dtype != FVM_F32 || conv_init(v, c, NULL) != FVM_OK) return false;
   int64_t count = tensor_count(&c->out[0]), pixels = window_outputs(&v->w);
-  if (!window_is_plane(&v->w) || count == 0 || v->in_channels == 0) return false;
+  if (count == 0 || v->in_channels == 0) return false;
   return MAX(pixels, v->out_channels) < INT32_MAX / 2 && epilogue_fits(c, count, pixels);
 }
 
@@ -267,6 +285,7 @@ static void emit_dw(const struct opcall *c, const struct label *l, struct builde
 static bool label_dw(const struct opcall *c, const struct target *t, int i, struct label *l) {
   struct conv v;
   if (!is_ours(c, &v) || v.in_channels != 1 || i >= MAX(t->nthreads, 1)) return false;
+  if (!window_is_plane(&v.w)) return false;
   l->threads = t->nthreads ? t->threads[i] : 1;
   return true;
 }

@@ -1,6 +1,7 @@
 /* Pools: shapes, references, candidates. A plane at a time; global pools are rows. */
 #include "last.h"
 #include "op_impl.h"
+#include "pool3.h"
 #include "window.h"
 
 #include <math.h>
@@ -157,6 +158,7 @@ static void cost_last(const struct opcall *c, const struct label *l, struct opco
 const struct cand pool_cands[] = {
     {"pool_planes", {NULL}, label_planes, emit_planes, cost_planes},
     {"pool_last", {LAST_KNOBS}, label_last, emit_last, cost_last},
+    {"pool_volumes", {NULL}, pool3_label, pool3_emit, pool3_cost},
     {0},
 };
 

@@ -7,8 +7,8 @@
 /* Greatest window parameter of the micro-kernels (ukr.def). */
 enum { WINDOW_MAX = 65535 };
 
-static enum fvm_status read_ints(const struct opcall *c, const char *name, int n, int64_t least,
-                                 int64_t *v, struct fvm_error *err) {
+enum fvm_status window_ints(const struct opcall *c, const char *name, int n, int64_t least,
+                            int64_t *v, struct fvm_error *err) {
   const struct attr *a = opcall_attr(c, name);
   if (!a) return FVM_OK;
   if (a->kind != ATTR_INTS || a->n != n)
@@ -28,10 +28,10 @@ static enum fvm_status read_window(struct window *w, const struct opcall *c, con
   int at = WINDOW_AXES - w->nd;
   enum fvm_status st = FVM_OK;
   for (int i = 0; i < w->nd && kernel; i++) w->kernel[at + i] = kernel[i];
-  if (!kernel) st = read_ints(c, "kernel_shape", w->nd, 1, w->kernel + at, err);
-  if (st == FVM_OK) st = read_ints(c, "strides", w->nd, 1, w->stride + at, err);
-  if (st == FVM_OK) st = read_ints(c, "dilations", w->nd, 1, w->dilation + at, err);
-  if (st == FVM_OK) st = read_ints(c, "pads", 2 * w->nd, 0, pad, err);
+  if (!kernel) st = window_ints(c, "kernel_shape", w->nd, 1, w->kernel + at, err);
+  if (st == FVM_OK) st = window_ints(c, "strides", w->nd, 1, w->stride + at, err);
+  if (st == FVM_OK) st = window_ints(c, "dilations", w->nd, 1, w->dilation + at, err);
+  if (st == FVM_OK) st = window_ints(c, "pads", 2 * w->nd, 0, pad, err);
   for (int i = 0; i < w->nd; i++) {
     w->lo[at + i] = pad[i];
     w->hi[at + i] = pad[w->nd + i];
@@ -62,18 +62,27 @@ static enum fvm_status place_window(struct window *w, int i, bool up, struct fvm
   return FVM_OK;
 }
 
-enum fvm_status window_init(struct window *w, const struct opcall *c, const int64_t *kernel,
+enum fvm_status window_read(struct window *w, const struct opcall *c, const int64_t *kernel,
                             struct fvm_error *err) {
   const struct tensor *x = &c->in[0];
-  const struct attr *a = opcall_attr(c, "auto_pad");
-  const char *pad = a && a->kind == ATTR_STRING ? a->s : "NOTSET";
   *w = (struct window){.nd = x->rank - 2};
   if (w->nd < 1 || w->nd > WINDOW_AXES)
     return fvm_fail(err, FVM_EUNSUPPORTED, "%s of a tensor with %d axes", c->op->name, x->rank);
   for (int i = 0; i < WINDOW_AXES; i++)
     w->in[i] = w->out[i] = w->kernel[i] = w->stride[i] = w->dilation[i] = 1;
   for (int i = 0; i < w->nd; i++) w->in[WINDOW_AXES - w->nd + i] = x->dim[2 + i];
-  enum fvm_status st = read_window(w, c, kernel, err);
+  return read_window(w, c, kernel, err);
+}
+
+const char *window_auto_pad(const struct opcall *c) {
+  const struct attr *a = opcall_attr(c, "auto_pad");
+  return a && a->kind == ATTR_STRING ? a->s : "NOTSET";
+}
+
+enum fvm_status window_init(struct window *w, const struct opcall *c, const int64_t *kernel,
+                            struct fvm_error *err) {
+  const char *pad = window_auto_pad(c);
+  enum fvm_status st = window_read(w, c, kernel, err);
   bool same = !strncmp(pad, "SAME_", 5), up = opcall_int(c, "ceil_mode", 0) != 0;
   for (int i = WINDOW_AXES - w->nd; i < WINDOW_AXES && st == FVM_OK; i++) {
     if (!strcmp(pad, "VALID")) w->lo[i] = w->hi[i] = 0;
@@ -120,4 +129,9 @@ bool window_is_plane(const struct window *w) {
 void window_vals(const struct window *w, struct val v[8]) {
   const int64_t *of[] = {w->kernel, w->stride, w->lo, w->dilation};
   for (int i = 0; i < 8; i++) v[i] = val(of[i / 2][1 + i % 2]);
+}
+
+void window_vals3(const struct window *w, struct val v[12]) {
+  const int64_t *of[] = {w->kernel, w->stride, w->lo, w->dilation};
+  for (int i = 0; i < 12; i++) v[i] = val(of[i / 3][i % 3]);
 }

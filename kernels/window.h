@@ -15,6 +15,15 @@ struct window {
  * weights, or NULL for the attribute kernel_shape. */
 enum fvm_status window_init(struct window *w, const struct opcall *c, const int64_t *kernel,
                             struct fvm_error *err);
+/* Only the attributes: extents of the input, taps, strides, dilations and the padding that is
+ * given, not where the window ends up. */
+enum fvm_status window_read(struct window *w, const struct opcall *c, const int64_t *kernel,
+                            struct fvm_error *err);
+/* Attribute auto_pad, NOTSET when absent. */
+const char *window_auto_pad(const struct opcall *c);
+/* An attribute of n integers of at least `least`; v stays when it is absent. */
+enum fvm_status window_ints(const struct opcall *c, const char *name, int n, int64_t least,
+                            int64_t *v, struct fvm_error *err);
 /* [N, channels, out ...] */
 enum fvm_status window_shape(const struct window *w, struct opcall *c, int64_t channels,
                              struct fvm_error *err);
@@ -28,5 +37,7 @@ bool window_next(const int64_t *extent, int64_t *idx);
 bool window_is_plane(const struct window *w);
 /* The integers kh kw sh sw ph pw dh dw of the micro-kernels. */
 void window_vals(const struct window *w, struct val v[8]);
+/* The same of all three axes: kd kh kw sd sh sw pd ph pw dd dh dw. */
+void window_vals3(const struct window *w, struct val v[12]);
 
 #endif

@@ -267,7 +267,6 @@ START_TEST(norms_of_windows) {
 }
 END_TEST
 
-/* Without micro-kernels, but with a meaning. */
 START_TEST(conv_3d) {
   opcase_init(&o, "Conv", 11);
   opcase_in(&o, FVM_F32, 5, (int64_t[]){1, 1, 2, 1, 2});
@@ -276,7 +275,7 @@ START_TEST(conv_3d) {
   opcase_set(&o, (double[]){10, 1});
   opcase_reference(&o);
   opcase_expect(&o, 0, 5, (int64_t[]){1, 1, 1, 1, 2}, (double[]){13, 24});
-  ck_assert_int_eq(opcase_run(&o), 0);
+  ck_assert_int_ge(opcase_run(&o), 2);
 }
 END_TEST
 

@@ -169,6 +169,25 @@ static void draw_image(struct call *c) {
   if (has_arg(c, "qh")) *arg(c, "qh") = below(4), *arg(c, "qw") = below(4);
 }
 
+/* Volumes [d][h][w], planes of which may lie apart. */
+static void draw_volume(struct call *c) {
+  static const char *const small[] = {"kd", "kh", "kw", "sd", "sh", "sw",
+                                      "pd", "ph", "pw", "dd", "dh", "dw"};
+  static const char *const extent[] = {"d", "h", "w"};
+  for (size_t i = 0; i < COUNT(small); i++) *arg(c, small[i]) = below(4);
+  for (size_t i = 0; i < COUNT(extent); i++) *arg(c, extent[i]) = below(7);
+  *arg(c, "hw") = *arg(c, "h") * *arg(c, "w") + pad();
+  *arg(c, "oh") = below(5);
+  *arg(c, "ow") = below(9);
+  if (!has_arg(c, "nr")) return;
+  *arg(c, "c") = below(4);
+  *arg(c, "sc") = *arg(c, "d") * *arg(c, "hw") + pad();
+  *arg(c, "k") = below(50);
+  *arg(c, "nr") = below(20);
+  *arg(c, "n") = below(*arg(c, "nr") + 1);
+  *arg(c, "p") = below(100);
+}
+
 /* Rows that are single elements, or not. */
 static void draw_resample(struct call *c) {
   int64_t m = *arg(c, "m") = below(20), n = *arg(c, "n"), rows = *arg(c, "rows") = 1 + below(9);
@@ -240,6 +259,7 @@ static void draw_call(struct call *c) {
   if (starts(name, "lrn_")) return draw_lrn(c);
   if (starts(name, "resample_")) return draw_resample(c);
   if (starts(name, "border_")) return draw_border(c);
+  if (has_arg(c, "kd")) return draw_volume(c);
   if (has_arg(c, "kh")) return has_arg(c, "hx") ? draw_image(c) : draw_window(c);
   if (starts(name, "wino_")) return draw_wino(c);
   draw_matrices(c);

@@ -44,10 +44,10 @@ static bool fits(const struct call *c, const struct ukr_operand *o) {
 /* Windows of 65535 x 65535 are allowed, and slow. */
 static bool is_slow(struct call *c) {
   int64_t taps = 1;
-  static const char *const factors[] = {"kh", "kw", "oh", "ow"};
+  static const char *const factors[] = {"kd", "kh", "kw", "oh", "ow"};
   if (!has_arg(c, "oh") || !has_arg(c, "kh")) return false;
   for (size_t i = 0; i < COUNT(factors); i++)
-    if (!fvm_mul(taps, *arg(c, factors[i]), &taps)) return true;
+    if (has_arg(c, factors[i]) && !fvm_mul(taps, *arg(c, factors[i]), &taps)) return true;
   return taps > MAX_TAPS;
 }
 
