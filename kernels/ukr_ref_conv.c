@@ -1,5 +1,6 @@
 /* Reference of the convolution, pooling and resampling kernels. The limits in their rows keep all
  * coordinates far from overflow; a window may lie outside the plane, wholly or in part. */
+#include "ukr_resample.h"
 #include "ukr_window.h"
 
 #include <math.h>
@@ -48,16 +49,13 @@ FN(dwconv_f32) {
   return 0;
 }
 
-/* Nothing is written when an index lies outside. */
+/* Nothing is written when an index lies outside, or under y. */
 FN(resample_f32) {
   const int64_t *index = p[1];
   const float *x = p[0], *w = p[2], *c = p[3];
   float *y = p[4];
-  int64_t m = v[0], n = v[1], k = v[2], st = v[3], rows = v[4], sx = v[5], cx = v[6];
-  for (int64_t i = 0; i < k * m; i++) {
-    int64_t at = index[i / m * st + i % m];
-    if (at < 0 || at >= rows) return UKR_RANGE;
-  }
+  int64_t m = v[0], n = v[1], k = v[2], st = v[3], sx = v[5], cx = v[6];
+  if (!resample_fits(p, v)) return UKR_RANGE;
   for (int64_t j = 0; j < m; j++)
     for (int64_t l = 0; l < n; l++) {
       float sum = c[j];

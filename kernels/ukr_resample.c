@@ -1,5 +1,6 @@
 /* Fast resampling: rows of neighbours as vectors, four taps at a time; where rows are single
  * elements, line by line. */
+#include "ukr_resample.h"
 #include "ukr_vec.h"
 
 /* y = (first ? c : y) + sum of `taps` rows of x. */
@@ -66,11 +67,9 @@ static void by_lines(const float *x, int64_t sx, const struct table *a, float *y
 }
 
 FN(resample_f32) {
-  int64_t n = v[1], rows = v[4], sx = v[5], cx = v[6], sy = v[7], cy = v[8];
+  int64_t n = v[1], sx = v[5], cx = v[6], sy = v[7], cy = v[8];
   const struct table a = {p[1], p[2], p[3], v[0], v[2], v[3]};
-  for (int64_t t = 0; t < a.k; t++)
-    for (int64_t j = 0; j < a.m; j++)
-      if (a.index[t * a.st + j] < 0 || a.index[t * a.st + j] >= rows) return UKR_RANGE;
+  if (!resample_fits(p, v)) return UKR_RANGE;
   if (n > 1 && cx == 1 && cy == 1) {
     by_rows(p[0], sx, &a, p[4], sy, n);
     return 0;

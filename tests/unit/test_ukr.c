@@ -442,6 +442,7 @@ static void try_call(struct call *c, int id) {
 }
 
 START_TEST(every_kernel_equals_its_reference) {
+  seed_draws();
   make_areas();
   for (int id = 0; id < UKR_COUNT; id++)
     for (int i = 0; i < 300; i++) {

@@ -121,6 +121,7 @@ static void try_call(const struct call *c, int id, enum isa isa) {
 }
 
 START_TEST(nothing_else_is_touched) {
+  seed_draws();
   make_areas();
   catch_traps();
   for (int id = 0; id < UKR_COUNT; id++)
