@@ -25,6 +25,7 @@ struct opcase {
   uint64_t seed;
   double lo, hi;    /* random inputs lie between: -2 and 2 at first */
   double tolerance; /* of |difference| / max(1, |reference|): 1e-5 at first */
+  bool as_meant;    /* run a label with the threads that it is for, not with 1 and 2 */
   struct target target;
 };
 
@@ -52,8 +53,8 @@ void opcase_item(struct opcase *o, const char *op, enum fvm_dtype dtype, int nar
 void opcase_reference(struct opcase *o);
 /* After opcase_reference: output i has this shape and these values. */
 void opcase_expect(struct opcase *o, int i, int rank, const int64_t *dim, const double *v);
-/* opcase_reference if not done, then all labels at 1 and 2 threads, in place too where allowed;
- * frees the case. Returns the number of labels. */
+/* opcase_reference if not done, then all labels at 1 and 2 threads (see as_meant), in place too
+ * where allowed; frees the case. Returns the number of labels. */
 int opcase_run(struct opcase *o);
 /* The shape function refuses the opcall; frees the case. */
 void opcase_refused(struct opcase *o, enum fvm_status code, const char *part_of_text);
