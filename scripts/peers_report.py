@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What peers.py measured, as a Markdown table and a plot.
 
-  peers_report.py results.json     writes results.md and results.svg beside it
+  peers_report.py results.json [MORE.json ...]     writes results.md and results.svg beside the first, with the rows of all
+  peers_report.py --short results.json [MORE.json ...]     prints a line a model, as in the README
 """
 import html, json, math, os, sys
 
@@ -251,14 +252,59 @@ def svg(result):
     return "\n".join(out)
 
 
+# ---- several runs, and short ----
+
+
+def merge(results):
+    """Rows of all; those of later ones take the places of equal ones."""
+    whole, rows = dict(results[0]), {}
+    for r in results:
+        rows.update({(x["model"], x["threads"]): x for x in r["rows"]})
+        whole["engines"] = {**whole["engines"], **r["engines"]}
+        whole["memory"] = {**(whole.get("memory") or {}), **(r.get("memory") or {})}
+    whole["rows"], whole["date"] = list(rows.values()), max(r["date"] for r in results)
+    whole["rounds"] = min(r["rounds"] for r in results)
+    whole["machine"] = dict(whole["machine"], load=max(r["machine"]["load"] for r in results))
+    return whole
+
+
+def short(result):
+    """Latency at each number of threads; memory at the least; start at the most, of ours and of the first peer."""
+    names = order(result)
+    peers = [e for e in names if e not in (OURS, SMALL)]
+    head = ["model"] + [result["engines"][e]["name"] for e in names] + ["memory", "theirs", "start"]
+    out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for model in dict.fromkeys(r["model"] for r in result["rows"]):
+        rows = sorted((r for r in result["rows"] if r["model"] == model), key=lambda r: r["threads"])
+        times = [[value(r, e, "min_ms") for r in rows] for e in names]
+        latency = [" / ".join(number(v) for v in t) if any(t) else "" for t in times]
+        memory = [", ".join(f"{v:.0f}" for e in of if (v := value(rows[0], e, "peak_mib"))) for of in
+                  ([e for e in names if e not in peers], peers)]
+        start = " : ".join(f"{v:.2f}" for e in (OURS, *peers[:1]) if (v := value(rows[-1], e, "load_s")) is not None)
+        out.append("| " + " | ".join([model] + latency + memory + [start + " s"]) + " |")
+    return "\n".join(out)
+
+
 def write(result, folder):
     for name, content in (("results.md", markdown(result)), ("results.svg", svg(result))):
         with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
             f.write(content)
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
+def main(args):
+    files = [a for a in args if a != "--short"]
+    if not files:
         sys.exit(__doc__)
-    with open(sys.argv[1], encoding="utf-8") as f:
-        write(json.load(f), os.path.dirname(os.path.abspath(sys.argv[1])))
+    results = []
+    for name in files:
+        with open(name, encoding="utf-8") as f:
+            results.append(json.load(f))
+    result = merge(results)
+    if len(files) < len(args):
+        print(short(result))
+    else:
+        write(result, os.path.dirname(os.path.abspath(files[0])))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -29,6 +29,13 @@ wants results.md "its load was 2.5"
 wants results.svg "A &lt;CPU&gt; &amp; more"
 wants results.svg "12.5 ms · 1.25×"
 wants results.svg "MNN failed"
+sed 's/"net"/"other"/; s/2026-01-02/2026-01-03/' "$dir/results.json" >"$dir/more.json"
+python3 "$src/scripts/peers_report.py" "$dir/results.json" "$dir/more.json" || exit 1
+wants results.md "| net | 1 | **10.0** |"
+wants results.md "| other | 1 | **10.0** |"
+wants results.md "2026-01-03"
+python3 "$src/scripts/peers_report.py" --short "$dir/results.json" >"$dir/short" || exit 1
+wants short "| net | 10.0 | 12.5 |  | 50 | 200 | 0.05 : 0.50 s |"
 python3 -c 'import sys, xml.dom.minidom as x; x.parse(sys.argv[1])' "$dir/results.svg" || exit 1
 for wrong in --modles "--rounds" "extra"; do
   "$src/scripts/bench-peers" "$wrong" >"$dir/out" 2>&1
