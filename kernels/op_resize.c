@@ -179,7 +179,7 @@ static enum fvm_status read_sizes(struct resize *r, const struct opcall *c, cons
 
 static enum fvm_status read_crop(struct resize *r, const struct opcall *c, const int *axis, int n,
                                  struct fvm_error *err) {
-  float roi[2 * FVM_MAXRANK];
+  float roi[2 * FVM_MAXRANK] = {0};
   int have;
   if (r->coordinates != TF_CROP_AND_RESIZE) return FVM_OK;
   enum fvm_status st = read_floats(c, 1, "roi", roi, &have, err);

@@ -237,6 +237,7 @@ static bool add_joins(struct chooser *c) {
     const struct node *n = &g->node.v[i];
     if (n->dead || !(n->op->flags & OPF_JOIN)) continue;
     const struct menu *m = menu_of(c, i);
+    CHECK(c->net.var.v != NULL && c->var[i] >= 0); /* every live node has a variable */
     int64_t *cost = c->net.var.v[c->var[i]].cost;
     for (int k = 0; k < m->n; k++)
       if (m->choice[k].label.view)
