@@ -1,6 +1,6 @@
-/* A generated grid of images: every label of every candidate for convolutions, pools and what moves
- * or combines images, against the reference, on every ISA in turn. What occurred is counted, and
- * each candidate in each of its layouts must have occurred often enough.
+/* A generated grid of images: every label of every candidate for convolutions, pools, norms and
+ * what moves or combines images, against the reference, on every ISA in turn. What occurred is
+ * counted, and each candidate in each of its layouts must have occurred often enough.
  *
  * FLUIDVM_GRID=P draws P per cent of the usual number of cases (and expects as many of each);
  * FLUIDVM_ISA names the best ISA that is tried. */
@@ -235,8 +235,8 @@ enum { BODIES = 7 };
 static void make_constant(void) { o.in[o.c.nin - 1].data = o.x[o.c.nin - 1]; }
 
 /* Weights are scaled so that sums are of the size of the image's values. */
-static void add_weights(const struct shape *s) {
-  int64_t dim[FVM_MAXRANK] = {s->groups * s->out, s->in}, sum = s->in;
+static void add_weights(const struct shape *s, int64_t first, int64_t second) {
+  int64_t dim[FVM_MAXRANK] = {first, second}, outs = s->groups * s->out, sum = s->in;
   for (int i = 0; i < s->nd; i++) sum *= dim[2 + i] = s->k[i];
   while (o.hi * o.hi * (double)sum > 4) o.hi /= 2;
   o.lo = -o.hi;
@@ -248,7 +248,7 @@ static void add_weights(const struct shape *s) {
     if (one_in(2)) opcase_absent(&o);
     return;
   }
-  opcase_in(&o, FVM_F32, 1, dim);
+  opcase_in(&o, FVM_F32, 1, &outs);
   if (!one_in(8)) make_constant();
 }
 
@@ -273,7 +273,7 @@ static void add_random_body(void) {
   if (!one_in(4)) add_body(below(BODIES), o.c.nin, o.out[0]);
 }
 
-enum { CONVS = 297, POOLS = 120, GLOBALS = 36, MOVES = 108 };
+enum { CONVS = 297, POOLS = 135, GLOBALS = 36, NORMS = 36, MOVES = 108, TRANSPOSED = 45 };
 
 START_TEST(convolutions) {
   for (uint64_t i = 0; i < cases(CONVS); i++) {
@@ -283,7 +283,42 @@ START_TEST(convolutions) {
     add_attributes(&s);
     if (s.groups > 1) opcase_attr_int(&o, "group", s.groups);
     add_image(&s, s.groups * s.in);
-    add_weights(&s);
+    add_weights(&s, s.groups * s.out, s.in);
+    add_random_body();
+    run();
+  }
+}
+END_TEST
+
+/* Inputs are what a convolution has for outputs. */
+static int64_t transposed_work(const struct shape *s) {
+  int64_t n = s->n * s->groups * s->in * s->out;
+  for (int i = 0; i < s->nd; i++) {
+    int64_t size = (s->size[i] - 1) * s->stride[i] + reach(s, i) - s->pad[i] - s->pad[s->nd + i];
+    n *= s->size[i] * s->k[i] * (size > 0);
+  }
+  return n;
+}
+
+static void draw_transposed(struct shape *s, uint64_t i) {
+  static void (*const of[])(struct shape *) = {draw_any, draw_grouped, draw_line, draw_blocks,
+                                               draw_volume};
+  do {
+    *s = (struct shape){.nd = 2, .n = upto(2), .groups = 1, .in = channels(), .out = channels()};
+    for (int k = 0; k < MOST_ND; k++) s->size[k] = extent();
+    of[i % COUNT(of)](s);
+  } while (transposed_work(s) == 0 || transposed_work(s) > MOST_WORK);
+}
+
+START_TEST(transposed) {
+  for (uint64_t i = 0; i < cases(TRANSPOSED); i++) {
+    struct shape s;
+    begin("ConvTranspose", 14, i);
+    draw_transposed(&s, i / ISA_COUNT);
+    add_attributes(&s);
+    opcase_attr_int(&o, "group", s.groups);
+    add_image(&s, s.groups * s.in);
+    add_weights(&s, s.groups * s.in, s.out);
     add_random_body();
     run();
   }
@@ -301,16 +336,18 @@ static void draw_pool(struct shape *s) {
 }
 
 START_TEST(pools) {
-  static const char *const op[] = {"MaxPool", "AveragePool"};
+  static const char *const op[] = {"MaxPool", "AveragePool", "LpPool"};
   for (uint64_t i = 0; i < cases(POOLS); i++) {
     struct shape s;
-    begin(op[i / ISA_COUNT % 2], 19, i);
+    uint64_t kind = i / ISA_COUNT % COUNT(op);
+    begin(op[kind], 19, i);
     draw_pool(&s);
     add_attributes(&s);
     opcase_attr_int(&o, "ceil_mode", below(2));
-    opcase_attr_int(&o, "count_include_pad", below(2));
+    if (kind == 1) opcase_attr_int(&o, "count_include_pad", below(2));
+    if (kind == 2) opcase_attr_int(&o, "p", upto(3));
     add_image(&s, s.groups);
-    add_random_body();
+    if (kind < 2) add_random_body();
     run();
   }
 }
@@ -331,12 +368,30 @@ START_TEST(global_pools) {
 }
 END_TEST
 
-/* ---- what moves and combines images ---------------------------------------------------------- */
-
 static void draw_image(struct shape *s) {
   do *s = (struct shape){.nd = 2, .n = upto(3), .size = {extent(), extent()}};
   while (s->n * s->size[0] * s->size[1] > 500);
 }
+
+START_TEST(norms) {
+  static const char *const op[] = {"LRN", "InstanceNormalization", "BatchNormalization"};
+  for (uint64_t i = 0; i < cases(NORMS); i++) {
+    uint64_t kind = i / ISA_COUNT % COUNT(op);
+    struct shape s;
+    begin(op[kind], 15, i);
+    draw_image(&s);
+    int64_t c = channels();
+    if (kind == 0) opcase_attr_int(&o, "size", upto(9));
+    add_image(&s, c);
+    o.lo = 0.25; /* of scales and variances */
+    for (int k = kind == 0 ? 0 : kind == 1 ? 2 : 4; k > 0; k--) opcase_in(&o, FVM_F32, 1, &c);
+    o.tolerance = 1e-3; /* of few pixels that hardly differ */
+    run();
+  }
+}
+END_TEST
+
+/* ---- what moves and combines images ---------------------------------------------------------- */
 
 static void concat(uint64_t i) {
   struct shape s;
@@ -419,9 +474,15 @@ static const struct least {
     {"conv_im2col", LAYOUT_ROW, LAYOUT_ROW, 200},
     {"conv_winograd", LAYOUT_NHWC, LAYOUT_NHWC, 10},
     {"conv_winograd", LAYOUT_C16, LAYOUT_C16, 5},
+    {"convt_cols", LAYOUT_ROW, LAYOUT_ROW, 20},
+    {"pool_volumes", LAYOUT_ROW, LAYOUT_ROW, 2},
+    {"pool_norms", LAYOUT_ROW, LAYOUT_ROW, 10},
+    {"lrn", LAYOUT_NHWC, LAYOUT_NHWC, 4},
+    {"lrn", LAYOUT_C16, LAYOUT_C16, 1},
+    {"groupnorm", LAYOUT_ROW, LAYOUT_ROW, 4},
     {"pool_planes", LAYOUT_ROW, LAYOUT_ROW, 30},
     {"pool_last", LAYOUT_NHWC, LAYOUT_NHWC, 30},
-    {"pool_last", LAYOUT_C16, LAYOUT_C16, 15},
+    {"pool_last", LAYOUT_C16, LAYOUT_C16, 8},
     {"pool_rows", LAYOUT_ROW, LAYOUT_ROW, 5},
     {"pool_columns", LAYOUT_NHWC, LAYOUT_NHWC, 5},
     {"pool_columns", LAYOUT_C16, LAYOUT_C16, 2},
@@ -500,4 +561,4 @@ START_TEST(enough_of_each) {
 }
 END_TEST
 
-UNIT_MAIN("grid", convolutions, pools, global_pools, moves, enough_of_each)
+UNIT_MAIN("grid", convolutions, transposed, pools, global_pools, norms, moves, enough_of_each)
