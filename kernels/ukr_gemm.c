@@ -193,7 +193,7 @@ static void edge(const struct gemm *g, int64_t i, int64_t j, int64_t m, uintptr_
 /* Cut the product into blocks. */
 INLINE int product(void *const *p, const int64_t *v, int64_t nr, block_fn *run, int64_t rows,
                    int64_t width) {
-  /* a is empty when k = 0: nothing bounds its stride */
+  /* a is empty when k = 0: nothing bounds its strides, and there are no turns */
   const int64_t k = v[9] && v[12] ? v[2] : 0, sa = k ? v[3] : 0;
   const struct gemm g = {.a = p[0],
                          .b = p[1],
@@ -207,7 +207,7 @@ INLINE int product(void *const *p, const int64_t *v, int64_t nr, block_fn *run, 
                          .sc = v[6],
                          .mode = v[7] != 0,
                          .ahead = v[8],
-                         .turns = v[9] * v[12],
+                         .turns = k ? v[9] * v[12] : 0,
                          .qa = v[10],
                          .qb = v[11],
                          .r = v[12],
