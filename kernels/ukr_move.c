@@ -170,7 +170,7 @@ MOVE(8, uint64_t)
 
 FN(gather_panels_4) {
   const int64_t *index = p[1];
-  int64_t m = v[0], n = v[1], rows = v[2], panels = v[3], st = v[4], nr = v[5], sy = v[6];
+  int64_t m = v[0], n = v[1], rows = v[2], panels = v[3], st = v[4], nr = v[5], sy = n ? v[6] : 0;
   int status = 0;
   for (int64_t i = 0; i < m; i++) {
     int64_t r = index[i] < 0 ? index[i] + rows : index[i];
