@@ -140,10 +140,9 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   g->pixels = window_outputs(w);
   g->taps = dims_product(w->kernel, 0, WINDOW_AXES);
   g->k = g->v.in_channels * g->taps;
-  g->direct = g->taps == 1 && g->pixels == window_inputs(w);
-  for (int i = 0; i < WINDOW_AXES; i++) g->direct &= w->stride[i] == 1 && w->lo[i] == 0;
+  g->direct = window_is_point(w);
   int64_t mc = MIN(row_block(g, l), g->v.out_channels);
-  epilogue_init(&g->e, c, g->pixels, mc, MIN(g->tile->nr, g->pixels), true, b);
+  epilogue_init(&g->e, c, g->pixels, mc, MIN(g->tile->nr, g->pixels), FUSE_START, b);
   g->packed = build_buf(b, BUF_SCRATCH, g->cb * g->taps * g->tile->nr * 4);
 }
 
@@ -257,7 +256,7 @@ static void emit_dw(const struct opcall *c, const struct label *l, struct builde
   const struct window *w = &v.w;
   int64_t pixels = window_outputs(w), taps = w->kernel[1] * w->kernel[2], mult = v.out_channels;
   int64_t plane = window_inputs(w) * 4;
-  epilogue_init(&e, c, pixels, 1, pixels, false, b);
+  epilogue_init(&e, c, pixels, 1, pixels, 0, b);
   struct span n = span_open(b, false, val(v.n), v.n, 1);
   struct span q = span_open(b, true, val(v.groups), v.groups, 1);
   struct span j = span_open(b, false, val(mult), mult, 1);
@@ -298,16 +297,11 @@ static void cost_dw(const struct opcall *c, const struct label *l, struct opcost
   cost->calls = v.n * v.groups * v.out_channels;
 }
 
-/* ---- depthwise, channels last -----------------------------------------------------------------
- */
+/* ---- depthwise, channels last ---------------------------------------------------------------- */
 static bool last_of(const struct opcall *c, struct last *op) {
   struct conv v;
   if (c->in[0].dtype != FVM_F32 || conv_init(&v, c, NULL) != FVM_OK) return false;
-  *op = (struct last){.w = v.w,
-                      .ukr = UKR_dwconv_last_f32,
-                      .weights = true,
-                      .bias = v.bias,
-                      .bounds = bounds_of(c)};
+  *op = (struct last){.w = v.w, .ukr = UKR_dwconv_last_f32, .weights = true, .bias = v.bias};
   return v.in_channels == 1 && v.out_channels == 1;
 }
 

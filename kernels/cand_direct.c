@@ -52,12 +52,6 @@ static int64_t under(const struct window *w, int i, int64_t n) {
   return (n - 1) * w->stride[i] + (w->kernel[i] - 1) * w->dilation[i] + 1;
 }
 
-static bool is_flat(const struct window *w) {
-  for (int i = 1; i <= 2; i++)
-    if (w->kernel[i] != 1 || w->stride[i] != 1 || w->lo[i] || w->hi[i]) return false;
-  return true;
-}
-
 static bool has_border(const struct window *w) {
   for (int i = 1; i <= 2; i++)
     if (w->lo[i] || under(w, i, w->out[i]) > w->in[i]) return true;
@@ -182,7 +176,7 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   CHECK(conv_init(&g->v, c, NULL) == FVM_OK);
   const struct window *w = &g->v.w;
   int64_t channels = g->v.in_channels;
-  g->flat = is_flat(w) && in != LAYOUT_ROW;
+  g->flat = window_is_point(w) && in != LAYOUT_ROW;
   g->bordered = has_border(w);
   g->width = g->flat ? window_outputs(w) : w->out[2];
   g->count = g->flat ? window_outputs(w) : w->out[1];
@@ -248,7 +242,7 @@ enum { FEW_CHANNELS = 4 };
 static bool form_fits(const struct opcall *c, const struct conv *v, const struct form *f,
                       enum isa isa, struct label *l) {
   if (isa < f->from || isa > f->to || !layout_fits(&c->in[0], f->in)) return false;
-  if (f->in == LAYOUT_NHWC && is_flat(&v->w)) return false; /* conv_gemm's */
+  if (f->in == LAYOUT_NHWC && window_is_point(&v->w)) return false; /* conv_gemm's */
   if (f->in == LAYOUT_ROW && v->in_channels > FEW_CHANNELS) return false;
   bool one_block = f->in == LAYOUT_NHWC || v->in_channels == 1;
   if (v->w.dilation[2] != 1 && !one_block) return false;
@@ -284,7 +278,7 @@ static int64_t block_rows(const struct conv *v, bool flat, int64_t bytes, int th
 
 /* The i-th choice of blocks and threads, of those that differ. */
 static bool offer(const struct conv *v, const struct target *t, int i, struct label *l) {
-  bool flat = is_flat(&v->w) && l->in[0] != LAYOUT_ROW;
+  bool flat = window_is_point(&v->w) && l->in[0] != LAYOUT_ROW;
   int64_t l2 = t->l2_bytes > 0 ? t->l2_bytes : 512 << 10;
   for (int k = 0; k < MAX(t->nthreads, 1); k++) {
     int threads = t->nthreads ? t->threads[k] : 1;

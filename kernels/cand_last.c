@@ -25,9 +25,8 @@ static void gen_init(struct gen *g, const struct last *op, const struct opcall *
   g->width = g->v.dims.cols;
   g->chunks = CEIL_DIV(g->channels, (int64_t)l->knob[LAST_CB]);
   g->taps = op->w.kernel[1] * op->w.kernel[2];
-  if (op->weights && op->bounds.found) g->v.call.body = body_drop_first(&g->v.call, b);
   epilogue_init_blocks(&g->e, &g->v.call, g->v.dims, l->knob[LAST_ROWS] * op->w.out[2],
-                       l->knob[LAST_CB], false, b);
+                       l->knob[LAST_CB], op->weights ? FUSE_CLIP : 0, b);
 }
 
 /* A place in an operand that has `pixel` bytes for each channel of nhwc, or 16 of c16. */
@@ -73,8 +72,8 @@ static void put_kernel(const struct gen *g, const struct span *k, struct addr x,
   v[18] =
       val(ROUND_UP(MIN(g->channels, (int64_t)g->l->knob[LAST_CB]), (int64_t)LAYOUT_CUT) * g->taps);
   v[19] = val(op->bias);
-  v[20] = val_float(op->bounds.lo);
-  v[21] = val_float(op->bounds.hi);
+  v[20] = val_float(g->e.bounds.lo);
+  v[21] = val_float(g->e.bounds.hi);
   build_ukr(g->b, op->ukr, (struct addr[]){x, f, bias, y}, v);
 }
 
@@ -142,7 +141,7 @@ static void set_knobs(const struct last *op, const struct opcall *c, int64_t cb,
   int64_t channels = c->in[0].dim[1], rows = op->w.out[1], width = op->w.out[2];
   bool split = l->threads > 1 && by_chunks(rows, CEIL_DIV(channels, cb), l->threads);
   int64_t most = split ? rows : CEIL_DIV(rows, (int64_t)l->threads);
-  bool body = c->body && c->body->n > op->bounds.found;
+  bool body = c->body && c->body->n > (op->weights && bounds_of(c).found);
   if (body) most = divisor(rows, MIN(most, TILE / (width * cb)));
   l->knob[LAST_CB] = (int32_t)cb;
   l->knob[LAST_ROWS] = (int32_t)most;
@@ -244,7 +243,7 @@ void columns_emit(const struct columns *op, const struct opcall *c, const struct
   int64_t channels = x->dim[1], pixels = x->dim[2] * x->dim[3], cb = l->knob[0];
   keep_axes(c, &kept, &out);
   view_init(&v, &kept, c->nown, (enum layout)l->in[0]);
-  epilogue_init_blocks(&e, &v.call, v.dims, 1, cb, false, b);
+  epilogue_init_blocks(&e, &v.call, v.dims, 1, cb, 0, b);
   struct span n = span_open(b, false, val(x->dim[0]), x->dim[0], 1);
   struct span k = span_open(b, true, val(cut ? channels / cb : channels),
                             cut ? channels / cb : channels, cut ? 1 : cb);

@@ -75,7 +75,7 @@ static void emit_softmax(const struct opcall *c, const struct label *l, struct b
   int64_t rows = l->knob[ROWS];
   softmax_init(&k, c, rows, b);
   int64_t n = k.s.n;
-  epilogue_init(&e, c, n, rows, n, false, b);
+  epilogue_init(&e, c, n, rows, n, 0, b);
   struct span r = span_open(b, true, val(k.s.outer), k.s.outer, rows);
   place_row(&at, &r, 1);
   struct addr x = matrix_at(&(struct matrix){0, 0, n * 4, 4, 0}, &at);
@@ -100,7 +100,7 @@ static void emit_softmax_cols(const struct opcall *c, const struct label *l, str
   int64_t cols = l->knob[ROWS];
   softmax_init(&k, c, cols, b);
   int64_t n = k.s.n, inner = k.s.inner;
-  epilogue_init(&e, c, inner, n, cols, false, b);
+  epilogue_init(&e, c, inner, n, cols, 0, b);
   struct addr rows = ADDR(build_buf(b, BUF_SCRATCH, cols * n * 4), 0);
   struct span o = span_open(b, false, val(k.s.outer), k.s.outer, 1);
   struct span s = span_open(b, true, val(inner), inner, cols);
@@ -162,7 +162,7 @@ static void emit_rownorm(const struct opcall *c, const struct label *l, bool rms
   struct epilogue e;
   struct place at = {0};
   int64_t rows = l->knob[ROWS];
-  epilogue_init(&e, c, s.n, rows, s.n, false, b);
+  epilogue_init(&e, c, s.n, rows, s.n, 0, b);
   struct addr scale = param_row(c, 1, s.n, b), bias = scale;
   if (!rms) bias = param_row(c, 2, s.n, b);
   struct span r = span_open(b, true, val(s.outer), s.outer, rows);
@@ -233,7 +233,7 @@ static void emit_batchnorm(const struct opcall *c, const struct label *l, struct
   struct epilogue e;
   struct place at = {0}, channel = {0};
   int64_t rows = l->knob[ROWS];
-  epilogue_init(&e, c, s.inner, rows, s.inner, false, b);
+  epilogue_init(&e, c, s.inner, rows, s.inner, 0, b);
   int buf = build_buf(b, BUF_SHARED, (2 * s.n + 1) * 4);
   batchnorm_factors(c, s.n, buf, b);
   struct span o = span_open(b, false, val(s.outer), s.outer, 1);

@@ -25,17 +25,11 @@ static bool flatten(const struct opcall *c, int i, struct tensor *t) {
   return c->in[i].dtype == FVM_NONE || rows == 1 || rows == tensor_count(out) / MAX(out->dim[1], 1);
 }
 
-static bool is_pointwise(const struct conv *v) {
-  for (int i = 0; i < WINDOW_AXES; i++)
-    if (v->w.kernel[i] != 1 || v->w.stride[i] != 1 || v->w.lo[i] || v->w.hi[i]) return false;
-  return v->groups == 1;
-}
-
 static bool point_init(struct point *p, const struct opcall *c) {
   static const struct attr trans_b = {.name = "transB", .kind = ATTR_INT, .i = 1};
   struct conv v;
   if (c->in[0].dtype != FVM_F32 || c->nin > NEST_MAXOP || conv_init(&v, c, NULL) != FVM_OK ||
-      !is_pointwise(&v))
+      v.groups != 1 || !window_is_point(&v.w))
     return false;
   int64_t rows = v.n * window_outputs(&v.w);
   p->call = *c;
@@ -77,24 +71,28 @@ static bool label_as(const struct cand *as, const struct opcall *c, const struct
   return view_layouts(c, c->nown, LAYOUT_NHWC, l);
 }
 
-static void emit_as(const struct cand *as, const struct opcall *c, const struct label *l,
-                    struct builder *b) {
-  struct point p;
+/* The label as the product has it. */
+static struct label label_of_gemm(const struct label *l) {
   struct label own = *l;
-  CHECK(point_init(&p, c));
   own.in[0] = l->in[0] == LAYOUT_ROW ? LAYOUT_COL : LAYOUT_ROW;
   own.in[1] = (uint8_t)panel_of((enum layout)l->in[1]);
   own.out[0] = LAYOUT_ROW;
+  return own;
+}
+
+static void emit_as(const struct cand *as, const struct opcall *c, const struct label *l,
+                    struct builder *b) {
+  struct point p;
+  struct label own = label_of_gemm(l);
+  CHECK(point_init(&p, c));
   as->emit(&p.call, &own, b);
 }
 
 static void cost_as(const struct cand *as, const struct opcall *c, const struct label *l,
                     struct opcost *cost) {
   struct point p;
-  struct label own = *l;
+  struct label own = label_of_gemm(l);
   CHECK(point_init(&p, c));
-  own.in[0] = l->in[0] == LAYOUT_ROW ? LAYOUT_COL : LAYOUT_ROW;
-  own.in[1] = (uint8_t)panel_of((enum layout)l->in[1]);
   as->cost(&p.call, &own, cost);
 }
 

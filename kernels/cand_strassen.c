@@ -286,7 +286,7 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
       .b = b, .tile = gemm_tile_find(k[MR], k[NR]), .rows = k[MC], .levels = k[LEVELS]};
   CHECK(gemm_problem(c, true, &g->g));
   g->depth = g->g.k;
-  epilogue_init(&g->e, c, g->g.n, k[MC], (int64_t)k[NR] << g->levels, false, b);
+  epilogue_init(&g->e, c, g->g.n, k[MC], (int64_t)k[NR] << g->levels, 0, b);
   g->bias = gemm_bias(c, &g->g);
   init_scratch(g, b);
 }

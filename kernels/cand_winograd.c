@@ -44,7 +44,6 @@ struct gen {
   struct conv c;
   struct view v;
   struct epilogue e;
-  struct bounds bounds;
   const struct winograd_ukr *ukr;
   const struct gemm_tile *tile;
   bool cut;
@@ -76,7 +75,7 @@ static struct val start(const struct span *s) { return s->reg < 0 ? val(0) : reg
 static void emit_inputs(const struct gen *g, const struct loops *o) {
   const struct window *w = &g->c.w;
   const int64_t channels = g->c.in_channels, plane = window_inputs(w) * 4,
-                width = g->cut ? 16 : channels;
+                width = g->cut ? LAYOUT_CUT : channels;
   const int64_t total = channels / g->unit, step = g->cut ? 1 : total;
   struct span c = span_open(g->b, false, val(total), total, step);
   struct addr x = ADDR(0, 0), v = ADDR(g->inputs, 0);
@@ -167,7 +166,7 @@ static void emit_outputs(const struct gen *g, const struct loops *o) {
   build_ukr(g->b, (int)g->ukr->out, (struct addr[]){m, bias, epilogue_anchor(&g->e, &at)},
             (struct val[]){n, val(g->m_point), val(nr), val(g->tiles), val(g->l->knob[TW]),
                            o->y.len, val(g->c.w.out[2] * width), o->x.len, val(width),
-                           val(g->c.bias), val_float(g->bounds.lo), val_float(g->bounds.hi)});
+                           val(g->c.bias), val_float(g->e.bounds.lo), val_float(g->e.bounds.hi)});
   emit_body(g, o, at, n, most);
   span_close(g->b, &q);
 }
@@ -186,7 +185,7 @@ static void init_buffers(struct gen *g) {
 
 static void init(struct gen *g, const struct opcall *c, const struct label *l, struct builder *b) {
   const int32_t *knob = l->knob;
-  *g = (struct gen){.l = l, .b = b, .bounds = bounds_of(c)};
+  *g = (struct gen){.l = l, .b = b};
   CHECK(conv_init(&g->c, c, NULL) == FVM_OK);
   const struct window *w = &g->c.w;
   int n = knob[M] + (int)w->kernel[1] - 1;
@@ -200,9 +199,8 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   g->whole = g->c.out_channels % knob[NR] == 0;
   g->each = g->whole ? knob[NR] : g->unit;
   g->ahead = winograd_bytes(&c->in[1], n, knob[NR]) > LARGE;
-  if (g->bounds.found) g->v.call.body = body_drop_first(&g->v.call, b);
   epilogue_init_blocks(&g->e, &g->v.call, g->v.dims, MIN(knob[M] * knob[TW], w->out[2]),
-                       g->cut ? LAYOUT_CUT : MIN(knob[NR], g->c.out_channels), false, b);
+                       g->cut ? LAYOUT_CUT : MIN(knob[NR], g->c.out_channels), FUSE_CLIP, b);
   init_buffers(g);
 }
 

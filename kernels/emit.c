@@ -96,7 +96,9 @@ static int find_addend(const struct opcall *c, struct matrix_dims m, struct matr
   return step->col == 1 || m.cols == 1 ? x : -1;
 }
 
-const struct body *body_drop_first(const struct opcall *c, struct builder *b) {
+/* The body without its first item, whose result is what the anchor makes then; NULL when nothing is
+ * left. */
+static const struct body *drop_first(const struct opcall *c, struct builder *b) {
   int n = c->body->n - 1;
   if (n == 0) return NULL;
   struct body_item *item = ARENA_NEW(b->arena, struct body_item, n);
@@ -147,14 +149,13 @@ static int take_addend(struct epilogue *e, struct matrix *m, struct builder *b) 
   int x = find_addend(&e->call, e->dims, &step);
   if (x < 0) return -1;
   *m = (struct matrix){x, 0, step.row * 4, 4, step.block * 4};
-  e->call.body = body_drop_first(&e->call, b);
+  e->call.body = drop_first(&e->call, b);
   return x;
 }
 
-static void take_tail(struct epilogue *e, struct builder *b) {
-  e->residual = take_addend(e, &e->rest, b);
+static void take_bounds(struct epilogue *e, struct builder *b) {
   e->bounds = bounds_of(&e->call);
-  if (e->bounds.found) e->call.body = body_drop_first(&e->call, b);
+  if (e->bounds.found) e->call.body = drop_first(&e->call, b);
 }
 
 void epilogue_init_blocks(struct epilogue *e, const struct opcall *c, struct matrix_dims m,
@@ -162,7 +163,8 @@ void epilogue_init_blocks(struct epilogue *e, const struct opcall *c, struct mat
   int64_t size = (int64_t)fvm_dtype_bytes(c->out[0].dtype);
   *e = (struct epilogue){.call = *c, .dims = m, .addend = -1, .residual = -1};
   if (fuse & FUSE_START) e->addend = take_addend(e, &e->add, b);
-  if (fuse & FUSE_TAIL) take_tail(e, b);
+  if (fuse & FUSE_ADD) e->residual = take_addend(e, &e->rest, b);
+  if (fuse & FUSE_CLIP) take_bounds(e, b);
   e->out = (struct matrix){c->nin, 0, m.cols * size, size, m.rows * m.cols * size};
   e->anchor = e->out;
   e->local = c->out[0].dtype != FVM_F32;

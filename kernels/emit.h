@@ -49,9 +49,9 @@ struct bounds {
 };
 struct bounds bounds_of(const struct opcall *c);
 
-/* What a gemm takes out of the body: an Add at its beginning into operand d, an Add after it and
- * then bounds into what it does before it stores. */
-enum { FUSE_START = 1, FUSE_TAIL = 2 };
+/* What an anchor takes out of the body, one after the other: an Add into what it starts from
+ * (addend), an Add (residual) and bounds into what it does before it stores. */
+enum { FUSE_START = 1, FUSE_ADD = 2, FUSE_CLIP = 4, FUSE_TAIL = FUSE_ADD | FUSE_CLIP };
 
 struct epilogue {
   struct opcall call; /* with what is left of the body after what was taken out */
@@ -60,19 +60,17 @@ struct epilogue {
   struct body_scratch scratch;
   bool local;           /* the anchor's piece is in scratch, not in the output's place */
   struct matrix anchor; /* where the anchor's values go; piece-relative when local */
-  int addend;           /* input that joined the gemm as its d operand, or -1 */
+  /* What was taken out of the body: */
+  int addend; /* input that joined the gemm as its d operand, or -1 */
   struct matrix add;
   int residual; /* input that is added at the end, or -1 */
   struct matrix rest;
-  struct bounds bounds;
+  struct bounds bounds; /* for FUSE_CLIP: wide open when none were found */
 };
 /* May the body be emitted on an output matrix of `cols` columns and as many elements as the anchor
  * has (`count`)? The second form: on blocks of a matrix. */
 bool epilogue_fits(const struct opcall *c, int64_t count, int64_t cols);
 bool epilogue_fits_blocks(const struct opcall *c, int64_t count, struct matrix_dims m);
-/* The body without its first item, whose result is what the anchor makes then; NULL when nothing is
- * left. */
-const struct body *body_drop_first(const struct opcall *c, struct builder *b);
 /* Prepare: to be called before any loop. Pieces are at most m_max x n_max;
  * fuse: what to take out of the body (FUSE_). */
 void epilogue_init(struct epilogue *e, const struct opcall *c, int64_t cols, int64_t m_max,

@@ -18,9 +18,8 @@ enum { LAST_CB, LAST_ROWS, LAST_SPLIT };
 struct last {
   struct window w;
   int ukr;
-  bool weights, bias;   /* inputs 1 and 2 are the filters (in f16) and the bias */
-  struct bounds bounds; /* of the micro-kernel with weights */
-  struct val tail[3];   /* further arguments of the one without */
+  bool weights, bias; /* inputs 1 and 2 are the filters (in f16) and the bias */
+  struct val tail[3]; /* further arguments of the one without */
   int ntail;
 };
 /* The i-th label of an opcall whose input 0 and output lie in nhwc or c16. */

@@ -215,7 +215,7 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   g->taps = dims_product(g->v.w.kernel, 0, WINDOW_AXES);
   g->pixels = window_outputs(&g->v.w);
   g->area = window_inputs(&g->v.w);
-  epilogue_init(&g->e, c, g->area, l->knob[OC], g->area, false, b);
+  epilogue_init(&g->e, c, g->area, l->knob[OC], g->area, 0, b);
   g->packed = build_buf(b, BUF_SCRATCH, g->v.in_channels * g->tile->nr * 4);
   g->cols = build_buf(b, BUF_SCRATCH, l->knob[OC] * g->taps * g->tile->nr * 4);
 }

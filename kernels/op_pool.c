@@ -85,7 +85,7 @@ static void emit_planes(const struct opcall *c, const struct label *l, struct bu
   struct place at = {0};
   CHECK(pool_window(&w, c, NULL) == FVM_OK);
   int64_t pixels = window_outputs(&w);
-  epilogue_init(&e, c, pixels, 1, pixels, false, b);
+  epilogue_init(&e, c, pixels, 1, pixels, 0, b);
   struct span p = span_open(b, true, val(pool_planes(c)), pool_planes(c), 1);
   place_row(&at, &p, 1);
   struct addr x = matrix_at(&(struct matrix){0, 0, window_inputs(&w) * 4, 4, 0}, &at);
@@ -167,7 +167,7 @@ static void emit_rows(const struct opcall *c, const struct label *l, struct buil
   struct epilogue e;
   struct place at = {0};
   int64_t planes = pool_planes(c), n = tensor_count(&c->in[0]) / planes, rows = l->knob[ROWS];
-  epilogue_init(&e, c, 1, rows, 1, false, b);
+  epilogue_init(&e, c, 1, rows, 1, 0, b);
   int scale = is_max(c->op) ? -1 : emit_constants(b, &(float){1 / (float)n}, 1);
   struct span p = span_open(b, true, val(planes), planes, rows);
   place_row(&at, &p, 1);

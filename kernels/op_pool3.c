@@ -41,7 +41,7 @@ void pool3_emit(const struct opcall *c, const struct label *l, struct builder *b
   int64_t n = window_outputs(&w);
   bool counted = opcall_int(c, "count_include_pad", 0) != 0;
   enum how how = !strcmp(c->op->name, "MaxPool") ? MAXIMUM : counted ? PADDED_MEAN : MEAN;
-  epilogue_init(&e, c, n, 1, n, false, b);
+  epilogue_init(&e, c, n, 1, n, 0, b);
   struct span p = span_open(b, true, val(volumes(c)), volumes(c), 1);
   place_row(&at, &p, 1);
   struct addr x = ADDR(0, 0);

@@ -126,6 +126,12 @@ bool window_is_plane(const struct window *w) {
   return w->in[0] == 1 && w->out[0] == 1 && w->kernel[0] == 1 && w->lo[0] == 0;
 }
 
+bool window_is_point(const struct window *w) {
+  for (int i = 0; i < WINDOW_AXES; i++)
+    if (w->kernel[i] != 1 || w->stride[i] != 1 || w->lo[i] || w->hi[i]) return false;
+  return true;
+}
+
 void window_vals(const struct window *w, struct val v[8]) {
   const int64_t *of[] = {w->kernel, w->stride, w->lo, w->dilation};
   for (int i = 0; i < 8; i++) v[i] = val(of[i / 2][1 + i % 2]);

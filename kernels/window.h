@@ -35,6 +35,8 @@ bool window_tap(const struct window *w, const int64_t *out, const int64_t *tap, 
 bool window_next(const int64_t *extent, int64_t *idx);
 /* Whether the window moves over a plane: then the micro-kernels can do it. */
 bool window_is_plane(const struct window *w);
+/* Whether it sees each element by itself: extents and strides of 1, no padding. */
+bool window_is_point(const struct window *w);
 /* The integers kh kw sh sw ph pw dh dw of the micro-kernels. */
 void window_vals(const struct window *w, struct val v[8]);
 /* The same of all three axes: kd kh kw sd sh sw pd ph pw dd dh dw. */
