@@ -31,6 +31,13 @@ static double uniform(struct opcase *o) {
 
 int64_t opcase_random(struct opcase *o, int64_t n) { return (int64_t)(uniform(o) * (double)n); }
 
+void opcase_init_seeded(struct opcase *o, const char *op, int opset, uint64_t seed) {
+  opcase_init(o, op, opset);
+  o->seed += seed * 0x9e3779b97f4a7c15u;
+  for (int i = 0; i < 8; i++) opcase_random(o, 2);
+  o->tolerance = 1e-4;
+}
+
 static struct tensor *add_input(struct opcase *o, enum fvm_dtype dtype, int rank,
                                 const int64_t *dim) {
   struct fvm_error err;
@@ -102,6 +109,13 @@ void opcase_attr_ints(struct opcase *o, const char *name, int n, const int64_t *
   if (n) memcpy(copy, v, sizeof *v * (size_t)n);
   a->ints = copy;
   a->n = n;
+}
+
+void opcase_attr_random(struct opcase *o, const char *name, int n, int64_t least, int64_t most) {
+  int64_t v[6];
+  ck_assert_int_le(n, (int)COUNT(v));
+  for (int i = 0; i < n; i++) v[i] = least + opcase_random(o, most - least + 1);
+  opcase_attr_ints(o, name, n, v);
 }
 
 void opcase_own(struct opcase *o) {

@@ -30,6 +30,9 @@ struct opcase {
 };
 
 void opcase_init(struct opcase *o, const char *op, int opset);
+/* The same for one of many random cases: random numbers of its own for each seed, and room for the
+ * rounding of long sums. */
+void opcase_init_seeded(struct opcase *o, const char *op, int opset, uint64_t seed);
 /* Add an input known only at run time, random between lo and hi. */
 void opcase_in(struct opcase *o, enum fvm_dtype dtype, int rank, const int64_t *dim);
 void opcase_absent(struct opcase *o);
@@ -44,6 +47,8 @@ void opcase_attr_int(struct opcase *o, const char *name, int64_t v);
 void opcase_attr_float(struct opcase *o, const char *name, float v);
 void opcase_attr_string(struct opcase *o, const char *name, const char *v);
 void opcase_attr_ints(struct opcase *o, const char *name, int n, const int64_t *v);
+/* n random ones from least to most; n is at most 6. */
+void opcase_attr_random(struct opcase *o, const char *name, int n, int64_t least, int64_t most);
 /* Inputs added from here on belong to the body. */
 void opcase_own(struct opcase *o);
 /* Append an element-wise operator to the body; arguments number values as struct body does. */

@@ -65,13 +65,10 @@ static int64_t channels(void) {
 static int64_t extent(void) { return one_in(2) ? upto(33) : PICK(1, 2, 7, 8, 14, 16, 17, 28, 33); }
 
 static void begin(const char *op, int opset, uint64_t seed) {
-  opcase_init(&o, op, opset);
-  o.seed += (seed + 1) * 0x9e3779b97f4a7c15u;
-  for (int i = 0; i < 8; i++) below(2);
+  opcase_init_seeded(&o, op, opset, seed + 1);
   o.target.isa = (enum isa)(seed % ((uint64_t)cpu_isa() + 1));
   o.target.l1_bytes = PICK(4 << 10, 32 << 10);
   o.target.l2_bytes = PICK(8 << 10, 64 << 10, 1 << 20);
-  o.tolerance = 1e-4;
   o.as_meant = true;
 }
 

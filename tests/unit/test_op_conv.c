@@ -6,29 +6,20 @@ static struct opcase o;
 static int64_t upto(int64_t n) { return 1 + opcase_random(&o, n); }
 
 static void begin(const char *op, int opset, uint64_t seed) {
-  opcase_init(&o, op, opset);
-  o.seed += seed * 0x9e3779b97f4a7c15u;
-  for (int i = 0; i < 8; i++) opcase_random(&o, 2);
-  o.tolerance = 1e-4;
+  opcase_init_seeded(&o, op, opset, seed);
   if (seed % 2) o.target.l2_bytes = 4 << 10;
-}
-
-static void attr_ints(const char *name, int n, int64_t most, int64_t least) {
-  int64_t v[6];
-  for (int i = 0; i < n; i++) v[i] = least + opcase_random(&o, most - least + 1);
-  opcase_attr_ints(&o, name, n, v);
 }
 
 /* Strides, dilations and padding (or auto_pad) of a window over nd axes. */
 static void random_window(int nd, int64_t pad) {
   static const char *const automatic[] = {"SAME_UPPER", "SAME_LOWER", "VALID"};
-  attr_ints("strides", nd, 2, 1);
-  attr_ints("dilations", nd, 2, 1);
+  opcase_attr_random(&o, "strides", nd, 1, 2);
+  opcase_attr_random(&o, "dilations", nd, 1, 2);
   int64_t k = opcase_random(&o, 6);
   if (k < 3)
     opcase_attr_string(&o, "auto_pad", automatic[k]);
   else
-    attr_ints("pads", 2 * nd, pad, 0);
+    opcase_attr_random(&o, "pads", 2 * nd, 0, pad);
 }
 
 START_TEST(conv_known) {
@@ -332,7 +323,7 @@ START_TEST(pool_random) {
     bool count_pad = seed % 8 == 1;
     int64_t dim[] = {upto(2), upto(5), 4 + upto(9), 4 + upto(9)};
     if (seed % 4 < 2) {
-      attr_ints("kernel_shape", nd, 3, 2);
+      opcase_attr_random(&o, "kernel_shape", nd, 2, 3);
       random_window(nd, 1);
       opcase_attr_int(&o, "count_include_pad", count_pad);
       opcase_attr_int(&o, "ceil_mode", !count_pad && seed % 3);

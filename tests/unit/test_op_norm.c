@@ -6,10 +6,7 @@
 static struct opcase o;
 
 static void begin(const char *op, int opset, uint64_t seed) {
-  opcase_init(&o, op, opset);
-  o.seed += seed * 0x9e3779b97f4a7c15u;
-  for (int i = 0; i < 8; i++) opcase_random(&o, 2);
-  o.tolerance = 1e-4;
+  opcase_init_seeded(&o, op, opset, seed);
   if (seed % 2) o.target.l1_bytes = 1 << 10;
 }
 

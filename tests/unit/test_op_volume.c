@@ -11,17 +11,8 @@ static struct opcase o;
 static int64_t upto(int64_t n) { return 1 + opcase_random(&o, n); }
 
 static void begin(const char *op, int opset, uint64_t seed) {
-  opcase_init(&o, op, opset);
-  o.seed += seed * 0x9e3779b97f4a7c15u;
-  for (int i = 0; i < 8; i++) opcase_random(&o, 2);
-  o.tolerance = 1e-4;
+  opcase_init_seeded(&o, op, opset, seed);
   if (seed % 2) o.target.l2_bytes = 4 << 10;
-}
-
-static void attr_ints(const char *name, int n, int64_t least, int64_t most) {
-  int64_t v[6];
-  for (int i = 0; i < n; i++) v[i] = least + opcase_random(&o, most - least + 1);
-  opcase_attr_ints(&o, name, n, v);
 }
 
 static void add_relu(int value) {
@@ -82,10 +73,10 @@ START_TEST(convt_random) {
       k[2 + i] = 2 + opcase_random(&o, 2);
     }
     opcase_attr_int(&o, "group", groups);
-    attr_ints("strides", nd, 1, 3);
-    attr_ints("dilations", nd, 1, 2);
-    attr_ints("output_padding", nd, 0, 1);
-    if (seed % 5) attr_ints("pads", 2 * nd, 0, 1);
+    opcase_attr_random(&o, "strides", nd, 1, 3);
+    opcase_attr_random(&o, "dilations", nd, 1, 2);
+    opcase_attr_random(&o, "output_padding", nd, 0, 1);
+    if (seed % 5) opcase_attr_random(&o, "pads", 2 * nd, 0, 1);
     opcase_in(&o, FVM_F32, 2 + nd, dim);
     opcase_in(&o, FVM_F32, 2 + nd, k);
     if (seed % 2) opcase_in(&o, FVM_F32, 1, I(groups * out));
@@ -116,9 +107,9 @@ START_TEST(conv3_random) {
     int groups = seed % 3 == 1 ? 2 : 1;
     int64_t in = upto(5), out = upto(9);
     opcase_attr_int(&o, "group", groups);
-    attr_ints("strides", 3, 1, 2);
-    attr_ints("dilations", 3, 1, 2);
-    if (seed % 4) attr_ints("pads", 6, 0, 2);
+    opcase_attr_random(&o, "strides", 3, 1, 2);
+    opcase_attr_random(&o, "dilations", 3, 1, 2);
+    if (seed % 4) opcase_attr_random(&o, "pads", 6, 0, 2);
     opcase_in(&o, FVM_F32, 5, I(upto(2), groups * in, 5 + upto(3), 5 + upto(3), 5 + upto(9)));
     opcase_in(&o, FVM_F32, 5, I(groups * out, in, upto(3), upto(3), upto(3)));
     if (seed % 2) opcase_in(&o, FVM_F32, 1, I(groups * out));
@@ -132,10 +123,10 @@ static void random_pool(const char *op, uint64_t seed, int nd) {
   begin(op, 22, seed);
   int64_t dim[5] = {upto(2), upto(3)};
   for (int i = 0; i < nd; i++) dim[2 + i] = 5 + upto(6);
-  attr_ints("kernel_shape", nd, 2, 3);
-  attr_ints("strides", nd, 1, 3);
-  attr_ints("dilations", nd, 1, 2);
-  if (seed % 4) attr_ints("pads", 2 * nd, 0, 1);
+  opcase_attr_random(&o, "kernel_shape", nd, 2, 3);
+  opcase_attr_random(&o, "strides", nd, 1, 3);
+  opcase_attr_random(&o, "dilations", nd, 1, 2);
+  if (seed % 4) opcase_attr_random(&o, "pads", 2 * nd, 0, 1);
   opcase_attr_int(&o, "ceil_mode", seed % 3 == 0);
   opcase_in(&o, FVM_F32, 2 + nd, dim);
 }
