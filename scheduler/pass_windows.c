@@ -124,18 +124,12 @@ static bool fold_pad(struct rewrite *w, int i) {
 
 /* ---- pools ---- */
 
-static bool is_one_pixel(const struct window *v) {
-  for (int k = 0; k < WINDOW_AXES; k++)
-    if (v->kernel[k] != 1 || v->stride[k] != 1) return false;
-  return pads_nothing(v);
-}
-
 static bool simplify_pool(struct rewrite *w, int i) {
   struct window v;
   const struct node *n = node_at(w->g, i);
   int x = n->in.n ? n->in.v[0] : -1;
   if (is_op(n, "Conv") || n->out.n != 1 || !window_of(w->g, i, &v)) return true;
-  if (is_one_pixel(&v) && rewrite_replace(w, n->out.v[0], x)) return true;
+  if (window_is_point(&v) && rewrite_replace(w, n->out.v[0], x)) return true;
   if (!takes_all(&v)) return true;
   return rewrite_node(w, i, is_op(n, "MaxPool") ? "GlobalMaxPool" : "GlobalAveragePool", 1, &x);
 }
