@@ -7,7 +7,17 @@
 #include "accuracy.h"
 #include "session.h"
 
-static enum fvm_status print_json(const struct schedule *s, double error, struct fvm_error *err) {
+static bool add_seconds(cJSON *o, const struct phases *p) {
+  cJSON *seconds = cJSON_AddObjectToObject(o, "seconds");
+  bool ok = seconds != NULL;
+  for (int i = 0; i < PHASE_COUNT && ok; i++)
+    ok = cJSON_AddNumberToObject(seconds, phase_name[i], p->seconds[i]) != NULL;
+  return ok;
+}
+
+static enum fvm_status print_json(const struct session *session, double error,
+                                  struct fvm_error *err) {
+  const struct schedule *s = session->schedule;
   const struct {
     const char *key;
     double value;
@@ -35,6 +45,7 @@ static enum fvm_status print_json(const struct schedule *s, double error, struct
   if (ok) /* null: not verified */
     ok = error < 0 ? cJSON_AddNullToObject(o, "max_error") != NULL
                    : cJSON_AddNumberToObject(o, "max_error", error) != NULL;
+  ok = ok && add_seconds(o, &session->phases);
   char *text = ok ? cJSON_PrintUnformatted(o) : NULL;
   if (text) puts(text);
   cJSON_free(text);
@@ -146,7 +157,9 @@ static enum fvm_status write_checked(struct session *s, const char *part, struct
   if (st != FVM_OK) return st;
   st = fvm_load(part, &plan, err);
   if (st == FVM_OK) st = check_plan(plan, s->graph, err);
+  phase_done(&s->phases, PHASE_check);
   if (st == FVM_OK && a->have) st = plan_error(plan, &a->x, &a->error, err);
+  phase_done(&s->phases, PHASE_accuracy);
   a->least = fmin(a->least, a->error);
   fvm_unload(plan);
   if (st == FVM_OK && a->error >= 0 && a->error <= a->most)
@@ -180,6 +193,7 @@ static enum fvm_status write_accurate(struct session *s, struct cli *cli, const 
                                       struct accuracy *a, struct fvm_error *err) {
   const char *part = arena_printf(&cli->arena, "%s.unchecked", path);
   enum fvm_status st = part ? get_expected(s, cli, a, err) : fvm_nomem(err);
+  phase_done(&s->phases, PHASE_accuracy);
   if (st == FVM_OK) st = write_checked(s, part, a, err);
   while (st == FVM_OK && a->error > a->most) {
     st = reschedule(s, cli, a, err);
@@ -202,7 +216,7 @@ enum fvm_status cmd_plan(struct cli *cli, struct fvm_error *err) {
   if (st == FVM_OK) st = schedule(&s, cli, err);
   if (st == FVM_OK) st = write_accurate(&s, cli, out, &a, err);
   if (st == FVM_OK && cli_flag(cli, OPT_JSON))
-    st = print_json(s.schedule, a.error, err);
+    st = print_json(&s, a.error, err);
   else if (st == FVM_OK)
     print_text(s.schedule, a.error, out);
   session_close(&s);

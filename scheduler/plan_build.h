@@ -6,6 +6,7 @@
 #include "../vm/plan.h"
 #include "cost.h"
 #include "graph.h"
+#include "phases.h"
 
 /* One thing to run: a node with its label, or a conversion of a tensor between layouts. */
 struct sched_step {
@@ -56,6 +57,7 @@ struct plan_options {
   int64_t memory;              /* most resident_bytes; 0: no limit */
   double
       label_error; /* labels of larger errors are used only where there is none else; 0: all are */
+  struct phases *phases; /* gets the time that each takes; may be NULL */
 };
 /* Choose labels and layouts, insert conversions, order, place. Where the graph has another form, of
  * the two the one that takes less time: s->graph is g or g->other. FVM_EFAIL: nothing fits into

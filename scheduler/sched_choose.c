@@ -373,6 +373,7 @@ enum fvm_status sched_choose(struct sched *w, bool *found) {
   struct solve_result r = {0};
   enum fvm_status st =
       add_nodes(&c) && add_tensors(&c) && add_joins(&c) ? FVM_OK : fvm_nomem(w->err);
+  phase_done(w->o->phases, PHASE_network);
   if (!st)
     st = w->weighs_memory ? solve_within(&c, &r)
                           : solve_layout(&c.net, w->o->max_ticks, &w->a, &r, w->err);
@@ -385,5 +386,6 @@ enum fvm_status sched_choose(struct sched *w, bool *found) {
   w->s->layout_bound_ns = c.limited ? c.floor : r.bound + shared;
   w->s->optimal = r.optimal && !c.limited;
   solve_net_free(&c.net);
+  phase_done(w->o->phases, PHASE_solve);
   return st;
 }

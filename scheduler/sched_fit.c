@@ -60,6 +60,7 @@ static enum fvm_status reopen(struct sched *w) {
   w->menus.n = 0;
   w->s->labels_total = w->s->labels_measured = 0;
   enum fvm_status st = sched_menus(w);
+  phase_done(w->o->phases, PHASE_menus);
   int64_t arena = st ? 0 : sched_least_arena(w);
   w->room = w->o->memory - arena;
   return st ? st : arena < 0 ? fvm_nomem(w->err) : FVM_OK;

@@ -373,6 +373,7 @@ static enum fvm_status check_programs(struct sched *w) {
 enum fvm_status sched_place(struct sched *w) {
   struct schedule *s = w->s;
   enum fvm_status st = reorder(w);
+  phase_done(w->o->phases, PHASE_order);
   if (st) return st;
   if (!find_lives(w)) return fvm_nomem(w->err);
   for (size_t k = 0; k < s->step.n; k++) {
@@ -381,7 +382,9 @@ enum fvm_status sched_place(struct sched *w) {
   }
   share_places(w);
   st = pack(w);
+  phase_done(w->o->phases, PHASE_memory);
   if (!st) st = place_weights(w);
+  phase_done(w->o->phases, PHASE_weights);
   if (st) return st;
   for (int i = 0; i < (int)s->value.n; i++) {
     struct sched_value *v = &s->value.v[i];
@@ -393,5 +396,6 @@ enum fvm_status sched_place(struct sched *w) {
     v->offset = s->value.v[root].offset + offset;
   }
   st = check_programs(w);
+  phase_done(w->o->phases, PHASE_verify);
   return st ? st : count_resident(w) ? FVM_OK : fvm_nomem(w->err);
 }

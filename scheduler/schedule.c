@@ -25,6 +25,7 @@ enum fvm_status sched_realize(struct sched *w) {
   s->cost_ns = s->order_bound = s->weight_bytes = s->scratch_bytes = 0;
   forget_values(w);
   enum fvm_status st = sched_steps(w);
+  phase_done(w->o->phases, PHASE_steps);
   return st ? st : sched_place(w);
 }
 
@@ -64,6 +65,7 @@ static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
   struct schedule *s = w.s;
   if (!st) st = sched_menus(&w);
   if (!st) find_states(&w);
+  phase_done(o->phases, PHASE_menus);
   if (!st) st = sched_choose(&w, &found);
   if (!st) st = sched_realize(&w);
   if (!st && o->memory && s->resident_bytes > o->memory) st = sched_fit(&w);

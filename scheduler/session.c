@@ -35,10 +35,13 @@ enum fvm_status session_graph(struct session *s, struct cli *cli, const char *mo
                               struct fvm_error *err) {
   struct dim_binding *dim;
   int ndim;
+  phases_start(&s->phases);
   enum fvm_status st = cli_dims(cli, &dim, &ndim, err);
   if (st == FVM_OK) st = onnx_import(model, dim, ndim, &s->graph, err);
+  phase_done(&s->phases, PHASE_read);
   if (st != FVM_OK) return st;
   st = pipeline_run(s->graph, NULL, err);
+  phase_done(&s->phases, PHASE_passes);
   return st == FVM_OK ? st : fvm_prefix(err, "%s", model);
 }
 
@@ -56,7 +59,7 @@ static enum fvm_status open_costs(struct session *s, const char *path, struct co
   return st;
 }
 
-enum fvm_status session_cost(struct session *s, struct cli *cli, struct fvm_error *err) {
+static enum fvm_status find_costs(struct session *s, struct cli *cli, struct fvm_error *err) {
   enum fvm_status st = machine_read(&s->machine, err);
   if (st != FVM_OK) return st;
   int counts[8], most = (int)cli_int(cli, OPT_THREADS, s->machine.cores);
@@ -70,6 +73,12 @@ enum fvm_status session_cost(struct session *s, struct cli *cli, struct fvm_erro
   if (db) return open_costs(s, db, model, err);
   s->cost = model;
   return FVM_OK;
+}
+
+enum fvm_status session_cost(struct session *s, struct cli *cli, struct fvm_error *err) {
+  enum fvm_status st = find_costs(s, cli, err);
+  phase_done(&s->phases, PHASE_costs);
+  return st;
 }
 
 void session_options(const struct session *s, struct plan_options *o) {
@@ -86,6 +95,7 @@ void session_options(const struct session *s, struct plan_options *o) {
 enum fvm_status session_schedule(struct session *s, struct fvm_error *err) {
   struct plan_options o;
   session_options(s, &o);
+  o.phases = &s->phases;
   double start = cli_seconds();
   enum fvm_status st = schedule_graph(s->graph, s->cost, &o, &s->schedule, err);
   if (st == FVM_OK) s->schedule->plan_seconds = cli_seconds() - start;
@@ -95,7 +105,9 @@ enum fvm_status session_schedule(struct session *s, struct fvm_error *err) {
 enum fvm_status session_write(struct session *s, const char *path, struct fvm_error *err) {
   struct plan_options o;
   session_options(s, &o);
-  return plan_write(s->schedule, &o, path, err);
+  enum fvm_status st = plan_write(s->schedule, &o, path, err);
+  phase_done(&s->phases, PHASE_write);
+  return st;
 }
 
 void session_close(struct session *s) {

@@ -16,6 +16,7 @@ struct session {
   int64_t machine_id, build_id;
   int64_t memory;     /* most bytes that a plan may keep in memory; 0: no limit */
   double label_error; /* as in struct plan_options */
+  struct phases phases;
 };
 
 /* Import a model with the cli's --dim and run all passes. */
