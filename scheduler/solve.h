@@ -36,6 +36,19 @@ struct solve_result {
  * is proved if r->optimal, else nothing was found until max_ticks. */
 enum fvm_status solve_layout(const struct solve_net *net, int64_t max_ticks, struct arena *a,
                              struct solve_result *r, struct fvm_error *err);
+/* The same with all its limits laid open. */
+struct solve_limits {
+  int64_t entries; /* of bucket elimination, for each connected part */
+  int64_t ticks;   /* of the search for each part */
+  /* Asked now and then by the search; true ends it like ticks that are used up. NULL: nobody. Only
+   * for callers that can do without the same result in every run. */
+  bool (*stop)(void *arg);
+  void *arg;
+};
+enum fvm_status solve_limited(const struct solve_net *net, const struct solve_limits *limits,
+                              struct arena *a, struct solve_result *r, struct fvm_error *err);
+/* What solve_layout takes for `entries`: about a second, and at most a few hundred megabytes. */
+#define SOLVE_ENTRIES ((int64_t)50 * 1000 * 1000)
 /* Sum of the costs of an assignment, SOLVE_INF when forbidden: for callers and the checker. */
 int64_t solve_cost(const struct solve_net *net, const int *label);
 

@@ -4,10 +4,6 @@
 
 #include <string.h>
 
-/* Entries that bucket elimination may compute for one part: about a second, and at most a few
- * hundred megabytes. */
-#define BUCKET_ENTRIES ((int64_t)50 * 1000 * 1000)
-
 /* The neighbourhood of a part as it will be during elimination, without any tables. */
 struct plan {
   int n;
@@ -113,7 +109,7 @@ static enum fvm_status solve_member(struct solve_work *w, const int *member, int
   link_members(w, &p, position);
   if (plan_order(w, &p) <= limits->entries) return eliminate_all(w, &p, err);
   struct solve_part part = {.order = p.order, .n = n};
-  enum fvm_status st = solve_search(w, &part, limits->ticks, r->label, err);
+  enum fvm_status st = solve_search(w, &part, limits, r->label, err);
   r->optimal &= part.optimal;
   if (st) return st;
   r->cost += part.cost;
@@ -158,6 +154,6 @@ enum fvm_status solve_limited(const struct solve_net *net, const struct solve_li
 
 enum fvm_status solve_layout(const struct solve_net *net, int64_t max_ticks, struct arena *a,
                              struct solve_result *r, struct fvm_error *err) {
-  struct solve_limits limits = {BUCKET_ENTRIES, max_ticks};
+  struct solve_limits limits = {SOLVE_ENTRIES, max_ticks, NULL, NULL};
   return solve_limited(net, &limits, a, r, err);
 }

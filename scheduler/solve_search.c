@@ -34,7 +34,7 @@ struct search {
   VEC(struct pair) pair;
   VEC(struct change) trail;
   int64_t c0, ub, open; /* open: least bound of what the tick limit left unexplored */
-  int64_t max_ticks;
+  const struct solve_limits *limits;
   int *now, *best;
   bool stopped, nomem;
 };
@@ -267,7 +267,8 @@ static void branch(struct search *s, int i, int64_t *left) {
 }
 
 static void dfs(struct search *s, int sweeps) {
-  if (s->w->ticks > s->max_ticks) s->stopped = true;
+  s->stopped |= s->w->ticks > s->limits->ticks;
+  if (s->limits->stop && s->limits->stop(s->limits->arg)) s->stopped = true;
   if (s->stopped) {
     s->open = MIN(s->open, s->c0);
     return;
@@ -337,10 +338,10 @@ static bool set_up(struct search *s, const struct solve_part *p) {
   return true;
 }
 
-enum fvm_status solve_search(struct solve_work *w, struct solve_part *p, int64_t max_ticks,
-                             int *label, struct fvm_error *err) {
+enum fvm_status solve_search(struct solve_work *w, struct solve_part *p,
+                             const struct solve_limits *limits, int *label, struct fvm_error *err) {
   struct search s = {.w = w, .n = p->n, .ub = SOLVE_INF, .open = SOLVE_INF};
-  s.max_ticks = max_ticks;
+  s.limits = limits;
   bool ok = set_up(&s, p);
   if (ok) {
     descend(&s);
@@ -357,6 +358,6 @@ enum fvm_status solve_search(struct solve_work *w, struct solve_part *p, int64_t
   if (!ok) return fvm_nomem(err);
   if (p->cost < SOLVE_INF) return FVM_OK;
   return s.stopped ? fvm_fail(err, FVM_EFAIL, "no choice of labels found within %lld ticks",
-                              (long long)max_ticks)
+                              (long long)limits->ticks)
                    : fvm_fail(err, FVM_EFAIL, "no choice of labels satisfies every constraint");
 }

@@ -60,8 +60,8 @@ struct solve_part {
   int64_t cost, bound;
   bool optimal;
 };
-enum fvm_status solve_search(struct solve_work *w, struct solve_part *p, int64_t max_ticks,
-                             int *label, struct fvm_error *err);
+enum fvm_status solve_search(struct solve_work *w, struct solve_part *p,
+                             const struct solve_limits *limits, int *label, struct fvm_error *err);
 
 /* All assignments that may matter, by elimination: what a variable leaves to its neighbours is not
  * the least cost but the list of (cost, sum) of which none is beaten in both. Solves a network with
@@ -83,13 +83,5 @@ struct solve_front {
   int64_t ticks;
 };
 enum fvm_status solve_front(struct solve_front *f, struct fvm_error *err);
-
-/* solve_layout with its limits laid open, so that tests can send small networks to the search. */
-struct solve_limits {
-  int64_t entries; /* of bucket elimination, for each connected part */
-  int64_t ticks;   /* of the search */
-};
-enum fvm_status solve_limited(const struct solve_net *net, const struct solve_limits *limits,
-                              struct arena *a, struct solve_result *r, struct fvm_error *err);
 
 #endif

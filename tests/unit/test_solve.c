@@ -44,7 +44,7 @@ static void against(const struct solve_net *net, int64_t want, int64_t entries) 
   struct fvm_error err;
   struct arena a = {0};
   struct solve_result r;
-  struct solve_limits limits = {entries, 1000000};
+  struct solve_limits limits = {.entries = entries, .ticks = 1000000};
   enum fvm_status st = solve_limited(net, &limits, &a, &r, &err);
   if (want >= SOLVE_INF) {
     ck_assert_int_eq(st, FVM_EFAIL);
