@@ -1,5 +1,5 @@
 /* fluidvm.yaml: defaults for options. A mapping from an option's long name to a scalar, or to a
- * sequence of scalars for options that may be repeated. The only file that includes yaml.h. */
+ * sequence of scalars for options that may be repeated. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

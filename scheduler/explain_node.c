@@ -12,7 +12,7 @@
 
 /* ---- a cost source that leaves one problem one label ---- */
 
-struct pin {
+struct forced {
   struct cost cost;
   struct cost *inner;
   uint64_t problem;
@@ -20,7 +20,7 @@ struct pin {
 };
 
 static int64_t pin_node(struct cost *c, const struct opcall *call, const struct label *l) {
-  const struct pin *p = (const struct pin *)c;
+  const struct forced *p = (const struct forced *)c;
   struct text t = {0};
   if (opcall_hash(call) == p->problem) {
     label_text(call, l, &t);
@@ -33,19 +33,19 @@ static int64_t pin_node(struct cost *c, const struct opcall *call, const struct 
 
 static int64_t pin_convert(struct cost *c, const struct tensor *t, enum layout from, enum layout to,
                            int threads) {
-  const struct pin *p = (const struct pin *)c;
+  const struct forced *p = (const struct forced *)c;
   return p->inner->convert(p->inner, t, from, to, threads);
 }
 
 static double pin_error(struct cost *c, const struct opcall *call, const struct label *l) {
-  const struct pin *p = (const struct pin *)c;
+  const struct forced *p = (const struct forced *)c;
   return p->inner->error ? p->inner->error(p->inner, call, l) : -1;
 }
 
 /* Cost of the plan with a label pinned; -1 when there is no such plan. */
 static enum fvm_status plan_with(const struct explain_source *s, uint64_t problem,
                                  const char *label, int64_t *ns, struct fvm_error *err) {
-  struct pin p = {.inner = s->cost, .problem = problem, .label = label};
+  struct forced p = {.inner = s->cost, .problem = problem, .label = label};
   struct schedule *with = NULL;
   p.cost = (struct cost){.node = pin_node,
                          .convert = pin_convert,

@@ -50,6 +50,7 @@ struct schedule {
   double plan_seconds; /* from graph to labels and places; filled in by the session */
 };
 
+struct pins;
 struct plan_options {
   struct target target;
   int64_t max_ticks;
@@ -57,7 +58,8 @@ struct plan_options {
   int64_t memory;              /* most resident_bytes; 0: no limit */
   double
       label_error; /* labels of larger errors are used only where there is none else; 0: all are */
-  struct phases *phases; /* gets the time that each takes; may be NULL */
+  struct phases *phases;   /* gets the time that each takes; may be NULL */
+  const struct pins *pins; /* what the user forces or forbids; NULL: nothing */
 };
 /* Choose labels and layouts, insert conversions, order, place. Where the graph has another form, of
  * the two the one that takes less time: s->graph is g or g->other. FVM_EFAIL: nothing fits into

@@ -11,6 +11,7 @@
 #define FVM_SCHED_H
 
 #include "joins.h"
+#include "pin.h"
 #include "plan_build.h"
 #include "solve.h"
 
@@ -24,9 +25,11 @@ struct choice {
   int64_t scratch;
   uint64_t reads; /* bit i: input i */
 };
-/* All of a problem; nodes with equal problems share it. */
+/* All of a problem that its pins allow; nodes with equal problems and pins share it. */
 struct menu {
   uint64_t hash;
+  const struct pin *const *pin;
+  int npin;
   struct choice *choice;
   int n;
 };
@@ -114,6 +117,10 @@ enum fvm_status sched_open(struct sched *w, const struct graph *g, struct cost *
                            const struct plan_options *o, struct fvm_error *err);
 void sched_close(struct sched *w);
 enum fvm_status sched_menus(struct sched *w);
+/* The menu of a node under these pins; NULL when memory is out. They must last as long as w. */
+const struct menu *sched_menu(struct sched *w, int node, const struct pin *const *pin, int npin);
+/* Those of the options that cover a node, from w->a; NULL when memory is out. */
+const struct pin **sched_pins(struct sched *w, int node, int *n);
 /* FVM_EFAIL with *found: nothing fits into w->room, and what was chosen takes the least. */
 enum fvm_status sched_choose(struct sched *w, bool *found);
 enum fvm_status sched_steps(struct sched *w);

@@ -96,10 +96,31 @@ static bool constants_fit(struct sched *w, int node, const struct label *l) {
   return true;
 }
 
-static bool collect(struct sched *w, int node, choices *all) {
+/* The pins of a node. */
+struct pin_list {
+  const struct pin *const *v;
+  int n;
+};
+
+/* Whether the node's pins leave it a label; *failed when memory is out. */
+static bool are_agreed(const struct pin_list *pins, const struct opcall *call,
+                       const struct label *l, bool *failed) {
+  struct text t = {0};
+  if (!pins->n) return true;
+  label_text(call, l, &t);
+  bool ok = !t.failed;
+  *failed |= t.failed;
+  for (int i = 0; i < pins->n && ok; i++) ok = pin_allows(pins->v[i], t.v, l);
+  text_free(&t);
+  return ok;
+}
+
+static bool collect(struct sched *w, int node, const struct pin_list *pins, choices *all) {
   struct opcall *call = &w->node[node].call;
   struct choice c = {0};
+  bool failed = false;
   for (int i = 0; opcall_label(call, &w->o->target, i, &c.label); i++) {
+    if (!are_agreed(pins, call, &c.label, &failed)) continue;
     int64_t known = w->cost->known;
     w->s->labels_total += !c.label.view; /* a view runs nothing: no cost to measure */
     c.ns = c.label.view ? 0 : cost_node(w->cost, call, &c.label);
@@ -108,7 +129,7 @@ static bool collect(struct sched *w, int node, choices *all) {
     w->s->labels_measured += c.measured;
     if (c.ns >= 0 && constants_fit(w, node, &c.label) && !VEC_PUSH(all, c)) return false;
   }
-  return true;
+  return !failed;
 }
 
 /* A model's guess must not win against numbers that were measured: its errors are larger than the
@@ -200,10 +221,11 @@ static void keep_best(const struct sched *w, int node, choices *all) {
   all->n = n;
 }
 
-static const struct menu *menu_new(struct sched *w, int node, uint64_t hash) {
+static const struct menu *menu_new(struct sched *w, int node, uint64_t hash,
+                                   const struct pin_list *pins) {
   choices all = {0};
   struct menu *m = ARENA_NEW(&w->a, struct menu, 1);
-  bool ok = m && collect(w, node, &all);
+  bool ok = m && collect(w, node, pins, &all);
   if (ok) {
     prefer_measured(&all);
     prefer_exact(w, &all);
@@ -211,7 +233,7 @@ static const struct menu *menu_new(struct sched *w, int node, uint64_t hash) {
   if (ok && w->weighs_memory) ok = weigh(w, node, &all);
   if (ok) {
     keep_best(w, node, &all);
-    *m = (struct menu){hash, ARENA_NEW(&w->a, struct choice, all.n), (int)all.n};
+    *m = (struct menu){hash, pins->v, pins->n, ARENA_NEW(&w->a, struct choice, all.n), (int)all.n};
     ok = m->choice && VEC_PUSH(&w->menus, m);
   }
   if (ok && all.n) memcpy(m->choice, all.v, all.n * sizeof *all.v);
@@ -219,11 +241,91 @@ static const struct menu *menu_new(struct sched *w, int node, uint64_t hash) {
   return ok ? m : NULL;
 }
 
-static const struct menu *menu_of(struct sched *w, int node) {
+static bool is_for(const struct menu *m, uint64_t hash, const struct pin_list *pins) {
+  bool is = m->hash == hash && m->npin == pins->n;
+  for (int i = 0; is && i < pins->n; i++) is = m->pin[i] == pins->v[i];
+  return is;
+}
+
+const struct menu *sched_menu(struct sched *w, int node, const struct pin *const *pin, int npin) {
+  const struct pin_list pins = {pin, npin};
   uint64_t hash = opcall_hash(&w->node[node].call);
   for (size_t i = 0; i < w->menus.n; i++)
-    if (w->menus.v[i]->hash == hash) return w->menus.v[i];
-  return menu_new(w, node, hash);
+    if (is_for(w->menus.v[i], hash, &pins)) return w->menus.v[i];
+  return menu_new(w, node, hash, &pins);
+}
+
+/* ---- pins ---- */
+
+const struct pin **sched_pins(struct sched *w, int node, int *n) {
+  const struct pins *p = w->o->pins;
+  const struct pin **v = NULL;
+  for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
+    *n = 0;
+    for (size_t i = 0; p && i < p->pin.n; i++) {
+      if (!pin_covers(&p->pin.v[i], &w->g->node.v[node])) continue;
+      if (v) v[*n] = &p->pin.v[i];
+      ++*n;
+    }
+    if (!v && !(v = ARENA_NEW(&w->a, const struct pin *, MAX(*n, 1)))) return NULL;
+  }
+  return v;
+}
+
+/* Labels that a node has without pins: the first of each candidate, and how many more. Those that
+ * failed when they were measured do not count. */
+static void put_labels(struct sched *w, int node, struct text *out) {
+  enum { ROOM = 280 };
+  const struct opcall *call = &w->node[node].call;
+  const struct cand *last = NULL;
+  struct label l;
+  int more = 0;
+  size_t begin = out->n;
+  for (int i = 0; opcall_label(call, &w->o->target, i, &l); i++) {
+    if (!l.view && cost_node(w->cost, call, &l) < 0) continue;
+    bool shown = l.cand != last && out->n - begin < ROOM;
+    if (shown && last) text_printf(out, "; ");
+    if (shown) label_text(call, &l, out);
+    more += !shown;
+    last = shown ? l.cand : last;
+  }
+  if (more) text_printf(out, "; and %d more", more);
+}
+
+/* The first pin that leaves the node nothing, or all of them if they only do so together. */
+static enum fvm_status refuse_pins(struct sched *w, int node, const struct pin_list *pins) {
+  const struct node *n = &w->g->node.v[node];
+  struct text t = {0};
+  int guilty = -1;
+  for (int i = 0; i < pins->n && guilty < 0; i++) {
+    const struct menu *m = sched_menu(w, node, &pins->v[i], 1);
+    if (!m) return fvm_nomem(w->err);
+    if (m->n == 0) guilty = i;
+  }
+  text_printf(&t, "%.100s:%zu: the pin", w->o->pins->path, pins->v[MAX(guilty, 0)]->line);
+  for (int i = 1; i < pins->n && guilty < 0; i++)
+    text_printf(&t, "%s %zu",
+                i > 1         ? ","
+                : pins->n > 2 ? " and those of lines"
+                              : " and that of line",
+                pins->v[i]->line);
+  text_printf(&t,
+              " %s node '%.80s' (%s) without a label; it has: ", guilty < 0 ? "leave" : "leaves",
+              n->name, n->op->name);
+  put_labels(w, node, &t);
+  enum fvm_status st = t.failed ? fvm_nomem(w->err) : fvm_fail(w->err, FVM_EFORMAT, "%s", t.v);
+  text_free(&t);
+  return st;
+}
+
+static enum fvm_status find_menu(struct sched *w, int node) {
+  int n;
+  const struct pin **v = sched_pins(w, node, &n);
+  const struct menu *m = v ? sched_menu(w, node, v, n) : NULL;
+  if (!m) return fvm_nomem(w->err);
+  w->node[node].menu = m;
+  const struct pin_list pins = {v, n};
+  return m->n || !n ? FVM_OK : refuse_pins(w, node, &pins);
 }
 
 /* ---- all nodes ---- */
@@ -240,11 +342,11 @@ static void complain(const struct sched *w, int node, struct text *t) {
 
 enum fvm_status sched_menus(struct sched *w) {
   struct text missing = {0};
-  enum fvm_status st = FVM_OK;
+  enum fvm_status st = w->o->pins ? pins_check(w->o->pins, w->g, w->err) : FVM_OK;
   for (int i = 0; i < (int)w->g->node.n && !st; i++) {
     if (w->g->node.v[i].dead) continue;
     st = graph_opcall(w->g, i, &w->a, &w->node[i].call, w->err);
-    if (!st && !(w->node[i].menu = menu_of(w, i))) st = fvm_nomem(w->err);
+    if (!st) st = find_menu(w, i);
     if (!st && w->node[i].menu->n == 0) complain(w, i, &missing);
   }
   if (!st && missing.failed) st = fvm_nomem(w->err);

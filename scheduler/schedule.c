@@ -83,6 +83,11 @@ static bool is_better(const struct schedule *x, const struct schedule *y) {
   return x->guesses <= y->guesses && x->cost_ns < y->cost_ns;
 }
 
+/* Whether a form's failure says nothing of the other one. */
+static bool may_be_other(enum fvm_status st, const struct plan_options *o) {
+  return !st || st == FVM_EFAIL || (st == FVM_EFORMAT && o->pins);
+}
+
 /* Both forms are scheduled to the end, since layouts and threads of the neighbours, too, depend on
  * which one it is. All at once and not place by place: the layers of a network are alike, so what
  * is faster in one of them is in all. */
@@ -92,9 +97,10 @@ enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
   struct schedule *other;
   struct fvm_error why = {0};
   enum fvm_status st = schedule_form(g, cost, o, schedule, err), also;
-  if (!g->other || (st && st != FVM_EFAIL)) return st;
+  if (!g->other || !may_be_other(st, o)) return st;
   also = schedule_form(g->other, cost, o, &other, &why);
-  if (also == FVM_EFAIL) return st; /* only one of them fits into memory, or none */
+  /* Only one of them fits into memory and has the nodes that are pinned, or none. */
+  if (also && may_be_other(also, o)) return st;
   if (also) {
     schedule_free(*schedule);
     *schedule = NULL;

@@ -1,6 +1,7 @@
 /* Model to graph to plan, for the commands. Contract: session.h. */
 #include "session.h"
 
+#include "pin.h"
 #include "profile.h"
 
 #include <errno.h>
@@ -36,7 +37,9 @@ enum fvm_status session_graph(struct session *s, struct cli *cli, const char *mo
   struct dim_binding *dim;
   int ndim;
   phases_start(&s->phases);
+  const char *pin = cli_text(cli, OPT_PIN);
   enum fvm_status st = cli_dims(cli, &dim, &ndim, err);
+  if (st == FVM_OK && pin) st = pins_read(pin, &s->pins, err);
   if (st == FVM_OK) st = onnx_import(model, dim, ndim, &s->graph, err);
   phase_done(&s->phases, PHASE_read);
   if (st != FVM_OK) return st;
@@ -89,6 +92,7 @@ void session_options(const struct session *s, struct plan_options *o) {
                              .build = build_text(),
                              .machine = s->machine.text,
                              .memory = s->memory,
+                             .pins = s->pins,
                              .label_error = s->label_error};
 }
 
@@ -115,6 +119,7 @@ void session_close(struct session *s) {
   cost_free(s->cost);
   db_close(s->db);
   graph_free(s->graph);
+  pins_free(s->pins);
 }
 
 /* A file in a folder of its own, which nobody else can guess or prepare; the caller's cli keeps the
@@ -150,7 +155,12 @@ enum fvm_status session_plan(struct session *s, struct cli *cli, struct fvm_plan
 
 enum fvm_status session_load(struct cli *cli, const char *path, struct fvm_plan **plan,
                              struct fvm_error *err) {
-  if (is_plan_file(path)) return fvm_load(path, plan, err);
+  if (is_plan_file(path)) {
+    if (cli_text(cli, OPT_PIN))
+      return fvm_fail(err, FVM_EUSAGE, "--pin is for models; %s is a plan, with labels of its own",
+                      path);
+    return fvm_load(path, plan, err);
+  }
   struct session s = {0};
   enum fvm_status st = session_graph(&s, cli, path, err);
   if (st == FVM_OK) st = session_cost(&s, cli, err);

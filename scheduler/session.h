@@ -10,7 +10,8 @@ struct session {
   struct machine machine;
   struct target target;
   struct graph *graph;
-  struct db *db; /* NULL without --db */
+  struct pins *pins; /* --pin; NULL: none */
+  struct db *db;     /* NULL without --db */
   struct cost *cost;
   struct schedule *schedule;
   int64_t machine_id, build_id;
@@ -19,7 +20,7 @@ struct session {
   struct phases phases;
 };
 
-/* Import a model with the cli's --dim and run all passes. */
+/* Read --pin, import a model with the cli's --dim and run all passes. */
 enum fvm_status session_graph(struct session *s, struct cli *cli, const char *model,
                               struct fvm_error *err);
 /* After session_graph: open --db (read only), choose costs: measured where there are any, else the

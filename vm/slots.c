@@ -15,7 +15,7 @@ enum { SHOWN = 8 };
 
 /* Edit distance with insertions, deletions and changes, one row at a time. */
 size_t name_distance(const char *a, const char *b) {
-  size_t d[32], n = MIN(strlen(b), COUNT(d) - 1);
+  size_t d[128], n = MIN(strlen(b), COUNT(d) - 1);
   for (size_t j = 0; j <= n; j++) d[j] = j;
   for (size_t i = 1; *a; i++, a++) {
     size_t diagonal = d[0];

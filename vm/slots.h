@@ -36,7 +36,7 @@ enum fvm_status slots_write(const struct slots *s, const char *dir, struct fvm_e
 /* Type and first values of each output, a line each, appended to text. */
 void slots_show(const struct slots *s, struct text *out);
 
-/* Edit distance with insertions, deletions and changes, for names up to 31 characters. */
+/* Edit distance with insertions, deletions and changes, of the first 127 characters of b. */
 size_t name_distance(const char *a, const char *b);
 
 #endif
