@@ -3,6 +3,7 @@
 
 #include "../vm/asm.h"
 #include "../vm/jit.h"
+#include "pin.h"
 #include "session.h"
 
 static enum fvm_status dump_model(struct cli *cli, struct fvm_error *err) {
@@ -82,6 +83,21 @@ static void dump_yaml(const struct fvm_plan *p) {
   for (uint32_t i = 0; i < p->ntensor; i++) print_tensor(p, &p->tensor[i]);
 }
 
+/* Every label of the plan, so that plan --pin makes it again. Views have no step; they are what is
+ * left. */
+static enum fvm_status dump_pins(const struct fvm_plan *p, struct fvm_error *err) {
+  struct text t = {0};
+  text_printf(&t,
+              "# The labels of a plan of model %016llx: plan --pin with this file makes it again\n",
+              (unsigned long long)p->meta->model_hash);
+  for (uint32_t i = 0; i < p->nstep; i++) {
+    const char *label = plan_string(p, p->step[i].label);
+    bool conversion = !strncmp(label, "convert ", 8);
+    if (!conversion) pin_print(plan_string(p, p->step[i].name), label, &t);
+  }
+  return cli_print(&t, err);
+}
+
 static enum fvm_status find_step(const struct fvm_plan *p, const char *name, uint32_t *step,
                                  struct fvm_error *err) {
   for (*step = 0; *step < p->nstep; ++*step)
@@ -114,6 +130,8 @@ static enum fvm_status dump_plan(struct cli *cli, struct fvm_error *err) {
   const struct plan_entry *report = &p->section[PLAN_REPORT];
   if (node)
     st = dump_node(p, cli, node, err);
+  else if (cli_flag(cli, OPT_PINS))
+    st = dump_pins(p, err);
   else if (cli_flag(cli, OPT_YAML))
     dump_yaml(p);
   else

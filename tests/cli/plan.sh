@@ -15,5 +15,27 @@ for phase in $(sed -n 's/^PHASE(\([a-z]*\),.*/\1/p' "$src/scheduler/phases.def")
   grep -q "\"seconds\":{[^}]*\"$phase\":[0-9]" out || fail "plan --json has no seconds of $phase"
 done
 
+# --pin: an error names the file's line; dump --pins writes a file that makes the plan again.
+model=$src/tests/onnx/matmul_add.onnx
+pins() {
+  status=$1 says=$2
+  printf '%s\n' "$3" >pins.yaml
+  "$fluidvm" plan "$model" -o pinned --pin pins.yaml >out 2>&1
+  got=$?
+  [ $got = "$status" ] && grep -qF -- "$says" out || fail "pins '$3': status $got, $(cat out)"
+}
+pins 0 "layout and labels optimal" '- {op: MatMul, threads: 1}'
+pins 3 "pins.yaml:1: no node with operator 'Conv' is left" '- {op: Conv, threads: 1}'
+pins 3 "pins.yaml:1: the pin leaves node" '- {op: MatMul, use: none}'
+pins 3 "did you mean 'threads'?" '- {op: MatMul, thread: 1}'
+"$fluidvm" plan "$model" -o p --pin none.yaml >out 2>&1
+[ $? = 2 ] && grep -q "none.yaml: cannot be read" out || fail "missing pins: $(cat out)"
+"$fluidvm" plan "$model" -o free >out 2>&1 && "$fluidvm" dump free --pins >free.yaml || fail "dump --pins"
+"$fluidvm" plan "$model" -o frozen --pin free.yaml >out 2>&1 || fail "plan with frozen pins: $(cat out)"
+"$fluidvm" dump free --yaml >1 && "$fluidvm" dump frozen --yaml >2 && cmp 1 2 || fail "the frozen plan differs"
+"$fluidvm" run "$model" --pin free.yaml >out 2>&1 || fail "run --pin: $(cat out)"
+"$fluidvm" bench free --pin free.yaml >out 2>&1
+[ $? = 2 ] && grep -q "is a plan, with labels of its own" out || fail "pins of a plan: $(cat out)"
+
 [ $failed = 0 ] || echo "$failed failed"
 [ $failed = 0 ]
