@@ -4,8 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "accuracy.h"
-#include "session.h"
+#include "cmd_plan.h"
 
 static bool add_seconds(cJSON *o, const struct phases *p) {
   cJSON *seconds = cJSON_AddObjectToObject(o, "seconds");
@@ -15,8 +14,8 @@ static bool add_seconds(cJSON *o, const struct phases *p) {
   return ok;
 }
 
-static enum fvm_status print_json(const struct session *session, double error,
-                                  struct fvm_error *err) {
+enum fvm_status plan_print_json(const struct session *session, double error, const char *path,
+                                struct fvm_error *err) {
   const struct schedule *s = session->schedule;
   const struct {
     const char *key;
@@ -40,6 +39,7 @@ static enum fvm_status print_json(const struct session *session, double error,
   };
   cJSON *o = cJSON_CreateObject();
   bool ok = o && cJSON_AddStringToObject(o, "status", s->optimal ? "optimal" : "gap");
+  if (path) ok = ok && cJSON_AddStringToObject(o, "plan", path);
   for (size_t i = 0; ok && i < COUNT(row); i++)
     ok = cJSON_AddNumberToObject(o, row[i].key, row[i].value) != NULL;
   if (ok) /* null: not verified */
@@ -78,41 +78,7 @@ static enum fvm_status regular_or_new(const char *path, struct fvm_error *err) {
   return fvm_fail(err, FVM_EIO, "%s: not a regular file; name one to write the plan to", path);
 }
 
-/* The plan is the best for latency within --memory; one that trades it for the arena is not looked
- * for. */
-static enum fvm_status within_limits(const struct session *s, struct cli *cli,
-                                     struct fvm_error *err) {
-  const struct schedule *p = s->schedule;
-  int64_t arena = cli_int(cli, OPT_MAX_ARENA, INT64_MAX), need = p->arena_bytes;
-  double latency = cli_real(cli, OPT_LATENCY, 1e300), ms = (double)p->cost_ns * 1e-6;
-  if (need > arena)
-    return fvm_fail(err, FVM_EFAIL,
-                    "no plan within --max-arena %lld bytes: the best needs %lld, its bound is %lld",
-                    (long long)arena, (long long)need, (long long)p->arena_bound);
-  if (ms > latency)
-    return fvm_fail(err, FVM_EFAIL,
-                    "no plan within --latency %g ms: the best is predicted to take %.3f", latency,
-                    ms);
-  return FVM_OK;
-}
-
-/* The best schedule that keeps the limits. */
-static enum fvm_status schedule(struct session *s, struct cli *cli, struct fvm_error *err) {
-  enum fvm_status st = session_schedule(s, err);
-  if (st == FVM_EFAIL && s->memory) fvm_prefix(err, "--memory");
-  return st == FVM_OK ? within_limits(s, cli, err) : st;
-}
-
 /* ---- accuracy ---- */
-
-/* A plan whose error is known, or the reason why it is not. */
-struct accuracy {
-  double most;  /* --max-error */
-  double error; /* of the plan's outputs; -1: not verified */
-  double least; /* of all plans that were tried */
-  struct expected x;
-  bool have; /* x */
-};
 
 /* Errors of labels as they were measured: the largest, and the root of the sum of their squares:
  * they come from rounding and are as good as independent. */
@@ -135,6 +101,7 @@ static enum fvm_status get_expected(struct session *s, struct cli *cli, struct a
   double largest;
   enum fvm_status st = FVM_OK;
   struct progress p;
+  if (a->have) return FVM_OK; /* of a plan before this one */
   if (s->db) st = expected_load(s->db, s->graph, &a->x, &a->have, err);
   if (st != FVM_OK || a->have) return st;
   expected_free(&a->x);
@@ -169,7 +136,7 @@ static enum fvm_status write_checked(struct session *s, const char *part, struct
 }
 
 /* Plan again without the labels of the largest errors, until others are chosen. */
-static enum fvm_status reschedule(struct session *s, struct cli *cli, const struct accuracy *a,
+static enum fvm_status reschedule(struct session *s, const struct accuracy *a,
                                   struct fvm_error *err) {
   enum { HALVINGS = 12 };
   enum fvm_status st = FVM_OK;
@@ -178,7 +145,7 @@ static enum fvm_status reschedule(struct session *s, struct cli *cli, const stru
   for (int i = 0; i < HALVINGS && s->label_error > 0 && st == FVM_OK; i++) {
     s->label_error /= 2;
     schedule_free(s->schedule);
-    st = schedule(s, cli, err);
+    st = session_schedule(s, err);
     if (st == FVM_OK && label_errors(s->schedule, &largest) < before) return st;
   }
   return st != FVM_OK ? st
@@ -188,37 +155,47 @@ static enum fvm_status reschedule(struct session *s, struct cli *cli, const stru
                                  a->most, a->least);
 }
 
-/* The file gets its final name only when the checker agrees and its outputs are right. */
-static enum fvm_status write_accurate(struct session *s, struct cli *cli, const char *path,
-                                      struct accuracy *a, struct fvm_error *err) {
+enum fvm_status plan_write_accurate(struct session *s, struct cli *cli, const char *path,
+                                    struct accuracy *a, struct fvm_error *err) {
   const char *part = arena_printf(&cli->arena, "%s.unchecked", path);
   enum fvm_status st = part ? get_expected(s, cli, a, err) : fvm_nomem(err);
   phase_done(&s->phases, PHASE_accuracy);
   if (st == FVM_OK) st = write_checked(s, part, a, err);
   while (st == FVM_OK && a->error > a->most) {
-    st = reschedule(s, cli, a, err);
+    st = reschedule(s, a, err);
     if (st == FVM_OK) st = write_checked(s, part, a, err);
   }
   if (st == FVM_OK && rename(part, path) != 0)
     st = fvm_fail(err, FVM_EIO, "%s: cannot rename the finished plan to this name", path);
-  expected_free(&a->x);
+  return st;
+}
+
+static enum fvm_status plan_one(struct session *s, struct cli *cli, const char *out,
+                                struct accuracy *a, struct fvm_error *err) {
+  enum fvm_status st = session_schedule(s, err);
+  if (st == FVM_OK) st = plan_write_accurate(s, cli, out, a, err);
+  if (st == FVM_OK && cli_flag(cli, OPT_JSON))
+    st = plan_print_json(s, a->error, NULL, err);
+  else if (st == FVM_OK)
+    print_text(s->schedule, a->error, out);
   return st;
 }
 
 enum fvm_status cmd_plan(struct cli *cli, struct fvm_error *err) {
-  struct session s = {.memory = cli_int(cli, OPT_MEMORY, 0)};
+  struct session s = {.memory = cli_int(cli, OPT_MEMORY, 0),
+                      .arena = cli_int(cli, OPT_MAX_ARENA, 0),
+                      .latency_ns = (int64_t)(cli_real(cli, OPT_LATENCY, 0) * 1e6)};
+  if (cli_text(cli, OPT_LATENCY)) s.latency_ns = MAX(s.latency_ns, 1);
   struct accuracy a = {.most = cli_real(cli, OPT_MAX_ERROR, 1e-4), .error = -1, .least = INFINITY};
   const char *out = cli_text(cli, OPT_OUT);
   if (!out) return fvm_fail(err, FVM_EUSAGE, "plan needs -o PLAN, the file to write");
   enum fvm_status st = regular_or_new(out, err);
   if (st == FVM_OK) st = session_graph(&s, cli, cli->pos[0], err);
   if (st == FVM_OK) st = session_cost(&s, cli, err);
-  if (st == FVM_OK) st = schedule(&s, cli, err);
-  if (st == FVM_OK) st = write_accurate(&s, cli, out, &a, err);
-  if (st == FVM_OK && cli_flag(cli, OPT_JSON))
-    st = print_json(&s, a.error, err);
-  else if (st == FVM_OK)
-    print_text(s.schedule, a.error, out);
+  if (st == FVM_OK)
+    st = cli_text(cli, OPT_PARETO) ? plan_front(&s, cli, out, &a, err)
+                                   : plan_one(&s, cli, out, &a, err);
+  expected_free(&a.x);
   session_close(&s);
   return st;
 }

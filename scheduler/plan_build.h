@@ -51,11 +51,19 @@ struct schedule {
 };
 
 struct pins;
+/* Told by long searches how far they are, now and then; false stops them with FVM_EINTR. */
+struct plan_watch {
+  bool (*go_on)(void *ctx, double done, double total, const char *what);
+  void *ctx;
+};
 struct plan_options {
   struct target target;
   int64_t max_ticks;
-  const char *build, *machine; /* texts for the plan's header */
-  int64_t memory;              /* most resident_bytes; 0: no limit */
+  const char *build, *machine;    /* texts for the plan's header */
+  int64_t memory;                 /* most resident_bytes; 0: no limit */
+  int64_t arena;                  /* most arena_bytes; 0: no limit */
+  int64_t latency_ns;             /* most cost_ns; 0: no limit */
+  const struct plan_watch *watch; /* NULL: nobody */
   double
       label_error; /* labels of larger errors are used only where there is none else; 0: all are */
   struct phases *phases;   /* gets the time that each takes; may be NULL */
@@ -68,6 +76,16 @@ enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
                                const struct plan_options *o, struct schedule **s,
                                struct fvm_error *err);
 void schedule_free(struct schedule *s);
+/* Schedules of falling resident_bytes and rising cost_ns, the fastest within the limits first; each
+ * is the fastest that was found within its memory. At least one when FVM_OK. front_free takes what
+ * failed as well. */
+struct front {
+  VEC(struct schedule *) schedule;
+};
+enum fvm_status schedule_front(const struct graph *g, struct cost *cost,
+                               const struct plan_options *o, struct front *f,
+                               struct fvm_error *err);
+void front_free(struct front *f);
 /* Write the plan through a temporary file and rename; the same schedule gives the same bytes. */
 enum fvm_status plan_write(const struct schedule *s, const struct plan_options *o, const char *path,
                            struct fvm_error *err);

@@ -11,7 +11,7 @@ enum { MAX_TRIES = 24 };
 
 static enum fvm_status too_little(const struct sched *w, const struct schedule *least) {
   return fvm_fail(w->err, FVM_EFAIL,
-                  "no plan within %lld bytes of memory: the smallest found needs %lld, which is "
+                  "no plan within --memory %lld bytes: the smallest found needs %lld, which is "
                   "%lld of weights, %lld of activations and %lld of scratch",
                   (long long)w->o->memory, (long long)least->resident_bytes,
                   (long long)(least->resident_bytes - least->arena_bytes - least->scratch_bytes),

@@ -69,6 +69,10 @@ static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
   if (!st) st = sched_choose(&w, &found);
   if (!st) st = sched_realize(&w);
   if (!st && o->memory && s->resident_bytes > o->memory) st = sched_fit(&w);
+  if (!st && o->arena && s->arena_bytes > o->arena)
+    st = fvm_fail(err, FVM_EFAIL,
+                  "no plan within --max-arena %lld bytes: the best needs %lld, its bound is %lld",
+                  (long long)o->arena, (long long)s->arena_bytes, (long long)s->arena_bound);
   sched_close(&w);
   if (st) {
     schedule_free(s);
@@ -91,9 +95,9 @@ static bool may_be_other(enum fvm_status st, const struct plan_options *o) {
 /* Both forms are scheduled to the end, since layouts and threads of the neighbours, too, depend on
  * which one it is. All at once and not place by place: the layers of a network are alike, so what
  * is faster in one of them is in all. */
-enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
-                               const struct plan_options *o, struct schedule **schedule,
-                               struct fvm_error *err) {
+static enum fvm_status schedule_forms(const struct graph *g, struct cost *cost,
+                                      const struct plan_options *o, struct schedule **schedule,
+                                      struct fvm_error *err) {
   struct schedule *other;
   struct fvm_error why = {0};
   enum fvm_status st = schedule_form(g, cost, o, schedule, err), also;
@@ -113,6 +117,20 @@ enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
   }
   schedule_free(other);
   return FVM_OK;
+}
+
+enum fvm_status schedule_graph(const struct graph *g, struct cost *cost,
+                               const struct plan_options *o, struct schedule **schedule,
+                               struct fvm_error *err) {
+  enum fvm_status st = schedule_forms(g, cost, o, schedule, err);
+  int64_t ns = st ? 0 : (*schedule)->cost_ns;
+  if (st || !o->latency_ns || ns <= o->latency_ns) return st;
+  schedule_free(*schedule);
+  *schedule = NULL;
+  return fvm_fail(
+      err, FVM_EFAIL, "no plan within --latency %g ms: the fastest%s is predicted to take %.3f",
+      (double)o->latency_ns * 1e-6, o->memory || o->arena ? " that keeps the limits on memory" : "",
+      (double)ns * 1e-6);
 }
 
 void schedule_free(struct schedule *s) {

@@ -93,6 +93,9 @@ void session_options(const struct session *s, struct plan_options *o) {
                              .machine = s->machine.text,
                              .memory = s->memory,
                              .pins = s->pins,
+                             .arena = s->arena,
+                             .latency_ns = s->latency_ns,
+                             .watch = s->watch,
                              .label_error = s->label_error};
 }
 

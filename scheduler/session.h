@@ -15,8 +15,9 @@ struct session {
   struct cost *cost;
   struct schedule *schedule;
   int64_t machine_id, build_id;
-  int64_t memory;     /* most bytes that a plan may keep in memory; 0: no limit */
-  double label_error; /* as in struct plan_options */
+  int64_t memory, arena, latency_ns; /* limits as in struct plan_options; 0: none */
+  double label_error;                /* as in struct plan_options */
+  const struct plan_watch *watch;
   struct phases phases;
 };
 
