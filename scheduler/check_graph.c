@@ -5,11 +5,65 @@
 
 #include <string.h>
 
+#include "names.h"
+
+/* Rows of a table by name, of which several may have the same. */
+struct by_name {
+  struct names first;
+  int *next; /* by row: the next one of its name, or -1 */
+  int *last; /* by first row: the last one of its name */
+};
+#define EACH_NAMED(i, rows, name)                                                                  \
+  for (int i = names_find(&(rows).first, name); i >= 0; i = (rows).next[i])
+
 struct match {
   const struct checker *k;
   const struct graph *g;
-  bool *done; /* by node: a step runs it */
+  struct arena a;
+  bool *done;                   /* by node: a step runs it */
+  struct by_name node, tensor;  /* of the graph */
+  struct by_name row, constant; /* of the plan */
 };
+
+/* ---- names ----------------------------------------------------------------------------------- */
+static bool names_start(struct by_name *t, size_t n, struct arena *a) {
+  t->next = ARENA_NEW(a, int, n);
+  t->last = ARENA_NEW(a, int, n);
+  return t->next && t->last;
+}
+
+static bool enter(struct by_name *t, const char *name, int row) {
+  int first = names_find(&t->first, name);
+  t->next[row] = -1;
+  if (first >= 0) t->next[t->last[first]] = row;
+  t->last[first < 0 ? row : first] = row;
+  return first >= 0 || names_add(&t->first, name, row);
+}
+
+static bool match_open(struct match *m) {
+  const struct fvm_plan *p = m->k->p;
+  m->done = ARENA_NEW(&m->a, bool, m->g->node.n);
+  bool ok = m->done && names_start(&m->node, m->g->node.n, &m->a) &&
+            names_start(&m->tensor, m->g->tensor.n, &m->a) &&
+            names_start(&m->row, p->ntensor, &m->a) && names_start(&m->constant, p->nconst, &m->a);
+  for (size_t i = 0; ok && i < m->g->node.n; i++)
+    ok = enter(&m->node, m->g->node.v[i].name, (int)i);
+  for (size_t i = 0; ok && i < m->g->tensor.n; i++)
+    ok = enter(&m->tensor, m->g->tensor.v[i].name, (int)i);
+  for (uint32_t i = 0; ok && i < p->ntensor; i++)
+    ok = enter(&m->row, plan_string(p, p->tensor[i].name), (int)i);
+  for (uint32_t i = 0; ok && i < p->nconst; i++)
+    ok = enter(&m->constant, plan_string(p, p->konst[i].name), (int)i);
+  return ok;
+}
+
+static void match_close(struct match *m) {
+  names_free(&m->node.first);
+  names_free(&m->tensor.first);
+  names_free(&m->row.first);
+  names_free(&m->constant.first);
+  arena_free(&m->a);
+}
 
 static const char *row_name(const struct match *m, uint32_t row) {
   return plan_string(m->k->p, m->k->p->tensor[row].name);
@@ -38,9 +92,8 @@ static enum fvm_status check_io(const struct match *m, const int *tensor, size_t
 }
 
 static const struct tensor *find_tensor(const struct match *m, const char *name) {
-  for (size_t i = 0; i < m->g->tensor.n; i++)
-    if (!strcmp(m->g->tensor.v[i].name, name)) return &m->g->tensor.v[i].t;
-  return NULL;
+  int i = names_find(&m->tensor.first, name);
+  return i < 0 ? NULL : &m->g->tensor.v[i].t;
 }
 
 /* Type, shape, layout and size of a row or constant are those of the tensor it names. */
@@ -94,18 +147,16 @@ static bool stands_at(const struct match *m, uint32_t step, uint32_t i, const ch
   const struct plan_bind *b = &p->bind[p->step[step].first_bind + i];
   uint64_t bytes = (uint64_t)p->program[p->step[step].program].buf[i].bytes;
   if (bytes == 0) return true;
-  for (uint32_t r = 0; r < p->ntensor; r++) {
+  EACH_NAMED(r, m->row, name) {
     const struct plan_tensor *t = &p->tensor[r];
     if (t->layout == layout && t->offset == b->offset && check_in_row(t, b, bytes) &&
-        (written ? t->first == step : check_readable(m->k, r, step)) &&
-        !strcmp(row_name(m, r), name))
+        (written ? t->first == step : check_readable(m->k, (uint32_t)r, step)))
       return true;
   }
-  for (uint32_t r = 0; r < p->nconst && !written && b->space == SPACE_WEIGHTS; r++) {
+  if (written || b->space != SPACE_WEIGHTS) return false;
+  EACH_NAMED(r, m->constant, name) {
     const struct plan_const *c = &p->konst[r];
-    if (c->layout == layout && c->offset == b->offset && bytes <= c->bytes &&
-        !strcmp(plan_string(p, c->name), name))
-      return true;
+    if (c->layout == layout && c->offset == b->offset && bytes <= c->bytes) return true;
   }
   return false;
 }
@@ -114,12 +165,11 @@ static const char *name_of(const struct match *m, int tensor) {
   return tensor < 0 ? "" : m->g->tensor.v[tensor].name;
 }
 
-/* Whether a step runs a node: name, buffers, layouts. */
+/* Whether a step runs the node of its name: buffers, layouts. */
 static bool runs_node(const struct match *m, uint32_t step, const struct node *n) {
   const struct fvm_plan *p = m->k->p;
   const struct program *q = &p->program[p->step[step].program];
   const char *label = plan_string(p, p->step[step].label);
-  if (strcmp(plan_string(p, p->step[step].name), n->name) != 0) return false;
   if (q->nbuf < n->in.n + n->out.n) return false;
   for (uint32_t i = 0; i < n->in.n + n->out.n; i++) {
     bool out = i >= n->in.n;
@@ -146,12 +196,12 @@ static bool is_conversion(const struct match *m, uint32_t step) {
 }
 
 static enum fvm_status check_steps(const struct match *m) {
-  for (uint32_t s = 0; s < m->k->p->nstep; s++) {
-    size_t i = 0;
-    while (i < m->g->node.n &&
-           (m->done[i] || m->g->node.v[i].dead || !runs_node(m, s, &m->g->node.v[i])))
-      i++;
-    if (i < m->g->node.n)
+  const struct fvm_plan *p = m->k->p;
+  for (uint32_t s = 0; s < p->nstep; s++) {
+    int i = names_find(&m->node.first, plan_string(p, p->step[s].name));
+    while (i >= 0 && (m->done[i] || m->g->node.v[i].dead || !runs_node(m, s, &m->g->node.v[i])))
+      i = m->node.next[i];
+    if (i >= 0)
       m->done[i] = true;
     else if (!is_conversion(m, s))
       return check_bad_step(m->k, s, "neither a node on its own tensors nor a conversion");
@@ -167,24 +217,22 @@ static bool is_within(uint64_t offset, uint64_t bytes, uint64_t base, uint64_t b
 /* Whether row v shows bytes of the named tensor. */
 static bool shows(const struct match *m, const struct plan_tensor *v, const char *name) {
   const struct fvm_plan *p = m->k->p;
-  for (uint32_t r = 0; r < p->ntensor; r++) {
+  EACH_NAMED(r, m->row, name) {
     const struct plan_tensor *t = &p->tensor[r];
     if (t->space == v->space && t->index == v->index && t->first <= v->first &&
-        is_within(v->offset, v->bytes, t->offset, t->bytes) && !strcmp(row_name(m, r), name))
+        is_within(v->offset, v->bytes, t->offset, t->bytes))
       return true;
   }
-  for (uint32_t r = 0; r < p->nconst && v->space == SPACE_WEIGHTS; r++)
-    if (is_within(v->offset, v->bytes, p->konst[r].offset, p->konst[r].bytes) &&
-        !strcmp(plan_string(p, p->konst[r].name), name))
-      return true;
+  if (v->space != SPACE_WEIGHTS) return false;
+  EACH_NAMED(r, m->constant, name)
+  if (is_within(v->offset, v->bytes, p->konst[r].offset, p->konst[r].bytes)) return true;
   return false;
 }
 
 /* Whether a row is tensor y and shows bytes of tensor x. */
 static bool is_shown(const struct match *m, int y, int x) {
-  for (uint32_t r = 0; r < m->k->p->ntensor; r++)
-    if (!strcmp(row_name(m, r), name_of(m, y)) && shows(m, &m->k->p->tensor[r], name_of(m, x)))
-      return true;
+  EACH_NAMED(r, m->row, name_of(m, y))
+  if (shows(m, &m->k->p->tensor[r], name_of(m, x))) return true;
   return false;
 }
 
@@ -199,10 +247,10 @@ static bool is_view(const struct match *m, const struct node *n) {
 /* The row of a tensor at a place of an output, in any layout; or in the layout given. */
 static const struct plan_tensor *row_at(const struct match *m, int tensor, uint32_t output,
                                         uint64_t offset, const struct plan_tensor *like) {
-  for (uint32_t r = 0; r < m->k->p->ntensor; r++) {
+  EACH_NAMED(r, m->row, name_of(m, tensor)) {
     const struct plan_tensor *t = &m->k->p->tensor[r];
     if (t->space == SPACE_OUTPUT && t->index == output && t->offset == offset &&
-        (!like || t->layout == like->layout) && !strcmp(row_name(m, r), name_of(m, tensor)))
+        (!like || t->layout == like->layout))
       return t;
   }
   return NULL;
@@ -222,33 +270,32 @@ static bool is_append(const struct match *m, const struct node *n) {
   return false;
 }
 
-/* Whether row r of a tensor is the piece of row y from an offset on, with the same bytes. */
-static bool is_piece(const struct match *m, uint32_t y, uint32_t r, int tensor, uint64_t offset) {
+/* Whether row r is the piece of row y from an offset on, with the same bytes. */
+static bool is_piece(const struct match *m, int y, int r, uint64_t offset) {
   const struct checker *k = m->k;
   const struct plan_tensor *all = &k->p->tensor[y], *t = &k->p->tensor[r];
   return t->space == all->space && t->index == all->index && t->layout == all->layout &&
          t->offset == offset && offset + t->bytes <= all->offset + all->bytes &&
-         k->from[y] <= k->from[r] && k->ready[r] <= k->ready[y] &&
-         !strcmp(row_name(m, r), name_of(m, tensor));
+         k->from[y] <= k->from[r] && k->ready[r] <= k->ready[y];
 }
 
 /* A node without a step that joins: its inputs lie one after the other, and are all of the output.
  */
-static bool is_joined(const struct match *m, const struct node *n, uint32_t y) {
+static bool is_joined(const struct match *m, const struct node *n, int y) {
   const struct fvm_plan *p = m->k->p;
   uint64_t offset = p->tensor[y].offset;
   for (size_t i = 0; i < n->in.n; i++) {
-    uint32_t r = 0;
-    while (r < p->ntensor && !is_piece(m, y, r, n->in.v[i], offset)) r++;
-    if (r == p->ntensor) return false;
+    int r = names_find(&m->row.first, name_of(m, n->in.v[i]));
+    while (r >= 0 && !is_piece(m, y, r, offset)) r = m->row.next[r];
+    if (r < 0) return false;
     offset += p->tensor[r].bytes;
   }
   return offset == p->tensor[y].offset + p->tensor[y].bytes;
 }
 
 static bool is_join(const struct match *m, const struct node *n) {
-  for (uint32_t y = 0; y < m->k->p->ntensor; y++)
-    if (!strcmp(row_name(m, y), name_of(m, n->out.v[0])) && is_joined(m, n, y)) return true;
+  EACH_NAMED(y, m->row, name_of(m, n->out.v[0]))
+  if (is_joined(m, n, y)) return true;
   return false;
 }
 
@@ -277,8 +324,8 @@ static enum fvm_status check_nodes(const struct match *m) {
 
 enum fvm_status check_graph(const struct checker *k, const struct graph *g) {
   const struct fvm_plan *p = k->p;
-  struct match m = {k, g, fvm_alloc(g->node.n + 1, sizeof(bool))};
-  enum fvm_status st = m.done ? FVM_OK : fvm_nomem(k->err);
+  struct match m = {.k = k, .g = g};
+  enum fvm_status st = match_open(&m) ? FVM_OK : fvm_nomem(k->err);
   if (st == FVM_OK && p->meta->model_hash != g->model_hash)
     st = fvm_fail(k->err, FVM_EFORMAT, "the plan was made for another model");
   if (st == FVM_OK) st = check_io(&m, g->input.v, g->input.n, 0, p->nin, "input");
@@ -287,6 +334,6 @@ enum fvm_status check_graph(const struct checker *k, const struct graph *g) {
   if (st == FVM_OK) st = check_rows(&m);
   if (st == FVM_OK) st = check_steps(&m);
   if (st == FVM_OK) st = check_nodes(&m);
-  fvm_free(m.done, g->node.n + 1, sizeof(bool));
+  match_close(&m);
   return st;
 }

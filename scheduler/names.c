@@ -3,15 +3,18 @@
 
 #include <string.h>
 
-static struct name_slot *place(const struct names *t, const char *name) {
-  size_t i = fvm_hash(name, strlen(name), 0) & (t->cap - 1);
-  while (t->slot[i].name && strcmp(t->slot[i].name, name) != 0) i = (i + 1) & (t->cap - 1);
+static uint32_t hash_of(const char *name) { return (uint32_t)fvm_hash(name, strlen(name), 0); }
+
+static struct name_slot *place(const struct names *t, const char *name, uint32_t hash) {
+  size_t i = hash & (t->cap - 1);
+  while (t->slot[i].name && (t->slot[i].hash != hash || strcmp(t->slot[i].name, name) != 0))
+    i = (i + 1) & (t->cap - 1);
   return &t->slot[i];
 }
 
 int names_find(const struct names *t, const char *name) {
   if (t->cap == 0) return -1;
-  const struct name_slot *s = place(t, name);
+  const struct name_slot *s = place(t, name, hash_of(name));
   return s->name ? s->value : -1;
 }
 
@@ -19,8 +22,12 @@ static bool grow(struct names *t) {
   struct names big = {.cap = MAX(t->cap * 2, (size_t)64), .n = t->n};
   big.slot = fvm_alloc(big.cap, sizeof *big.slot);
   if (!big.slot) return false;
-  for (size_t i = 0; i < t->cap; i++)
-    if (t->slot[i].name) *place(&big, t->slot[i].name) = t->slot[i];
+  for (size_t i = 0; i < t->cap; i++) { /* no two of them are equal: nothing to compare */
+    if (!t->slot[i].name) continue;
+    size_t to = t->slot[i].hash & (big.cap - 1);
+    while (big.slot[to].name) to = (to + 1) & (big.cap - 1);
+    big.slot[to] = t->slot[i];
+  }
   names_free(t);
   *t = big;
   return true;
@@ -28,7 +35,8 @@ static bool grow(struct names *t) {
 
 bool names_add(struct names *t, const char *name, int value) {
   if (2 * (t->n + 1) > t->cap && !grow(t)) return false;
-  *place(t, name) = (struct name_slot){name, value};
+  uint32_t hash = hash_of(name);
+  *place(t, name, hash) = (struct name_slot){name, hash, value};
   t->n++;
   return true;
 }

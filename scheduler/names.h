@@ -7,6 +7,7 @@
 
 struct name_slot {
   const char *name; /* NULL: free */
+  uint32_t hash;
   int value;
 };
 struct names {
