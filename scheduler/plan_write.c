@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "../vm/interp.h"
+#include "names.h"
 
 enum { PIECE = 2 << 20 };
 typedef VEC(unsigned char) bytes;
@@ -33,6 +34,8 @@ struct writer {
   struct plan_meta meta;
   VEC(struct plan_program) program; /* as in the section; for finding equal ones */
   VEC(uint64_t) program_hash;
+  struct names string; /* places of texts in their section */
+  struct arena texts;
   bool nomem; /* from then on nothing is added, and nothing read back */
   int fd;
   bool regular; /* a file, not a device */
@@ -51,13 +54,13 @@ static void put(struct writer *w, enum plan_section s, const void *p, size_t n) 
 }
 #define PUT(w, s, x) put((w), (s), &(x), sizeof(x))
 
-/* Reference to a text; texts are few, so equal ones are found by looking at all. */
+/* Reference to a text; equal ones are stored once. */
 static uint32_t string(struct writer *w, const char *text) {
-  const bytes *b = &w->section[PLAN_STRINGS];
-  for (size_t at = 0; at < b->n; at += strlen((const char *)b->v + at) + 1)
-    if (!strcmp((const char *)b->v + at, text)) return (uint32_t)at;
-  size_t at = b->n;
-  put(w, PLAN_STRINGS, text, strlen(text) + 1);
+  int known = names_find(&w->string, text), at = (int)w->section[PLAN_STRINGS].n;
+  if (known >= 0) return (uint32_t)known;
+  const char *copy = w->nomem ? NULL : arena_printf(&w->texts, "%s", text);
+  w->nomem = !copy || !names_add(&w->string, copy, at);
+  if (!w->nomem) put(w, PLAN_STRINGS, copy, strlen(copy) + 1);
   return w->nomem ? 0 : (uint32_t)at;
 }
 
@@ -464,6 +467,8 @@ enum fvm_status plan_write(const struct schedule *s, const struct plan_options *
   for (int i = 0; i < PLAN_SECTIONS; i++) VEC_FREE(&w.section[i]);
   VEC_FREE(&w.program);
   VEC_FREE(&w.program_hash);
+  names_free(&w.string);
+  arena_free(&w.texts);
   fvm_free(w.piece, PIECE, 1);
   if (st) fvm_prefix(err, "%s", path);
   return st;
