@@ -12,6 +12,11 @@
 
 enum { TILE = 64 };
 
+struct tie {
+  struct rewrite w;
+  VEC(int) table; /* constants that are picked from by row */
+};
+
 static bool is_table(const struct graph *g, const struct node *n) {
   if (!is_op(n, "Gather") || node_int(n, "axis", 0) != 0) return false;
   const struct tensor *t = tensor_of(g, n->in.v[0]);
@@ -36,39 +41,46 @@ static bool is_transposed(const struct tensor *a, const struct tensor *b) {
   return true;
 }
 
+static bool find_tables(struct tie *t) {
+  const struct graph *g = t->w.g;
+  for (int i = 0; i < (int)g->node.n; i++)
+    if (is_table(g, node_at(g, i)) && !VEC_PUSH(&t->table, node_at(g, i)->in.v[0])) return false;
+  return true;
+}
+
 /* The table whose values a product's second factor has, as they are or transposed; -1: none. */
-static int find_table(const struct graph *g, int weight, bool turned) {
-  const struct tensor *w = tensor_of(g, weight);
-  for (size_t i = 0; i < g->node.n; i++) {
-    const struct node *n = node_at(g, (int)i);
-    if (!is_table(g, n)) continue;
-    const struct tensor *t = tensor_of(g, n->in.v[0]);
-    if (turned ? is_transposed(w, t) : same_values(w, t)) return n->in.v[0];
+static int find_table(const struct tie *t, int weight, bool turned) {
+  const struct tensor *w = tensor_of(t->w.g, weight);
+  for (size_t i = 0; i < t->table.n; i++) {
+    const struct tensor *x = tensor_of(t->w.g, t->table.v[i]);
+    if (turned ? is_transposed(w, x) : same_values(w, x)) return t->table.v[i];
   }
   return -1;
 }
 
 /* Products of a transposed constant. False when memory is out. */
-static bool tie_matmul(struct rewrite *w, int i) {
+static bool tie_matmul(struct tie *ties, int i) {
+  struct rewrite *w = &ties->w;
   struct graph *g = w->g;
   const struct node *n = node_at(g, i);
   int weight = n->in.v[1], turn = made_by(g, weight, "Transpose");
   const struct tensor *t = tensor_of(g, weight);
   if (turn >= 0 && tensor_of(g, node_at(g, turn)->in.v[0])->data && t->rank == 2) {
-    int own = node_at(g, turn)->in.v[0], table = find_table(g, own, false);
+    int own = node_at(g, turn)->in.v[0], table = find_table(ties, own, false);
     return rewrite_node(w, i, "MatMulT", 2, (int[]){n->in.v[0], table < 0 ? own : table});
   }
   if (!t->data || t->rank != 2 || t->dtype != FVM_F32) return true;
-  int table = find_table(g, weight, true);
+  int table = find_table(ties, weight, true);
   return table < 0 || rewrite_node(w, i, "MatMulT", 2, (int[]){n->in.v[0], table});
 }
 
-static void tie_gemm(struct rewrite *w, int i) {
+static void tie_gemm(struct tie *ties, int i) {
+  struct rewrite *w = &ties->w;
   struct graph *g = w->g;
   struct node *n = node_at(g, i);
   int weight = n->in.v[1];
   if (!node_int(n, "transB", 0) || !tensor_of(g, weight)->data) return;
-  int table = find_table(g, weight, false);
+  int table = find_table(ties, weight, false);
   if (table < 0 || table == weight) return;
   w->uses[weight]--;
   w->uses[table]++;
@@ -97,15 +109,16 @@ static bool mark_table(struct rewrite *w, int i) {
 }
 
 enum fvm_status pass_tie(struct graph *g, struct fvm_error *err) {
-  struct rewrite w;
-  enum fvm_status st = rewrite_begin(&w, g, err);
+  struct tie t = {0};
+  enum fvm_status st = rewrite_begin(&t.w, g, err);
   if (st != FVM_OK) return st;
-  bool ok = true;
+  bool ok = find_tables(&t);
   for (int i = 0; ok && i < (int)g->node.n; i++) {
-    if (is_op(node_at(g, i), "MatMul")) ok = tie_matmul(&w, i);
-    if (is_op(node_at(g, i), "Gemm")) tie_gemm(&w, i);
+    if (is_op(node_at(g, i), "MatMul")) ok = tie_matmul(&t, i);
+    if (is_op(node_at(g, i), "Gemm")) tie_gemm(&t, i);
   }
-  for (int i = 0; ok && i < (int)g->node.n; i++) ok = mark_table(&w, i);
-  rewrite_end(&w);
+  for (int i = 0; ok && i < (int)g->node.n; i++) ok = mark_table(&t.w, i);
+  rewrite_end(&t.w);
+  VEC_FREE(&t.table);
   return ok ? FVM_OK : fvm_nomem(err);
 }
