@@ -63,11 +63,15 @@ struct sched {
   struct shape_costs **shape; /* by tensor, filled in on use */
   VEC(struct shape_costs *) shapes;
   VEC(struct menu *) menus;
-  int *value;        /* tensor * LAYOUT_COUNT + layout: struct sched_value, or -1 */
-  enum layout *out;  /* by tensor: the layout its producer makes */
-  enum layout *io;   /* by tensor, for inputs and outputs: the layout in which the caller has it */
-  int *end;          /* by root: last step in which any value at its place is live */
-  int *made;         /* by value: the step that writes it; -1: none does */
+  int *value;       /* tensor * LAYOUT_COUNT + layout: struct sched_value, or -1 */
+  enum layout *out; /* by tensor: the layout its producer makes */
+  enum layout *io;  /* by tensor, for inputs and outputs: the layout in which the caller has it */
+  int *end;         /* by root: last step in which any value at its place is live */
+  int *made;        /* by value: the step that writes it; -1: none does */
+  struct {
+    int *first; /* by value, and one more */
+    int *item;
+  } on; /* the values on each root, ascending: item[first[root]] to item[first[root + 1]] */
   struct join *join; /* by tensor */
   struct fvm_error *err;
 };

@@ -5,6 +5,7 @@
  * then its root is the input's. */
 #include "sched.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../vm/interp.h"
@@ -39,10 +40,23 @@ static int64_t arena_bytes(const struct sched_value *v) {
 
 /* ---- order ---- */
 
+/* Values by what they stand on. */
+static bool find_pieces(struct sched *w) {
+  const struct schedule *s = w->s;
+  int n = (int)s->value.n, sum = 0;
+  int *first = w->on.first = ARENA_NEW(&w->a, int, n + 2), *item;
+  item = w->on.item = ARENA_NEW(&w->a, int, n);
+  if (!first || !item) return false;
+  for (int i = 0; i < n; i++) first[sched_root(s, i, NULL) + 2]++;
+  for (int i = 0; i <= n; i++) first[i + 1] = sum += first[i + 1];
+  for (int i = 0; i < n; i++) item[first[sched_root(s, i, NULL) + 1]++] = i;
+  return true;
+}
+
 static bool find_makers(struct sched *w) {
   const struct schedule *s = w->s;
   w->made = ARENA_NEW(&w->a, int, s->value.n);
-  if (!w->made) return false;
+  if (!w->made || !find_pieces(w)) return false;
   for (size_t i = 0; i < s->value.n; i++) w->made[i] = -1;
   for (int k = 0; k < (int)s->step.n; k++)
     for (int i = step_inputs(w, &s->step.v[k]); i < step_buffers(w, &s->step.v[k]); i++)
@@ -71,8 +85,10 @@ static void add_reads(const struct sched *w, struct order_problem *p, struct ord
   int root = sched_root(s, value, NULL);
   if (is_given(s, value)) return; /* waits for nobody */
   add_use(p, use, step, root);
-  for (int i = 0; w->made[root] < 0 && i < (int)s->value.n; i++)
+  for (int j = w->on.first[root]; w->made[root] < 0 && j < w->on.first[root + 1]; j++) {
+    int i = w->on.item[j];
     if (w->made[i] >= 0 && overlap(s, i, value)) add_use(p, use, step, i);
+  }
 }
 
 static void describe(const struct sched *w, struct order_problem *p, struct order_value *value,
@@ -129,7 +145,8 @@ static int made_whole(const struct sched *w, int value) {
 static void find_life(const struct sched *w, int i) {
   struct schedule *s = w->s;
   struct sched_value *v = &s->value.v[i];
-  const struct sched_value *root = &s->value.v[sched_root(s, i, NULL)];
+  int base = sched_root(s, i, NULL);
+  const struct sched_value *root = &s->value.v[base];
   int end = MAX((int)s->step.n - 1, 0), whole = made_whole(w, i);
   if (root->space == SPACE_INPUT || root->space == SPACE_WEIGHTS || is_given(s, i)) {
     v->first = 0;
@@ -137,8 +154,10 @@ static void find_life(const struct sched *w, int i) {
     return;
   }
   if (whole >= 0) extend(v, w->made[whole]);
-  for (int k = 0; whole < 0 && k < (int)s->value.n; k++)
+  for (int j = w->on.first[base]; whole < 0 && j < w->on.first[base + 1]; j++) {
+    int k = w->on.item[j];
     if (w->made[k] >= 0 && overlap(s, k, i)) extend(v, w->made[k]);
+  }
   if (root->space == SPACE_OUTPUT) v->last = end;
   v->last = MAX(v->first, v->last);
 }
@@ -258,19 +277,34 @@ static bool is_weight(const struct sched_value *v) {
   return v->space == SPACE_WEIGHTS && v->base < 0;
 }
 
-/* Equal weights share. */
-static void share_weights(struct sched *w) {
+struct hashed {
+  uint64_t hash;
+  int value;
+};
+
+static int by_hash(const void *x, const void *y) {
+  const struct hashed *a = x, *b = y;
+  if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
+  return (a->value > b->value) - (a->value < b->value);
+}
+
+/* Equal weights share the first one's place. False when memory is out. */
+static bool share_weights(struct sched *w) {
   struct schedule *s = w->s;
-  for (int i = 0; i < (int)s->value.n; i++) {
-    struct sched_value *v = &s->value.v[i];
-    if (!is_weight(v)) continue;
-    for (int j = 0; j < i && v->base < 0; j++) {
-      const struct sched_value *y = &s->value.v[j];
-      if (is_weight(y) && sched_hash(w, v->tensor) == sched_hash(w, y->tensor) &&
-          same_weight(w, v, y))
-        v->base = j;
+  struct hashed *x = ARENA_NEW(&w->a, struct hashed, s->value.n);
+  size_t n = 0;
+  if (!x) return false;
+  for (int i = 0; i < (int)s->value.n; i++)
+    if (is_weight(&s->value.v[i])) x[n++] = (struct hashed){sched_hash(w, s->value.v[i].tensor), i};
+  if (n) qsort(x, n, sizeof *x, by_hash);
+  for (size_t i = 0; i < n; i++) {
+    struct sched_value *v = &s->value.v[x[i].value];
+    for (size_t j = i + 1; is_weight(v) && j < n && x[j].hash == x[i].hash; j++) {
+      struct sched_value *y = &s->value.v[x[j].value];
+      if (is_weight(y) && same_weight(w, v, y)) y->base = x[i].value;
     }
   }
+  return true;
 }
 
 /* At the end of the weights section, if it has no place yet. */
@@ -290,7 +324,7 @@ static enum fvm_status place_weight(struct sched *w, struct sched_value *v) {
 static enum fvm_status place_weights(struct sched *w) {
   struct schedule *s = w->s;
   enum fvm_status st = FVM_OK;
-  share_weights(w);
+  if (!share_weights(w)) return fvm_nomem(w->err);
   for (size_t i = 0; i < s->value.n; i++)
     if (is_weight(&s->value.v[i])) s->value.v[i].offset = -1;
   for (size_t k = 0; k < s->step.n && !st; k++) {
