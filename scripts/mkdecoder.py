@@ -4,14 +4,14 @@ write them (RMS norms, rotary embeddings, repeated keys and causal masks in piec
 computes with them. The files are committed, so that tests need no Python.
 
   mkdecoder.py [DIR]   default: tests/decoder beside this script's folder. Needs: numpy, onnx, onnxruntime
+  mkdecoder.py --layers N FILE
+                       one such decoder of N layers that appends to its past, for scripts/bench-growth; prints how many operators
 """
 import os, sys
 import numpy as np
-import onnxruntime as ort
 from onnx import TensorProto as T, helper as h, numpy_helper
 
-DIR = sys.argv[1] if len(sys.argv) > 1 else os.path.join(
-    os.path.dirname(os.path.abspath(__file__)), "..", "tests", "decoder")
+DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "decoder")
 LAYERS, HIDDEN, HEADS, GROUPS, INNER, VOCAB = 2, 64, 4, 2, 64, 32
 WIDTH = HIDDEN // HEADS
 
@@ -114,39 +114,58 @@ def causal(m, rows):
     return m.Unsqueeze(m.Unsqueeze(m.Trilu(full, m.const(1), upper=1), m.const([0])), m.const([1]))
 
 
-def write(name, rows, past):
+def build(name, rows, past, layers):
+    """The model, the generator of its weights, the inputs that are caches and the outputs."""
     m = Model()
     words = m.weight(VOCAB, HIDDEN)
     cos, sin = angles(m, "position_ids")
     x, outputs = m.Gather(words, "input_ids"), []
     mask = causal(m, rows) if rows > 1 else None
-    for i in range(LAYERS):
+    for i in range(layers):
         x = layer(m, i, x, cos, sin, mask, past, outputs)
     outputs.insert(0, ("logits", m.MatMul(rms_norm(m, x), m.Transpose(words, perm=[1, 0]))))
     for i, (public, made) in enumerate(outputs):
         m.Identity(made)
         m.nodes[-1].output[0] = public
-    kv = [f"past.{i}.{what}" for i in range(LAYERS) for what in ("key", "value")] if past else []
+    kv = [f"past.{i}.{what}" for i in range(layers) for what in ("key", "value")] if past else []
     inputs = [h.make_tensor_value_info(n, T.INT64, [1, rows]) for n in ("input_ids", "position_ids")]
     inputs += [h.make_tensor_value_info(n, T.FLOAT, [1, GROUPS, past, WIDTH]) for n in kv]
     shapes = [[1, rows, VOCAB]] + [[1, GROUPS, past + rows, WIDTH]] * (len(outputs) - 1)
     outs = [h.make_tensor_value_info(n, T.FLOAT, s) for (n, _), s in zip(outputs, shapes)]
     model = h.make_model(h.make_graph(m.nodes, name, inputs, outs, m.init), ir_version=8,
                          opset_imports=[h.make_opsetid("", 17)])
-    folder = os.path.join(DIR, name, "test_data_set_0")
-    os.makedirs(folder, exist_ok=True)
+    return model, m.r, kv, [o.name for o in outs]
+
+
+def write(folder, name, rows, past):
+    import onnxruntime as ort
+    model, r, kv, outs = build(name, rows, past, LAYERS)
     data = model.SerializeToString()
+    folder = os.path.join(folder, name, "test_data_set_0")
+    os.makedirs(folder, exist_ok=True)
     assert len(data) < 200000
-    with open(os.path.join(DIR, name, "model.onnx"), "wb") as f:
+    with open(os.path.join(folder, "..", "model.onnx"), "wb") as f:
         f.write(data)
-    feeds = {"input_ids": m.r.integers(0, VOCAB, (1, rows)), "position_ids": past + np.arange(rows)[None]}
-    feeds |= {n: m.r.standard_normal((1, GROUPS, past, WIDTH), np.float32) for n in kv}
+    feeds = {"input_ids": r.integers(0, VOCAB, (1, rows)), "position_ids": past + np.arange(rows)[None]}
+    feeds |= {n: r.standard_normal((1, GROUPS, past, WIDTH), np.float32) for n in kv}
     got = ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, feeds)
-    for kind, rows_of in (("input", feeds.items()), ("output", zip([o.name for o in outs], got))):
+    for kind, rows_of in (("input", feeds.items()), ("output", zip(outs, got))):
         for i, (n, x) in enumerate(rows_of):
             with open(os.path.join(folder, f"{kind}_{i}.pb"), "wb") as f:
                 f.write(numpy_helper.from_array(x, n).SerializeToString())
 
 
-write("llama", 9, 0)
-write("llama-past", 1, 11)
+def main(args):
+    if args[:1] == ["--layers"]:
+        model = build("decoder", 1, 11, int(args[1]))[0]
+        with open(args[2], "wb") as f:
+            f.write(model.SerializeToString())
+        print(len(model.graph.node))
+        return
+    folder = args[0] if args else DIR
+    write(folder, "llama", 9, 0)
+    write(folder, "llama-past", 1, 11)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
