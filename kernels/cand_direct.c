@@ -175,7 +175,8 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
                     .cut = layout_is_cut(out)};
   CHECK(conv_init(&g->v, c, NULL) == FVM_OK);
   const struct window *w = &g->v.w;
-  int64_t channels = g->v.in_channels;
+  int64_t channels = g->v.in_channels = layout_channels(&c->in[0], in);
+  g->v.out_channels = layout_channels(&c->out[0], out);
   g->flat = window_is_point(w) && in != LAYOUT_ROW;
   g->bordered = has_border(w);
   g->width = g->flat ? window_outputs(w) : w->out[2];
@@ -253,6 +254,7 @@ static bool form_fits(const struct opcall *c, const struct conv *v, const struct
   l->in[1] = (uint8_t)(f->in == LAYOUT_ROW    ? t->filter_row
                        : layout_is_cut(f->in) ? LAYOUT_FC16
                                               : t->filter);
+  if (v->bias) view_vector(c, 2, l);
   l->knob[MR] = f->mr;
   l->knob[NR] = f->nr;
   return view_fits(c, tensor_count(&c->out[0]), f->out);

@@ -18,8 +18,11 @@ struct gen {
 static void gen_init(struct gen *g, const struct last *op, const struct opcall *c,
                      const struct label *l, struct builder *b) {
   enum layout out = (enum layout)l->out[0];
-  *g = (struct gen){
-      .op = op, .l = l, .b = b, .images = c->in[0].dim[0], .channels = c->in[0].dim[1]};
+  *g = (struct gen){.op = op,
+                    .l = l,
+                    .b = b,
+                    .images = c->in[0].dim[0],
+                    .channels = layout_channels(&c->in[0], out)};
   view_init(&g->v, c, c->nown, out);
   g->cut = layout_is_cut(out);
   g->width = g->v.dims.cols;
@@ -148,14 +151,27 @@ static void set_knobs(const struct last *op, const struct opcall *c, int64_t cb,
   l->knob[LAST_SPLIT] = split;
 }
 
+/* Whether every window sees something of the image. The maximum of nothing is no zero. */
+static bool windows_meet(const struct window *w) {
+  for (int i = 1; i < WINDOW_AXES; i++)
+    for (int64_t o = 0; o < w->out[i]; o++) {
+      int64_t at = o * w->stride[i] - w->lo[i], tap = 0;
+      while (tap < w->kernel[i] && (at < 0 || at >= w->in[i])) tap++, at += w->dilation[i];
+      if (tap == w->kernel[i]) return false;
+    }
+  return true;
+}
+
 static bool fits(const struct last *op, const struct opcall *c, enum layout l,
                  struct label *label) {
   const struct tensor *x = &c->in[0];
   struct tensor out = *x; /* of the anchor, before the body */
   memcpy(out.dim + 2, op->w.out + 1, 2 * sizeof *out.dim);
+  if (layout_pads(x, l) && op->ukr == UKR_maxpool_last_f32 && !windows_meet(&op->w)) return false;
   if (x->rank != 4 || !layout_fits(x, l) || !view_layouts(c, c->nown, l, label)) return false;
   label->in[0] = (uint8_t)l;
   if (op->weights) label->in[1] = LAYOUT_F16;
+  if (op->bias) view_vector(c, 2, label);
   return view_fits(c, tensor_count(&out), l);
 }
 
@@ -201,14 +217,20 @@ static void keep_axes(const struct opcall *c, struct opcall *kept, struct tensor
   kept->out = out;
 }
 
+/* The layout that the results have, being one pixel each: blocks are not padded for it. */
+static enum layout columns_out(const struct tensor *x, enum layout in) {
+  return layout_pads(x, in) ? LAYOUT_NHWC : in;
+}
+
 static bool columns_fit(const struct opcall *c, enum layout layout, struct label *l) {
   struct opcall kept;
   struct tensor out;
+  enum layout lo = columns_out(&c->in[0], layout);
   keep_axes(c, &kept, &out);
-  if (!layout_fits(&c->in[0], layout) || !view_layouts(&kept, c->nown, layout, l)) return false;
+  if (!layout_fits(&c->in[0], layout) || !view_layouts(&kept, c->nown, lo, l)) return false;
   l->in[0] = (uint8_t)layout;
   if (c->out[0].rank != out.rank) l->out[0] = LAYOUT_ROW; /* the same bytes */
-  return view_fits(&kept, tensor_count(&out), layout);
+  return view_fits(&kept, tensor_count(&out), lo);
 }
 
 enum { CACHE_LINES = 64 }; /* channels of which a thread takes a multiple */
@@ -239,20 +261,21 @@ void columns_emit(const struct columns *op, const struct opcall *c, const struct
   struct epilogue e;
   struct place at = {0};
   const struct tensor *x = &c->in[0];
-  bool cut = layout_is_cut((enum layout)l->in[0]);
-  int64_t channels = x->dim[1], pixels = x->dim[2] * x->dim[3], cb = l->knob[0];
+  enum layout in = (enum layout)l->in[0], lo = columns_out(x, in);
+  bool cut = layout_is_cut(in), blocks = layout_is_cut(lo);
+  int64_t channels = layout_channels(x, in), pixels = x->dim[2] * x->dim[3], cb = l->knob[0];
+  int64_t all = blocks ? channels / cb : x->dim[1], step = blocks ? 1 : cb;
   keep_axes(c, &kept, &out);
-  view_init(&v, &kept, c->nown, (enum layout)l->in[0]);
+  view_init(&v, &kept, c->nown, lo);
   epilogue_init_blocks(&e, &v.call, v.dims, 1, cb, 0, b);
   struct span n = span_open(b, false, val(x->dim[0]), x->dim[0], 1);
-  struct span k = span_open(b, true, val(cut ? channels / cb : channels),
-                            cut ? channels / cb : channels, cut ? 1 : cb);
+  struct span k = span_open(b, true, val(all), all, step);
   struct addr from = ADDR(0, 0);
   span_term(&from, &n, channels * pixels * 4);
-  span_term(&from, &k, cut ? pixels * cb * 4 : 4);
-  (cut ? place_block : place_row)(&at, &n, cut ? channels / cb : 1);
-  (cut ? place_block : place_col)(&at, &k, 1);
-  struct val len = cut ? val(cb) : k.len, sx = val(cut ? cb : channels);
+  span_term(&from, &k, (cut ? pixels * cb / step : 1) * 4);
+  (blocks ? place_block : place_row)(&at, &n, blocks ? all : 1);
+  (blocks ? place_block : place_col)(&at, &k, 1);
+  struct val len = blocks ? val(cb) : k.len, sx = val(cut ? cb : channels);
   build_ukr(b, op->ukr, (struct addr[]){from, epilogue_anchor(&e, &at)},
             (struct val[]){val(pixels), len, sx, val_float(op->scale)});
   epilogue_emit(&e, &at, val(1), 1, len, cb, b);

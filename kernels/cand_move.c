@@ -11,6 +11,14 @@ static bool is_view(const struct opcall *c, const struct box *x) {
          dims_product(x->dim, 0, x->rank) == tensor_count(&c->out[x->y_buf - c->nin]);
 }
 
+/* Whether n channels from `from` on of a tensor become those from `to` on of another in a layout of
+ * blocks: whole ones, the last of which may be padded where both tensors end. */
+static bool moves_blocks(const struct tensor *in, int64_t from, const struct tensor *out,
+                         int64_t to, int64_t n) {
+  if (from % LAYOUT_CUT || to % LAYOUT_CUT) return false;
+  return n % LAYOUT_CUT == 0 || (from + n == in->dim[1] && to + n == out->dim[1]);
+}
+
 /* Whether a box of output k is whole and step 1 on every axis, and both lie alike in a layout; the
  * offset (in elements) of its first one. */
 static bool lies_alike(const struct opcall *c, int k, const struct box *x, enum layout l,
@@ -27,7 +35,9 @@ static bool lies_alike(const struct opcall *c, int k, const struct box *x, enum 
   *offset = 0;
   for (int a = 0; a < in->rank; a++) {
     int64_t start = x->x_off / row[a] % in->dim[a], block = cut && a == 1 ? LAYOUT_CUT : 1;
-    if ((x->dim[a] != 1 && x->x_stride[a] != row[a]) || start % block) return false;
+    if ((x->dim[a] != 1 && x->x_stride[a] != row[a]) ||
+        (block > 1 && !moves_blocks(in, start, out, 0, x->dim[1])))
+      return false;
     *offset += start / block * from[a];
   }
   for (int n = layout_box(out, l, cut, dim, to), a = 0; a < n; a++)
@@ -47,7 +57,7 @@ static bool shows(const struct opcall *c, enum layout l, int64_t *offset) {
     if (l == LAYOUT_ROW ? !is_view(c, &x) : !lies_alike(c, k, &x, l, &at)) return false;
     if (k == 0) *offset = at * (int64_t)x.elem_bytes;
     if ((k > 0 && at != end) || at * (int64_t)x.elem_bytes % FVM_ALIGN) return false;
-    end = at + tensor_count(&c->out[k]);
+    end = at + layout_bytes(&c->out[k], l) / (int64_t)x.elem_bytes;
   }
   return !move_next_box(c, c->nout, &more);
 }
@@ -112,9 +122,10 @@ static bool box_in(const struct opcall *c, const struct box *x, enum layout l, s
     int64_t from = x->x_off / row_in[a] % in->dim[a], to = x->y_off / row_out[a] % out->dim[a];
     int64_t step = x->fill ? 1 : x->x_stride[a] / row_in[a], block = cut && a == 1 ? LAYOUT_CUT : 1;
     int64_t skip = x->y_stride[a] / row_out[a];
-    if (block > 1 && (from % block || to % block || x->dim[a] % block || step != 1 || skip != 1))
+    if (block > 1 && (step != 1 || skip != 1 || !moves_blocks(in, from, out, to, x->dim[a])))
       return false;
-    y->dim[a] = x->dim[a] / block;
+    if (block > 1 && x->fill && x->value && x->dim[a] % block) return false;
+    y->dim[a] = CEIL_DIV(x->dim[a], block);
     y->x_off += from / block * y->x_stride[a];
     y->y_off += to / block * y->y_stride[a];
     y->x_stride[a] *= step;
@@ -180,12 +191,13 @@ static bool is_piece(const struct opcall *c, int k, int axis, enum layout l) {
   int64_t from[FVM_MAXRANK], to[FVM_MAXRANK], dim[FVM_MAXRANK];
   bool cut = layout_is_cut(l);
   if (tensor_count(in) == 0 || !layout_fits(in, l)) return false;
-  if (k + 1 < c->nin && tensor_bytes(in) % FVM_ALIGN) return false;
+  if (k + 1 < c->nin && layout_bytes(in, l) % FVM_ALIGN) return false;
+  if (k + 1 < c->nin && axis == 1 && layout_pads(in, l)) return false;
   layout_box(out, l, cut, dim, to);
   int n = layout_box(in, l, cut, dim, from);
   for (int a = 0; a < n; a++)
     if (dim[a] != 1 && from[a] != to[a]) return false;
-  return dim[axis] * to[axis] == tensor_count(in);
+  return dim[axis] * to[axis] * (int64_t)fvm_dtype_bytes(in->dtype) == layout_bytes(in, l);
 }
 
 static bool joins(const struct opcall *c, enum layout l) {

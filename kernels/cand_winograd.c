@@ -74,7 +74,7 @@ static struct val start(const struct span *s) { return s->reg < 0 ? val(0) : reg
 
 static void emit_inputs(const struct gen *g, const struct loops *o) {
   const struct window *w = &g->c.w;
-  const int64_t channels = g->c.in_channels, plane = window_inputs(w) * 4,
+  const int64_t channels = ROUND_UP(g->c.in_channels, g->unit), plane = window_inputs(w) * 4,
                 width = g->cut ? LAYOUT_CUT : channels;
   const int64_t total = channels / g->unit, step = g->cut ? 1 : total;
   struct span c = span_open(g->b, false, val(total), total, step);
@@ -191,6 +191,7 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   int n = knob[M] + (int)w->kernel[1] - 1;
   view_init(&g->v, c, c->nown, (enum layout)l->out[0]);
   g->cut = layout_is_cut((enum layout)l->out[0]);
+  g->c.out_channels = layout_channels(&c->out[0], (enum layout)l->out[0]);
   g->unit = g->cut ? LAYOUT_CUT : 1;
   g->ukr = winograd_find(n, w->kernel[1]);
   g->tile = gemm_tile_find(knob[MR], knob[NR]);
@@ -311,7 +312,8 @@ static int64_t use(int64_t n, int64_t k) { return 100 * n / (CEIL_DIV(n, k) * k)
  * else what keeps most threads at work. Filters they share only where all panels are whole, or the
  * verifier would not see where the last one ends; narrow panels cost 5 per cent. */
 static bool share(const struct offers *o, int m, bool *wide) {
-  const int64_t k = MAX(o->l->threads, 1), filters = o->v.out_channels;
+  const int64_t k = MAX(o->l->threads, 1);
+  const int64_t filters = layout_channels(&o->c->out[0], (enum layout)o->l->out[0]);
   const int64_t rows = CEIL_DIV(tiles_of(&o->v.w, 1, m), (int64_t)MAX(o->l->knob[TH], 1));
   *wide = o->t->isa == ISA_AVX512 && filters > 16;
   if (use(rows, k) > 90 || filters % 16 != 0) return false;
@@ -376,6 +378,7 @@ static bool lies_in(const struct offers *o, enum layout layout) {
   if (!layout_fits(&o->c->in[0], layout) || !view_layouts(o->c, o->c->nown, layout, o->l))
     return false;
   o->l->in[0] = (uint8_t)layout;
+  if (o->v.bias) view_vector(o->c, 2, o->l);
   return view_fits(o->c, o->v.n * o->v.out_channels * window_outputs(&o->v.w), layout);
 }
 

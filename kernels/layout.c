@@ -48,6 +48,13 @@ enum layout layout_parse(const char *s, size_t len) {
 int layout_block(enum layout l) { return (int)rows[l].block; }
 bool layout_is_cut(enum layout l) { return rows[l].kind == CUT; }
 
+int64_t layout_channels(const struct tensor *t, enum layout l) {
+  return layout_is_cut(l) ? ROUND_UP(t->dim[1], (int64_t)LAYOUT_CUT) : t->dim[1];
+}
+bool layout_pads(const struct tensor *t, enum layout l) {
+  return layout_is_cut(l) && t->dim[1] % LAYOUT_CUT != 0;
+}
+
 /* How often Strassen's sums were made: 0, 1 or 2. */
 static int levels(enum layout l) {
   enum kind kind = rows[l].kind;
@@ -69,6 +76,9 @@ static void panel_axes(const struct tensor *t, enum layout l, int *k, int *n) {
   *k = matrix_rank(t, l) - (turned ? 1 : 2);
   *n = matrix_rank(t, l) - (turned ? 2 : 1);
 }
+
+/* Whether axis 1 is cut into blocks. */
+static bool cuts(enum kind kind) { return kind == CUT || kind == FILTERC; }
 
 static bool is_filter(enum layout l) { return rows[l].kind >= FILTER && rows[l].kind <= FILTERR; }
 
@@ -92,19 +102,31 @@ static struct sums_matrix sums_of(const struct tensor *t, enum layout from, enum
                               .levels = levels(l)};
 }
 
+static int least_rank(enum kind kind) {
+  if (kind == PLAIN) return 0;
+  if (kind == FILTER) return 1;
+  return kind == LAST || kind == FILTERR || cuts(kind) ? 3 : 2;
+}
+
 bool layout_fits(const struct tensor *t, enum layout l) {
   enum kind kind = rows[l].kind;
-  int least = kind == PLAIN ? 0 : kind == LAST || kind == CUT || is_filter(l) ? 3 : 2;
-  if (t->rank < least) return false;
+  if (t->rank < least_rank(kind)) return false;
   if (points(l)) return winograd_fits(t, points(l));
-  if (kind == FILTERC) return t->dim[1] % LAYOUT_CUT == 0;
-  if (kind == CUT) return t->rank < FVM_MAXRANK && t->dim[1] % LAYOUT_CUT == 0;
+  if (cuts(kind)) return t->rank < FVM_MAXRANK && ROUND_UP(t->dim[1], LAYOUT_CUT) < 2 * t->dim[1];
   if (!levels(l)) return true;
   struct sums_matrix m = sums_of(t, LAYOUT_ROW, l);
   return t->dtype == FVM_F32 && sums_fit(&m);
 }
 
+/* Rows of a panel of filters: channels, with those of a block that they do not fill, times taps. */
+static int64_t filter_rows(const struct tensor *t, enum layout l) {
+  int64_t ins = t->rank > 1 ? t->dim[1] : 1;
+  if (rows[l].kind == FILTERC) ins = ROUND_UP(ins, (int64_t)LAYOUT_CUT);
+  return ins * dims_product(t->dim, 2, MAX(t->rank, 2));
+}
+
 int64_t layout_bytes(const struct tensor *t, enum layout l) {
+  if (layout_pads(t, l)) return tensor_bytes(t) / t->dim[1] * layout_channels(t, l);
   if (!rows[l].block) return tensor_bytes(t);
   int64_t batch = dims_product(t->dim, 0, matrix_rank(t, l) - 2);
   int k, n;
@@ -114,7 +136,7 @@ int64_t layout_bytes(const struct tensor *t, enum layout l) {
   }
   if (points(l)) return winograd_bytes(t, points(l), rows[l].block);
   if (is_filter(l))
-    return ROUND_UP(t->dim[0], rows[l].block) * dims_product(t->dim, 1, t->rank) *
+    return ROUND_UP(t->dim[0], rows[l].block) * filter_rows(t, l) *
            (int64_t)fvm_dtype_bytes(t->dtype);
   panel_axes(t, l, &k, &n);
   return batch * t->dim[k] * ROUND_UP(t->dim[n], rows[l].block) *
@@ -153,17 +175,34 @@ int layout_box(const struct tensor *t, enum layout l, bool cut, int64_t *dim, in
   int64_t size = (int64_t)fvm_dtype_bytes(t->dtype), own[FVM_MAXRANK] = {0};
   bool is_cut = rows[l].kind == CUT;
   if (is_cut) {
-    blocks.dim[1] /= LAYOUT_CUT;
+    blocks.dim[1] = CEIL_DIV(t->dim[1], (int64_t)LAYOUT_CUT);
     blocks.dim[blocks.rank++] = LAYOUT_CUT;
   }
   layout_strides(&blocks, is_cut ? LAYOUT_ROW : l, own);
   for (int i = 0; i < rank; i++) dim[i] = t->dim[i], stride[i] = own[i] / size;
   if (!cut) return rank;
-  dim[1] = t->dim[1] / LAYOUT_CUT;
+  dim[1] = CEIL_DIV(t->dim[1], (int64_t)LAYOUT_CUT);
   dim[rank] = LAYOUT_CUT;
   stride[rank] = own[is_cut ? rank : 1] / size;
   if (!is_cut) stride[1] *= LAYOUT_CUT;
   return rank + 1;
+}
+
+/* The last block, of `rest` channels: x is the box of those before it. */
+static void convert_rest(const struct box *x, int64_t rest, bool fill, int threads,
+                         struct builder *b) {
+  struct box y = *x;
+  int lane = x->rank - 1;
+  y.x_off = x->dim[1] * x->x_stride[1];
+  y.y_off = x->dim[1] * x->y_stride[1];
+  y.dim[1] = 1;
+  y.dim[lane] = rest;
+  box_emit(b, &y, threads);
+  if (!fill) return;
+  y.fill = true;
+  y.dim[lane] = LAYOUT_CUT - rest;
+  y.y_off += rest;
+  box_emit(b, &y, threads);
 }
 
 static void convert_plain(const struct tensor *t, enum layout from, enum layout to,
@@ -173,7 +212,11 @@ static void convert_plain(const struct tensor *t, enum layout from, enum layout 
   layout_box(t, from, cut, x.dim, x.x_stride);
   x.rank = layout_box(t, to, cut, x.dim, x.y_stride);
   /* Small tensors are not cut into calls of a few elements for the sake of many threads. */
-  box_emit(b, &x, tensor_bytes(t) < 1 << 20 ? 2 : 4);
+  int threads = tensor_bytes(t) < 1 << 20 ? 2 : 4;
+  int64_t rest = from == to || !cut ? 0 : t->dim[1] % LAYOUT_CUT;
+  if (rest) x.dim[1]--;
+  box_emit(b, &x, threads);
+  if (rest) convert_rest(&x, rest, rows[to].kind == CUT, threads, b);
 }
 
 /* par over panels; inside, all matrices of the batch (usually one).
@@ -199,24 +242,43 @@ static void convert_panels(const struct tensor *t, enum layout from, enum layout
   build_end(b);
 }
 
+/* Of all taps, c channels from x on and as many rows of a panel from y on; rows that pad a block of
+ * `block` channels become zeros. */
+static void pack_taps(struct addr x, struct addr y, int64_t c, int64_t block, int64_t taps,
+                      int64_t k, struct val n, int64_t nr, struct builder *b) {
+  int tap = build_loop(b, 0, val(taps), 1);
+  addr_add(&x, tap, 4);
+  addr_add(&y, tap, block * nr * 4);
+  build_ukr(b, UKR_pack_4, (struct addr[]){x, y},
+            (struct val[]){val(c), n, val(taps), val(k), val(nr)});
+  y.off += c * nr * 4;
+  if (c < block)
+    build_ukr(b, UKR_fill_4, &y, (struct val[]){val(block - c), val(nr), val(nr), val(0)});
+  build_end(b);
+}
+
 /* par over panels; inside, blocks of channels and taps, of each of which pack_4 makes `c` rows. */
 static void convert_filter(const struct tensor *t, enum layout from, enum layout to,
                            struct builder *b) {
   (void)from; /* row */
   enum kind kind = rows[to].kind;
-  int64_t nr = rows[to].block, outs = t->dim[0], ins = t->dim[1];
+  int64_t nr = rows[to].block, outs = t->dim[0], ins = t->rank > 1 ? t->dim[1] : 1;
   int64_t c = kind == FILTER ? ins : kind == FILTERC ? LAYOUT_CUT : 1;
-  int64_t taps = dims_product(t->dim, 2, t->rank), k = ins * taps;
+  int64_t taps = dims_product(t->dim, 2, MAX(t->rank, 2)), k = ins * taps;
   if (outs == 0 || k == 0) return;
   int j = build_par(b, 0, val(outs), nr);
   struct val n = outs % nr ? reg(build_min(b, nr, val(outs), j)) : val(nr);
-  int q = build_loop(b, 0, val(ins / c), 1), tap = build_loop(b, 0, val(taps), 1);
-  build_ukr(b, UKR_pack_4,
-            (struct addr[]){ADDR(0, 0, {j, k * 4}, {q, c * taps * 4}, {tap, 4}),
-                            ADDR(1, 0, {j, k * 4}, {q, c * taps * nr * 4}, {tap, c * nr * 4})},
-            (struct val[]){val(c), n, val(taps), val(k), val(nr)});
+  struct addr x = ADDR(0, 0, {j, k * 4}), y = ADDR(1, 0, {j, filter_rows(t, to) * 4});
+  struct addr x_rest = x, y_rest = y;
+  int64_t blocks = ins / c, rest = ins % c;
+  int q = build_loop(b, 0, val(blocks), 1);
+  addr_add(&x, q, c * taps * 4);
+  addr_add(&y, q, c * taps * nr * 4);
+  pack_taps(x, y, c, c, taps, k, n, nr, b);
   build_end(b);
-  build_end(b);
+  x_rest.off += blocks * c * taps * 4;
+  y_rest.off += blocks * c * taps * nr * 4;
+  if (rest) pack_taps(x_rest, y_rest, rest, c, taps, k, n, nr, b);
   build_end(b);
 }
 

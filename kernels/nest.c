@@ -72,6 +72,16 @@ static int count_loops(const struct nest *t) {
   return n;
 }
 
+static int64_t divisor_of(int64_t a, int64_t b) { return b ? divisor_of(b, a % b) : a; }
+
+/* Whether threads that share an axis can be proven to write apart: all of it fits into each step of
+ * those outside (vm/verify.h), as it does unless blocks are not filled. */
+static bool is_apart(const struct nest *t, int axis) {
+  int64_t step = 0;
+  for (int i = 0; i < axis; i++) step = divisor_of(t->axis[i].stride[0], step);
+  return step == 0 || step >= t->axis[axis].stride[0] * t->axis[axis].dim;
+}
+
 int nest_open(struct builder *b, const struct nest *t, int threads, struct addr *at,
               const int64_t *bytes, struct val *m, struct val *n) {
   int first = 0, open = 0;
@@ -83,7 +93,7 @@ int nest_open(struct builder *b, const struct nest *t, int threads, struct addr 
     return 0;
   }
   for (int i = 1; i < t->n; i++)
-    if (trips(&t->axis[i]) > trips(&t->axis[first])) first = i;
+    if (trips(&t->axis[i]) > trips(&t->axis[first]) && is_apart(t, i)) first = i;
   for (int k = 0; k < t->n; k++) {
     int i = k == 0 ? first : k <= first ? k - 1 : k;
     const struct nest_axis *a = &t->axis[i];

@@ -49,11 +49,16 @@ int64_t layout_bytes(const struct tensor *t, enum layout l);
 bool layout_fits(const struct tensor *t, enum layout l);
 /* Byte strides of the logical axes in a layout that neither packs nor cuts (PLAIN, SWAP, LAST). */
 void layout_strides(const struct tensor *t, enum layout l, int64_t stride[FVM_MAXRANK]);
-/* Channels in a block of a layout of kind CUT. */
+/* Channels in a block of a layout of kind CUT. Where they do not fill the last block of a tensor,
+ * it is padded with channels that are not the tensor's: zeros, always, whoever writes it. */
 enum { LAYOUT_CUT = 16 };
 bool layout_is_cut(enum layout l);
+/* Channels (axis 1) of a tensor in a layout, those included; and whether there are any. */
+int64_t layout_channels(const struct tensor *t, enum layout l);
+bool layout_pads(const struct tensor *t, enum layout l);
 /* The same of any layout without panels, in elements, as a box: axis 1 is cut in two when `cut`,
- * which it must be for layouts of kind CUT. Returns the number of axes. */
+ * which it must be for layouts of kind CUT: into so many blocks as its channels begin. Returns the
+ * number of axes. */
 int layout_box(const struct tensor *t, enum layout l, bool cut, int64_t *dim, int64_t *stride);
 /* Write the program that converts a tensor between layouts: buffer 0 in, buffer 1 out; the work is
  * split over threads by a par. FVM_EUNSUPPORTED for a pair without a program (panels to others). */

@@ -100,13 +100,24 @@ static void emit(const struct opcall *c, const struct label *label, struct build
   while (open--) build_end(b);
 }
 
-/* The layouts in turn; only axes of pixels are whole in those that are not row-major. */
+/* Whether an image lies in a layout: only axes of pixels are whole in those that are not row-major,
+ * and where nothing is added, channels that pad a block stay zero. */
+static bool fits(const struct opcall *c, enum layout l) {
+  const struct tensor *start = &c->in[START];
+  if (l == LAYOUT_ROW) return true;
+  if (axis_of(c) < 2 || !layout_fits(&c->in[X], l)) return false;
+  for (int64_t i = 0; layout_pads(&c->in[X], l) && i < tensor_count(start); i++)
+    if (!start->data || elem_f64(start->data, start->dtype, i) != 0) return false;
+  return true;
+}
+
+/* The layouts in turn. */
 static bool label(const struct opcall *c, const struct target *t, int i, struct label *l) {
   static const enum layout layouts[] = {LAYOUT_ROW, LAYOUT_NHWC, LAYOUT_C16};
   if (c->in[X].dtype != FVM_F32 || tensor_count(&c->out[0]) == 0) return false;
   for (size_t k = 0; k < COUNT(layouts); k++) {
     enum layout y = layouts[k];
-    if (y != LAYOUT_ROW && (axis_of(c) < 2 || !layout_fits(&c->in[X], y))) continue;
+    if (!fits(c, y)) continue;
     for (int n = 0; label_threads(c, t, n, l); n++) {
       if (i-- > 0) continue;
       l->in[X] = l->out[0] = (uint8_t)y;

@@ -27,11 +27,12 @@ static struct shape_costs *shape_of(struct sched *w, int tensor) {
 }
 
 /* Two layouts that put every element at the same place: their strides differ at most on axes of
- * size 1. */
+ * size 1, and none has padding. */
 static bool same_bytes(const struct tensor *t, enum layout from, enum layout to) {
   int64_t dim[FVM_MAXRANK], x[FVM_MAXRANK], y[FVM_MAXRANK];
   if (from == to) return true;
-  if (layout_block(from) || layout_block(to) || !layout_fits(t, from) || !layout_fits(t, to))
+  if (layout_block(from) || layout_block(to) || !layout_fits(t, from) || !layout_fits(t, to) ||
+      layout_bytes(t, from) != layout_bytes(t, to))
     return false;
   bool cut = layout_is_cut(from) || layout_is_cut(to);
   layout_box(t, from, cut, dim, x);

@@ -191,7 +191,7 @@ int64_t layout_place(const struct tensor *t, enum layout l, const int64_t *idx) 
     for (int i = 2; i < r; i++) at = at * t->dim[i] + idx[i];
     at = at * t->dim[1] + idx[1];
   } else if (l == LAYOUT_C16) {
-    at = idx[0] * (t->dim[1] / 16) + idx[1] / 16;
+    at = idx[0] * CEIL_DIV(t->dim[1], 16) + idx[1] / 16;
     for (int i = 2; i < r; i++) at = at * t->dim[i] + idx[i];
     at = at * 16 + idx[1] % 16;
   } else if (l == LAYOUT_SEQ) {
@@ -199,10 +199,11 @@ int64_t layout_place(const struct tensor *t, enum layout l, const int64_t *idx) 
     for (int i = 0; i < r; i++)
       if (i != r - 2) at = at * t->dim[i] + idx[i];
   } else if (name[0] == 'f' && block) {
-    int64_t c = name[1] == 'c' ? 16 : name[1] == 'r' ? 1 : t->dim[1];
-    at = idx[0] / block * (t->dim[1] / c) + idx[1] / c;
+    int64_t ins = r > 1 ? t->dim[1] : 1, in = r > 1 ? idx[1] : 0;
+    int64_t c = name[1] == 'c' ? 16 : name[1] == 'r' ? 1 : ins;
+    at = idx[0] / block * CEIL_DIV(ins, c) + in / c;
     for (int i = 2; i < r; i++) at = at * t->dim[i] + idx[i];
-    at = (at * c + idx[1] % c) * block + idx[0] % block;
+    at = (at * c + in % c) * block + idx[0] % block;
   } else if (block) {
     bool turned = !strncmp(name, "pt", 2);
     int k = turned ? r - 1 : r - 2, n = turned ? r - 2 : r - 1;
@@ -349,7 +350,8 @@ static enum layout io(const uint8_t *list, int i) {
 
 /* ---- labels ---- */
 
-enum { GUARD = 64, GUARD_BYTE = 0xa5 };
+/* What memory holds before: floats that are not numbers. */
+enum { GUARD = 64, GUARD_BYTE = 0xff };
 
 static void *guarded(struct arena *a, int64_t bytes) {
   unsigned char *p = arena_alloc(a, (size_t)bytes + GUARD, 1);
@@ -370,12 +372,26 @@ static void fill_buffers(struct opcase *o, const struct label *l, const struct p
     int64_t n = p->buf[i].bytes;
     buf[i] = guarded(a, p->buf[i].kind == BUF_SCRATCH ? threads * scratch_stride(n) : n);
     if ((int)i >= o->c.nin || !o->in[i].dtype) continue;
+    memset(buf[i], 0, (size_t)n); /* what pads a layout */
     if (layout_is_made(io(l->in, (int)i)))
       layout_make(&o->in[i], io(l->in, (int)i), o->x[i], buf[i]);
     else
       relayout(&o->in[i], io(l->in, (int)i), o->x[i], buf[i], true);
   }
   if (inplace) buf[o->c.nin] = buf[l->inplace - 1];
+}
+
+/* Channels that pad the last block are zeros: as many bytes as are outside the tensor, and more
+ * only where its own elements are zero. */
+static void check_padding(const char *who, const struct tensor *t, enum layout l, const void *dense,
+                          const void *placed) {
+  int64_t zeros = 0, size = (int64_t)fvm_dtype_bytes(t->dtype);
+  if (!layout_pads(t, l)) return;
+  for (int64_t i = 0; i < layout_bytes(t, l) / size; i++)
+    zeros += elem_f64(placed, t->dtype, i) == 0;
+  for (int64_t i = 0; i < tensor_count(t); i++) zeros -= elem_f64(dense, t->dtype, i) == 0;
+  if (zeros * size != layout_bytes(t, l) - tensor_bytes(t))
+    ck_abort_msg("%s: padding is not zero", who);
 }
 
 static void check_outputs(struct opcase *o, const struct label *l, const char *who,
@@ -387,6 +403,7 @@ static void check_outputs(struct opcase *o, const struct label *l, const char *w
   for (int i = 0; i < o->c.nout; i++) {
     void *dense = arena_alloc(a, (size_t)tensor_bytes(&o->out[i]), 1);
     relayout(&o->out[i], io(l->out, i), dense, buf[o->c.nin + i], false);
+    check_padding(who, &o->out[i], io(l->out, i), dense, buf[o->c.nin + i]);
     compare(o, who, i, dense, o->y[i]);
   }
 }
@@ -436,6 +453,7 @@ static void check_view(struct opcase *o, const struct label *l, const char *who)
   int nin = o->c.op->flags & (OPF_STATE | OPF_JOIN) ? o->c.nin : 1; /* one after the other */
   for (int i = 0; i < nin; i++) room += layout_bytes(&o->in[i], label_in(l, i));
   char *placed = guarded(&a, room), *next = placed;
+  memset(placed, 0, (size_t)room); /* what pads a layout */
   for (int i = 0; i < nin; i++) {
     relayout(&o->in[i], label_in(l, i), o->x[i], next, true);
     next += layout_bytes(&o->in[i], label_in(l, i));
@@ -447,6 +465,7 @@ static void check_view(struct opcase *o, const struct label *l, const char *who)
     ck_assert_int_le(end, room);
     ck_assert_int_eq(offset % FVM_ALIGN, 0);
     relayout(&o->out[i], layout, dense, placed + offset, false);
+    check_padding(who, &o->out[i], layout, dense, placed + offset);
     compare(o, who, i, dense, o->y[i]);
     offset = end;
   }

@@ -496,10 +496,11 @@ static void convert(const struct tensor *t, enum layout from, enum layout to, in
 
 START_TEST(conversions) {
   static const int64_t shapes[][4] = {
-      {1, 1, 5, 7},   {2, 3, 33, 50},  {1, 1, 64, 96}, {2, 1, 1, 1},
-      {1, 4, 100, 3}, {2, 2, 0, 5},    {1, 2, 6, 81},  {1, 1, 10, 64},
-      {1, 1, 34, 2},  {1, 2, 12, 128}, {1, 1, 64, 8},  {2, 48, 5, 7},
-      {1, 16, 12, 1}, {40, 3, 3, 3},   {33, 2, 5, 5},  {1, 1, 3, 3}};
+      {1, 1, 5, 7},  {2, 3, 33, 50},  {1, 1, 64, 96}, {2, 1, 1, 1},   {1, 4, 100, 3},
+      {2, 2, 0, 5},  {1, 2, 6, 81},   {1, 1, 10, 64}, {1, 1, 34, 2},  {1, 2, 12, 128},
+      {1, 1, 64, 8}, {2, 48, 5, 7},   {1, 16, 12, 1}, {40, 3, 3, 3},  {33, 2, 5, 5},
+      {1, 1, 3, 3},  {2, 24, 5, 7},   {3, 9, 17, 1},  {1, 100, 3, 3}, {40, 41, 3, 2},
+      {1, 47, 1, 1}, {1, 15, 64, 80}, {3, 52, 2, 20}};
   for (size_t s = 0; s < COUNT(shapes); s++)
     for (size_t k = 0; k < COUNT(types); k++)
       for (int from = 0; from < LAYOUT_COUNT; from++)
@@ -518,6 +519,19 @@ START_TEST(conversions) {
 }
 END_TEST
 
+/* Vectors are padded as if they were filters of no inputs. */
+START_TEST(vectors_are_padded) {
+  for (int64_t n = 1; n < 40; n++)
+    for (int rank = 1; rank <= 3; rank += 2) {
+      struct tensor t;
+      struct fvm_error err;
+      OK(tensor_init(&t, FVM_F32, rank, I(n, 1, 1), &err));
+      ck_assert_int_eq(layout_bytes(&t, LAYOUT_F16), ROUND_UP(n, 16) * 4);
+      convert(&t, LAYOUT_ROW, LAYOUT_F16, 1);
+    }
+}
+END_TEST
+
 START_TEST(layout_facts) {
   struct tensor t;
   struct fvm_error err;
@@ -529,7 +543,14 @@ START_TEST(layout_facts) {
   ck_assert_int_eq(layout_bytes(&t, LAYOUT_COL), 5 * 17 * 4);
   ck_assert(!layout_fits(&t, LAYOUT_NHWC));
   OK(tensor_init(&t, FVM_F32, 4, I(1, 40, 2, 2), &err));
-  ck_assert(!layout_fits(&t, LAYOUT_C16)); /* channels fill no whole blocks */
+  ck_assert_int_eq(layout_bytes(&t, LAYOUT_C16), 48 * 4 * 4);
+  ck_assert(layout_pads(&t, LAYOUT_C16) && !layout_pads(&t, LAYOUT_NHWC));
+  OK(tensor_init(&t, FVM_F32, 4, I(1, 32, 2, 2), &err));
+  ck_assert(layout_fits(&t, LAYOUT_C16) && !layout_pads(&t, LAYOUT_C16));
+  OK(tensor_init(&t, FVM_F32, 4, I(1, 8, 2, 2), &err));
+  ck_assert(!layout_fits(&t, LAYOUT_C16)); /* half of it would be padding */
+  OK(tensor_init(&t, FVM_F32, 4, I(1, 9, 2, 2), &err));
+  ck_assert(layout_fits(&t, LAYOUT_C16));
   OK(tensor_init(&t, FVM_F32, 2, I(5, 17), &err));
   ck_assert(!layout_fits(&t, LAYOUT_S16)); /* an odd number of rows has no quarters */
   OK(tensor_init(&t, FVM_F32, 2, I(6, 64), &err));
@@ -556,4 +577,4 @@ END_TEST
 UNIT_MAIN("move", values_by_hand, pads, splits, gathers, index_outside, made_from_shapes,
           random_transposes, transposes_rename_layouts, gathers_from_panels, random_moves,
           images_move_in_their_layouts, channels_shuffle, deep_places, running_sums,
-          greatest_and_least, wide_fills, conversions, layout_facts)
+          greatest_and_least, wide_fills, conversions, vectors_are_padded, layout_facts)
