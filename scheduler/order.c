@@ -1,222 +1,166 @@
-/* Order of execution: list scheduling by several rules, the best of them and the given order.
- * Contract: mem.h.
+/* From a problem to an order. Contract: order.h.
  *
- * A value is live from its producer's step to its last use, ends included; so a step holds its
- * inputs, its outputs and all that later steps still need. */
-#include "mem.h"
+ * Where some step precedes or follows every other one, orders fall into parts that have nothing to
+ * do with each other, and the peak is the largest of theirs. So only the part with the largest is
+ * worked on, until it is proved that it cannot be lower, or another one is the largest:
+ *
+ *   1. a bound by minimum cuts, and list scheduling: mostly they meet
+ *   2. steps joined to units, with which there may be more cuts
+ *   3. exact search, forwards and backwards; where that takes too long, a beam
+ *
+ * Parts that are not worked on keep the given order. */
+#include "order.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-struct slice {
-  int *first; /* n + 1 starts */
-  int *item;
+#include "order_net.h"
+
+struct part {
+  int from, to; /* units */
+  int64_t peak, bound;
+  bool solved; /* as well as can be */
 };
-struct state {
-  const struct order_problem *p;
-  struct slice in;    /* of each step: distinct values that it uses */
-  struct slice out;   /* of each step: values that it produces */
-  struct slice users; /* of each value: steps */
-  int *left;          /* of each value: users to come */
-  int *waits;         /* of each step: values that are not there yet */
-  int *ready, nready;
-  int64_t live, peak;
+struct solver {
+  int64_t max_ticks, ticks;
+  int64_t below;         /* the peak of an order that is known already */
+  VEC(struct part) part; /* of all nets being solved, one above the other */
 };
 
-/* What the choice among ready steps goes by; the given order is a rule like the others. */
-enum rule { RULE_GIVEN, RULE_LEAST_AFTER, RULE_LEAST_DURING, RULE_EAGER, RULE_RECENT, RULES };
+/* ---- parts ---- */
 
-/* ---- indices ---- */
-
-struct link {
-  int from, to;
-};
-
-static int by_link(const void *x, const void *y) {
-  const struct link *a = x, *b = y;
-  if (a->from != b->from) return a->from < b->from ? -1 : 1;
-  return (a->to > b->to) - (a->to < b->to);
-}
-
-/* Slices of the distinct links of n sources. */
-static bool slice_links(struct slice *s, struct link *link, int nlink, int n, struct arena *a) {
-  s->first = ARENA_NEW(a, int, n + 1);
-  s->item = ARENA_NEW(a, int, nlink);
-  if (!s->first || !s->item) return false;
-  if (nlink) qsort(link, (size_t)nlink, sizeof *link, by_link);
-  int k = 0, i = 0;
-  for (int from = 0; from < n; from++) {
-    s->first[from] = k;
-    for (; i < nlink && link[i].from == from; i++)
-      if (i == 0 || by_link(&link[i - 1], &link[i]) != 0) s->item[k++] = link[i].to;
-  }
-  s->first[n] = k;
-  return true;
-}
-
-static bool index_problem(struct state *s, struct arena *a) {
-  const struct order_problem *p = s->p;
-  struct link *link = ARENA_NEW(a, struct link, MAX(p->nuse, p->nvalue));
-  if (!link) return false;
-  for (int i = 0; i < p->nuse; i++) link[i] = (struct link){p->use[i].step, p->use[i].value};
-  if (!slice_links(&s->in, link, p->nuse, p->nstep, a)) return false;
-  for (int i = 0; i < p->nuse; i++) link[i] = (struct link){p->use[i].value, p->use[i].step};
-  if (!slice_links(&s->users, link, p->nuse, p->nvalue, a)) return false;
-  int n = 0;
-  for (int i = 0; i < p->nvalue; i++)
-    if (p->value[i].producer >= 0) link[n++] = (struct link){p->value[i].producer, i};
-  if (!slice_links(&s->out, link, n, p->nstep, a)) return false;
-  s->left = ARENA_NEW(a, int, p->nvalue);
-  s->waits = ARENA_NEW(a, int, p->nstep);
-  s->ready = ARENA_NEW(a, int, p->nstep);
-  return s->left && s->waits && s->ready;
-}
-
-#define EACH(i, slice, of) for (int i = (slice).first[of]; i < (slice).first[(of) + 1]; i++)
-
-/* ---- one walk ---- */
-
-static void start(struct state *s) {
-  const struct order_problem *p = s->p;
-  s->live = s->peak = 0;
-  s->nready = 0;
-  for (int v = 0; v < p->nvalue; v++) {
-    s->left[v] = s->users.first[v + 1] - s->users.first[v] + p->value[v].stays;
-    if (p->value[v].producer == -1 && s->left[v] > 0) s->live += p->value[v].bytes;
-  }
-  s->peak = s->live;
-  for (int k = 0; k < p->nstep; k++) {
-    s->waits[k] = 0;
-    EACH(i, s->in, k) s->waits[k] += p->value[s->in.item[i]].producer >= 0;
-    if (s->waits[k] == 0) s->ready[s->nready++] = k;
+/* Of each unit: whether it waits, itself or by others, for all units before it; backwards, whether
+ * all behind wait for it. That is so when no other unit is at the end of what there is so far. */
+static void find_necks(const struct order_net *n, bool backwards, int *open, bool *neck) {
+  const struct order_slice *from = backwards ? &n->after : &n->before;
+  int ends = 0;
+  for (int u = 0; u < n->nunit; u++) open[u] = 0; /* 1: nobody that was looked at comes after it */
+  for (int k = 0; k < n->nunit; k++) {
+    int u = backwards ? n->nunit - 1 - k : k;
+    for (int s = n->unit[u]; s < n->unit[u + 1]; s++) ORDER_EACH(i, *from, s) {
+        int v = n->unit_of[from->item[i]];
+        ends -= v != u && open[v];
+        if (v != u) open[v] = 0;
+      }
+    open[u] = 1;
+    neck[u] &= ++ends == 1;
   }
 }
 
-static bool is_new_place(const struct state *s, int value) {
-  return s->p->value[value].producer == ORDER_PLACE &&
-         s->left[value] - s->p->value[value].stays ==
-             s->users.first[value + 1] - s->users.first[value];
-}
-
-static int64_t produced(const struct state *s, int step) {
-  int64_t sum = 0;
-  EACH(i, s->out, step) sum += s->p->value[s->out.item[i]].bytes;
-  EACH(i, s->in, step)
-    if (is_new_place(s, s->in.item[i])) sum += s->p->value[s->in.item[i]].bytes;
-  return sum;
-}
-
-/* Bytes that are dead after the step: inputs used for the last time, outputs that nobody uses. */
-static int64_t freed(const struct state *s, int step) {
-  int64_t sum = 0;
-  EACH(i, s->in, step)
-    if (s->left[s->in.item[i]] == 1) sum += s->p->value[s->in.item[i]].bytes;
-  EACH(i, s->out, step)
-    if (s->left[s->out.item[i]] == 0) sum += s->p->value[s->out.item[i]].bytes;
-  return sum;
-}
-
-static void release(struct state *s, int value) {
-  EACH(i, s->users, value) {
-    int user = s->users.item[i];
-    if (--s->waits[user] == 0) s->ready[s->nready++] = user;
+/* The parts, in s->part from its end on; each ends with a neck. */
+static bool find_parts(struct solver *s, const struct order_net *n, struct arena *a) {
+  struct order_walk w;
+  int *open = ARENA_NEW(a, int, n->nunit);
+  bool *neck = ARENA_NEW(a, bool, n->nunit);
+  bool ok = open && neck && order_walk_new(&w, n, a);
+  for (int u = 0; u < n->nunit && ok; u++) neck[u] = true;
+  if (ok) find_necks(n, false, open, neck);
+  if (ok) find_necks(n, true, open, neck);
+  struct part part = {.peak = ok ? w.live : 0};
+  for (int u = 0; u < n->nunit && ok; u++) {
+    struct order_move m = order_walk_try(&w, u);
+    order_walk_go(&w, u);
+    w.live = m.after;
+    part.peak = MAX(part.peak, m.hill);
+    part.to = u + 1;
+    if (!neck[u] && part.to < n->nunit) continue;
+    ok = VEC_PUSH(&s->part, part);
+    part = (struct part){.from = part.to, .peak = w.live};
   }
+  if (ok) s->ticks += w.ticks;
+  return ok;
 }
 
-static void run(struct state *s, int at) {
-  int step = s->ready[at];
-  memmove(&s->ready[at], &s->ready[at + 1], (size_t)(--s->nready - at) * sizeof *s->ready);
-  int64_t gone = freed(s, step);
-  s->live += produced(s, step);
-  s->peak = MAX(s->peak, s->live);
-  s->live -= gone;
-  EACH(i, s->in, step) s->left[s->in.item[i]]--;
-  EACH(i, s->out, step) release(s, s->out.item[i]);
-}
+/* ---- one part ---- */
 
-/* Smaller is better; ties go to the step that comes first in the given order. */
-static void rate(const struct state *s, enum rule rule, int at, int64_t key[3]) {
-  int step = s->ready[at];
-  int64_t more = produced(s, step), net = more - freed(s, step);
-  bool harmless = net <= 0 && s->live + more <= s->peak;
-  int64_t by_rule[RULES][2] = {[RULE_GIVEN] = {0, 0},
-                               [RULE_LEAST_AFTER] = {net, more},
-                               [RULE_LEAST_DURING] = {more, net},
-                               [RULE_EAGER] = {harmless ? INT64_MIN : more, net},
-                               [RULE_RECENT] = {harmless ? INT64_MIN : -at, net}};
-  key[0] = by_rule[rule][0];
-  key[1] = by_rule[rule][1];
-  key[2] = step;
-}
+static bool solve(struct solver *s, const struct order_net *n, bool merged, int *unit,
+                  int64_t *peak, int64_t *bound, struct arena *a);
 
-static int choose(const struct state *s, enum rule rule) {
-  int best = 0;
-  int64_t least[3], key[3];
-  rate(s, rule, 0, least);
-  for (int i = 1; i < s->nready; i++) {
-    rate(s, rule, i, key);
-    int d = 0;
-    while (d < 2 && key[d] == least[d]) d++;
-    if (key[d] < least[d]) best = i, memcpy(least, key, sizeof key);
+/* By units that are joined; `unit` stays when that finds nothing better. */
+static bool solve_merged(struct solver *s, const struct order_net *n, int *unit, int64_t *peak,
+                         int64_t *bound, bool *joined, struct arena *a) {
+  struct order_net small;
+  int *step, *order;
+  int64_t least = *peak;
+  bool ok = order_merge(&small, n, &step, a);
+  order = ok ? ARENA_NEW(a, int, small.nunit) : NULL;
+  ok = order != NULL;
+  *joined = ok && small.nunit < n->nunit;
+  s->below = *peak;
+  if (*joined) ok = solve(s, &small, true, order, &least, bound, a);
+  s->below = INT64_MAX;
+  if (ok && *joined && least < *peak) {
+    int at = 0;
+    for (int k = 0; k < small.nunit; k++)
+      for (int i = small.unit[order[k]]; i < small.unit[order[k] + 1]; i++) unit[at++] = step[i];
+    *peak = least;
   }
-  return best;
+  return ok;
 }
 
-static void walk(struct state *s, enum rule rule, int *order) {
-  start(s);
-  for (int k = 0; k < s->p->nstep; k++) {
-    CHECK(s->nready > 0); /* the problem has no cycle */
-    int at = choose(s, rule);
-    order[k] = s->ready[at];
-    run(s, at);
+/* A net without necks. enough: a peak that is no lower elsewhere. */
+static bool solve_part(struct solver *s, const struct order_net *n, bool merged, int64_t enough,
+                       int *unit, int64_t *peak, int64_t *bound, struct arena *a) {
+  bool joined = false;
+  bool ok = merged || order_bound(n, *peak, bound, a, &s->ticks);
+  enough = MAX(enough, *bound);
+  if (ok && *peak > enough) ok = order_list(n, enough, unit, peak, a, &s->ticks);
+  if (ok && *peak > enough && !merged) ok = solve_merged(s, n, unit, peak, bound, &joined, a);
+  if (joined || *peak <= enough || !ok) return ok;
+  struct order_aim aim = {enough, MIN(*peak, s->below), s->max_ticks - s->ticks};
+  ok = order_search(n, &aim, unit, peak, bound, a, &s->ticks);
+  return ok && MIN(*peak, s->below) > *bound ? order_beam(n, unit, peak, a, &s->ticks) : ok;
+}
+
+static bool improve(struct solver *s, const struct order_net *n, bool merged, int at,
+                    int64_t enough, int *unit) {
+  struct arena a = {0};
+  struct part p = s->part.v[at];
+  struct order_net net;
+  int size = p.to - p.from, *order = ARENA_NEW(&a, int, size);
+  bool ok = order && order_net_part(&net, n, p.from, p.to, &a);
+  for (int k = 0; k < size && ok; k++) order[k] = k;
+  ok = ok && solve_part(s, &net, merged, enough, order, &p.peak, &p.bound, &a);
+  for (int k = 0; k < size && ok; k++) unit[p.from + k] = p.from + order[k];
+  p.solved = true;
+  s->part.v[at] = p;
+  arena_free(&a);
+  return ok;
+}
+
+/* The best order of a net's units, its peak, and a bound that may be known already. */
+static bool solve(struct solver *s, const struct order_net *n, bool merged, int *unit,
+                  int64_t *peak, int64_t *bound, struct arena *a) {
+  size_t first = s->part.n;
+  bool ok = find_parts(s, n, a);
+  for (int u = 0; u < n->nunit; u++) unit[u] = u;
+  *peak = n->base;
+  while (ok && s->part.n > first) {
+    size_t most = first;
+    for (size_t i = first; i < s->part.n; i++)
+      if (s->part.v[i].peak > s->part.v[most].peak) most = i;
+    struct part *p = &s->part.v[most];
+    *peak = p->peak;
+    if (p->to - p->from == 1) p->bound = p->peak, p->solved = true;
+    if (p->solved) *bound = MAX(*bound, p->bound);
+    if (p->solved || p->peak <= *bound) break;
+    ok = improve(s, n, merged, (int)most, *bound, unit);
+    if (ok) *bound = MAX(*bound, s->part.v[most].bound);
   }
+  s->part.n = first;
+  return ok;
 }
 
-/* ---- bound ---- */
-
-/* A step holds its inputs and outputs and what stays for ever from the start. */
-static int64_t step_bound(const struct state *s, int step) {
-  const struct order_problem *p = s->p;
-  int64_t sum = produced(s, step);
-  EACH(i, s->in, step) {
-    const struct order_value *v = &p->value[s->in.item[i]];
-    if (v->producer >= 0 || !v->stays) sum += v->bytes;
-  }
-  return sum;
-}
-
-static int64_t lower_bound(const struct state *s) {
-  const struct order_problem *p = s->p;
-  int64_t always = 0, first = 0, last = 0, most = 0;
-  for (int v = 0; v < p->nvalue; v++) {
-    const struct order_value *x = &p->value[v];
-    bool wanted = x->stays || s->users.first[v] < s->users.first[v + 1];
-    if (x->producer == -1 && wanted) first += x->bytes;
-    if (x->producer == -1 && x->stays) always += x->bytes;
-    if (x->stays) last += x->bytes;
-  }
-  for (int k = 0; k < p->nstep; k++) most = MAX(most, step_bound(s, k));
-  return MAX(always + most, MAX(first, last));
-}
-
-enum fvm_status order_steps(const struct order_problem *p, struct arena *a, struct order_result *r,
-                            struct fvm_error *err) {
+enum fvm_status order_steps(const struct order_problem *p, int64_t max_ticks, struct arena *a,
+                            struct order_result *r, struct fvm_error *err) {
   struct arena scratch = {0};
-  struct state s = {.p = p};
-  int *order = ARENA_NEW(&scratch, int, p->nstep);
-  r->step = ARENA_NEW(a, int, p->nstep);
-  bool ok = order && r->step && index_problem(&s, &scratch);
-  if (ok) {
-    walk(&s, RULE_GIVEN, r->step);
-    r->peak = s.peak;
-    r->bound = lower_bound(&s);
-  }
-  for (int rule = RULE_GIVEN + 1; ok && rule < RULES && r->peak > r->bound; rule++) {
-    walk(&s, (enum rule)rule, order);
-    if (s.peak >= r->peak) continue;
-    r->peak = s.peak;
-    memcpy(r->step, order, (size_t)p->nstep * sizeof *order);
-  }
+  struct order_net n;
+  struct solver s = {.max_ticks = max_ticks};
+  *r = (struct order_result){.step = ARENA_NEW(a, int, p->nstep)};
+  enum fvm_status st = r->step ? order_net_make(&n, p, &scratch, err) : fvm_nomem(err);
+  r->bound = st ? 0 : n.base;
+  if (!st && !solve(&s, &n, false, r->step, &r->peak, &r->bound, &scratch)) st = fvm_nomem(err);
+  r->ticks = s.ticks;
+  VEC_FREE(&s.part);
   arena_free(&scratch);
-  return ok ? FVM_OK : fvm_nomem(err);
+  return st;
 }

@@ -6,7 +6,8 @@
  *   sched_room.c    what labels take of memory: constants in layouts, scratch
  *   sched_fit.c     the best schedule within a budget of memory
  *   sched_steps.c   steps and values: programs, conversions, views, outputs
- *   sched_place.c   order, in-place, places of all values, weights */
+ *   sched_order.c   order
+ *   sched_place.c   in-place, places of all values, weights */
 #ifndef FVM_SCHED_H
 #define FVM_SCHED_H
 
@@ -95,6 +96,18 @@ int64_t sched_copy(struct sched *w, int tensor, enum layout layout, int *threads
 /* The value at the bottom of a chain of bases, and the offset in it (may be NULL). */
 int sched_root(const struct schedule *s, int value, int64_t *offset);
 
+int sched_inputs(const struct sched *w, const struct sched_step *s);
+int sched_buffers(const struct sched *w, const struct sched_step *s); /* inputs and outputs */
+/* Whether a value is what a state held before, or a view of it. */
+bool sched_is_given(const struct schedule *s, int value);
+/* Whether two values share bytes, by their bases. */
+bool sched_overlap(const struct schedule *s, int a, int b);
+/* Bytes that a root takes in the arena. */
+int64_t sched_arena_bytes(const struct sched_value *v);
+/* Whether the label lets output 0 take an input's place if that dies at the step, and both fill
+ * arena blocks of one size; no other input may stand there. *in and *out are the roots. */
+bool sched_may_share(const struct sched *w, const struct sched_step *step, int *in, int *out);
+
 /* Of a constant's first bytes: equal constants have equal hashes, and few others do, so that
  * weights need not be read from the disk to be told apart. */
 uint64_t sched_hash(struct sched *w, int tensor);
@@ -128,6 +141,7 @@ const struct pin **sched_pins(struct sched *w, int node, int *n);
 /* FVM_EFAIL with *found: nothing fits into w->room, and what was chosen takes the least. */
 enum fvm_status sched_choose(struct sched *w, bool *found);
 enum fvm_status sched_steps(struct sched *w);
+enum fvm_status sched_order(struct sched *w);
 enum fvm_status sched_place(struct sched *w);
 /* Steps and places for the labels that are chosen, in a schedule that may hold others yet. */
 enum fvm_status sched_realize(struct sched *w);

@@ -1,4 +1,4 @@
-/* Order of the steps, and a place for every value.
+/* A place for every value, in the order of the steps.
  *
  * Values with a base share its place; the ones at the bottom, the roots, are what gets one. After
  * the order is known, an output moves onto an input that dies there where the label allows it;
@@ -21,24 +21,24 @@ int sched_root(const struct schedule *s, int value, int64_t *offset) {
 }
 
 /* Whether a value is what a state held before, or a view of it. */
-static bool is_given(const struct schedule *s, int value) {
+bool sched_is_given(const struct schedule *s, int value) {
   while (value >= 0 && !s->value.v[value].given) value = s->value.v[value].base;
   return value >= 0;
 }
 
-static int step_inputs(const struct sched *w, const struct sched_step *s) {
+int sched_inputs(const struct sched *w, const struct sched_step *s) {
   return s->node < 0 ? 1 : (int)w->g->node.v[s->node].in.n;
 }
-static int step_buffers(const struct sched *w, const struct sched_step *s) {
+int sched_buffers(const struct sched *w, const struct sched_step *s) {
   return s->node < 0 ? 2 : (int)(w->g->node.v[s->node].in.n + w->g->node.v[s->node].out.n);
 }
 
 /* Bytes that a root takes in the arena. */
-static int64_t arena_bytes(const struct sched_value *v) {
+int64_t sched_arena_bytes(const struct sched_value *v) {
   return v->space == SPACE_ARENA && v->base < 0 ? ROUND_UP(v->bytes, (int64_t)FVM_ALIGN) : 0;
 }
 
-/* ---- order ---- */
+/* ---- who writes what ---- */
 
 /* Values by what they stand on. */
 static bool find_pieces(struct sched *w) {
@@ -59,72 +59,16 @@ static bool find_makers(struct sched *w) {
   if (!w->made || !find_pieces(w)) return false;
   for (size_t i = 0; i < s->value.n; i++) w->made[i] = -1;
   for (int k = 0; k < (int)s->step.n; k++)
-    for (int i = step_inputs(w, &s->step.v[k]); i < step_buffers(w, &s->step.v[k]); i++)
+    for (int i = sched_inputs(w, &s->step.v[k]); i < sched_buffers(w, &s->step.v[k]); i++)
       if (s->step.v[k].bind[i] >= 0) w->made[s->step.v[k].bind[i]] = k;
   return true;
 }
 
 /* Whether two values share bytes, by their bases. */
-static bool overlap(const struct schedule *s, int a, int b) {
+bool sched_overlap(const struct schedule *s, int a, int b) {
   int64_t at, bt;
   return sched_root(s, a, &at) == sched_root(s, b, &bt) && at < bt + s->value.v[b].bytes &&
          bt < at + s->value.v[a].bytes;
-}
-
-/* What steps write, and in which order readers need it. A place of several pieces is taken from the
- * first step that writes one of them; each reader waits for the pieces that it reads. Uses are only
- * counted while use is NULL. */
-static void add_use(struct order_problem *p, struct order_use *use, int step, int value) {
-  if (use) use[p->nuse] = (struct order_use){step, value};
-  p->nuse++;
-}
-
-static void add_reads(const struct sched *w, struct order_problem *p, struct order_use *use,
-                      int step, int value) {
-  const struct schedule *s = w->s;
-  int root = sched_root(s, value, NULL);
-  if (is_given(s, value)) return; /* waits for nobody */
-  add_use(p, use, step, root);
-  for (int j = w->on.first[root]; w->made[root] < 0 && j < w->on.first[root + 1]; j++) {
-    int i = w->on.item[j];
-    if (w->made[i] >= 0 && overlap(s, i, value)) add_use(p, use, step, i);
-  }
-}
-
-static void describe(const struct sched *w, struct order_problem *p, struct order_value *value,
-                     struct order_use *use) {
-  const struct schedule *s = w->s;
-  p->nuse = 0;
-  for (int i = 0; i < (int)s->value.n; i++) {
-    int root = sched_root(s, i, NULL);
-    value[i] = (struct order_value){arena_bytes(&s->value.v[i]), w->made[i], false};
-    if (w->made[i] < 0 || root == i) continue;
-    value[root].producer = ORDER_PLACE;
-    add_use(p, use, w->made[i], root);
-  }
-  for (int k = 0; k < (int)s->step.n; k++)
-    for (int i = 0; i < step_inputs(w, &s->step.v[k]); i++)
-      if (s->step.v[k].bind[i] >= 0) add_reads(w, p, use, k, s->step.v[k].bind[i]);
-}
-
-static enum fvm_status reorder(struct sched *w) {
-  struct schedule *s = w->s;
-  size_t nstep = s->step.n;
-  struct order_value *value = ARENA_NEW(&w->a, struct order_value, s->value.n);
-  struct sched_step *sorted = ARENA_NEW(&w->a, struct sched_step, nstep);
-  struct order_problem p = {(int)nstep, (int)s->value.n, 0, value, NULL};
-  struct order_result r;
-  if (!value || !sorted || !find_makers(w)) return fvm_nomem(w->err);
-  describe(w, &p, value, NULL);
-  struct order_use *use = ARENA_NEW(&w->a, struct order_use, p.nuse);
-  if (!use) return fvm_nomem(w->err);
-  describe(w, &p, value, use);
-  p.use = use;
-  enum fvm_status st = order_steps(&p, &w->a, &r, w->err);
-  if (st) return st;
-  for (size_t k = 0; k < nstep; k++) sorted[k] = s->step.v[r.step[k]];
-  if (nstep) memcpy(s->step.v, sorted, nstep * sizeof *sorted);
-  return FVM_OK;
 }
 
 /* ---- lives ---- */
@@ -148,7 +92,7 @@ static void find_life(const struct sched *w, int i) {
   int base = sched_root(s, i, NULL);
   const struct sched_value *root = &s->value.v[base];
   int end = MAX((int)s->step.n - 1, 0), whole = made_whole(w, i);
-  if (root->space == SPACE_INPUT || root->space == SPACE_WEIGHTS || is_given(s, i)) {
+  if (root->space == SPACE_INPUT || root->space == SPACE_WEIGHTS || sched_is_given(s, i)) {
     v->first = 0;
     v->last = end;
     return;
@@ -156,7 +100,7 @@ static void find_life(const struct sched *w, int i) {
   if (whole >= 0) extend(v, w->made[whole]);
   for (int j = w->on.first[base]; whole < 0 && j < w->on.first[base + 1]; j++) {
     int k = w->on.item[j];
-    if (w->made[k] >= 0 && overlap(s, k, i)) extend(v, w->made[k]);
+    if (w->made[k] >= 0 && sched_overlap(s, k, i)) extend(v, w->made[k]);
   }
   if (root->space == SPACE_OUTPUT) v->last = end;
   v->last = MAX(v->first, v->last);
@@ -171,7 +115,7 @@ static bool find_lives(struct sched *w) {
   if (!w->end || !find_makers(w)) return false;
   for (size_t i = 0; i < s->value.n; i++) s->value.v[i].first = end, s->value.v[i].last = 0;
   for (int k = 0; k < (int)s->step.n; k++)
-    for (int i = 0; i < step_buffers(w, &s->step.v[k]); i++)
+    for (int i = 0; i < sched_buffers(w, &s->step.v[k]); i++)
       if (s->step.v[k].bind[i] >= 0) extend(&s->value.v[s->step.v[k].bind[i]], k);
   for (int i = 0; i < (int)s->value.n; i++) {
     int *last = &w->end[sched_root(s, i, NULL)];
@@ -187,9 +131,9 @@ static bool find_lives(struct sched *w) {
 
 /* Whether the label lets output 0 take an input's place, and both fill arena blocks of one size;
  * no other input may stand there. *in and *out are the roots. */
-static bool may_share(const struct sched *w, const struct sched_step *step, int *in, int *out) {
+bool sched_may_share(const struct sched *w, const struct sched_step *step, int *in, int *out) {
   const struct schedule *s = w->s;
-  int k = step->label.inplace - 1, nin = step_inputs(w, step);
+  int k = step->label.inplace - 1, nin = sched_inputs(w, step);
   int64_t offset;
   if (step->node < 0 || k < 0 || k >= nin || step->bind[k] < 0 || step->bind[nin] < 0) return false;
   *in = sched_root(s, step->bind[k], &offset);
@@ -207,25 +151,10 @@ static void share_places(struct sched *w) {
   struct schedule *s = w->s;
   for (int k = 0; k < (int)s->step.n; k++) {
     int in, out;
-    if (!may_share(w, &s->step.v[k], &in, &out) || w->end[in] != k) continue;
+    if (!sched_may_share(w, &s->step.v[k], &in, &out) || w->end[in] != k) continue;
     s->value.v[out].base = in;
     w->end[in] = w->end[out];
   }
-}
-
-/* What a step holds at least in any order: its blocks, less an output that may share. */
-static int64_t step_bytes(const struct sched *w, const struct sched_step *step) {
-  const struct schedule *s = w->s;
-  int64_t sum = 0;
-  int in, out, n = step_buffers(w, step), seen[CODE_MAXBUF];
-  bool shares = may_share(w, step, &in, &out);
-  for (int i = 0; i < n; i++) {
-    seen[i] = step->bind[i] < 0 ? -1 : sched_root(s, step->bind[i], NULL);
-    bool again = seen[i] < 0 || (shares && seen[i] == out);
-    for (int j = 0; j < i; j++) again |= seen[j] == seen[i];
-    if (!again) sum += arena_bytes(&s->value.v[seen[i]]);
-  }
-  return sum;
 }
 
 /* ---- arena ---- */
@@ -238,16 +167,17 @@ static enum fvm_status pack(struct sched *w) {
   if (!block) return fvm_nomem(w->err);
   for (size_t i = 0; i < s->value.n; i++) {
     const struct sched_value *v = &s->value.v[i];
-    if (arena_bytes(v))
-      block[n++] = (struct mem_block){v->first, w->end[i], arena_bytes(v), FVM_ALIGN, 0};
+    if (sched_arena_bytes(v))
+      block[n++] = (struct mem_block){v->first, w->end[i], sched_arena_bytes(v), FVM_ALIGN, 0};
   }
   enum fvm_status st = mem_pack(block, n, &r, w->err);
   if (st) return st;
   n = 0;
   for (size_t i = 0; i < s->value.n; i++)
-    if (arena_bytes(&s->value.v[i])) s->value.v[i].offset = block[n++].offset;
+    if (sched_arena_bytes(&s->value.v[i])) s->value.v[i].offset = block[n++].offset;
   s->arena_bytes = r.bytes;
-  s->arena_bound = s->order_peak = r.bound;
+  s->arena_bound = r.bound;
+  CHECK(r.bound == s->order_peak); /* the order was chosen for just this */
   return FVM_OK;
 }
 
@@ -329,7 +259,7 @@ static enum fvm_status place_weights(struct sched *w) {
     if (is_weight(&s->value.v[i])) s->value.v[i].offset = -1;
   for (size_t k = 0; k < s->step.n && !st; k++) {
     const struct sched_step *step = &s->step.v[k];
-    for (int i = 0; i < step_inputs(w, step) && !st; i++)
+    for (int i = 0; i < sched_inputs(w, step) && !st; i++)
       if (step->bind[i] >= 0 && !(step->node >= 0 && node_picks_rows(&w->g->node.v[step->node], i)))
         st = place_weight(w, &s->value.v[sched_root(s, step->bind[i], NULL)]);
   }
@@ -345,7 +275,7 @@ static bool count_resident(struct sched *w) {
   if (!read) return false;
   for (size_t k = 0; k < s->step.n; k++) {
     const struct sched_step *step = &s->step.v[k];
-    for (int i = 0; i < step_inputs(w, step); i++) {
+    for (int i = 0; i < sched_inputs(w, step); i++) {
       if (step->bind[i] < 0) continue;
       int root = sched_root(s, step->bind[i], NULL);
       bool as_rows = step->node >= 0 && label_in(&step->label, i) == LAYOUT_ROW;
@@ -406,14 +336,11 @@ static enum fvm_status check_programs(struct sched *w) {
 
 enum fvm_status sched_place(struct sched *w) {
   struct schedule *s = w->s;
-  enum fvm_status st = reorder(w);
+  enum fvm_status st = find_makers(w) ? sched_order(w) : fvm_nomem(w->err);
   phase_done(w->o->phases, PHASE_order);
   if (st) return st;
   if (!find_lives(w)) return fvm_nomem(w->err);
-  for (size_t k = 0; k < s->step.n; k++) {
-    s->cost_ns += s->step.v[k].cost_ns;
-    s->order_bound = MAX(s->order_bound, step_bytes(w, &s->step.v[k]));
-  }
+  for (size_t k = 0; k < s->step.n; k++) s->cost_ns += s->step.v[k].cost_ns;
   share_places(w);
   st = pack(w);
   phase_done(w->o->phases, PHASE_memory);

@@ -1,4 +1,4 @@
-/* scheduler/mem and scheduler/order: sound always, and next to exhaustive search on tiny cases. */
+/* scheduler/mem: sound always, and next to exhaustive search on tiny cases. */
 #include "unit.h"
 
 #include <string.h>
@@ -10,8 +10,6 @@ static int rnd(int n) {
   rng = rng * 6364136223846793005u + 1442695040888963407u;
   return (int)((rng >> 33) % (uint64_t)n);
 }
-
-/* ---- memory ---- */
 
 static bool clash(const struct mem_block *x, const struct mem_block *y) {
   return x->first <= y->last && y->first <= x->last && x->offset < y->offset + y->bytes &&
@@ -116,109 +114,5 @@ START_TEST(refuses_what_overflows) {
 }
 END_TEST
 
-/* ---- order ---- */
-
-enum { MAXS = 8, MAXV = 10, MAXU = 30 };
-struct toy {
-  struct order_problem p;
-  struct order_value value[MAXV];
-  struct order_use use[MAXU];
-};
-
-static void toy_make(struct toy *t) {
-  *t = (struct toy){0};
-  t->p = (struct order_problem){.value = t->value, .use = t->use};
-  t->p.nstep = 1 + rnd(MAXS - 2);
-  t->value[t->p.nvalue++] = (struct order_value){rnd(4), -1, rnd(2)};
-  for (int s = 0; s < t->p.nstep; s++) {
-    for (int k = rnd(3); k >= 0; k--) t->use[t->p.nuse++] = (struct order_use){s, rnd(t->p.nvalue)};
-    t->value[t->p.nvalue++] = (struct order_value){1 + rnd(9), s, rnd(5) == 0};
-  }
-}
-
-static bool uses(const struct toy *t, int step, int value) {
-  for (int i = 0; i < t->p.nuse; i++)
-    if (t->use[i].step == step && t->use[i].value == value) return true;
-  return false;
-}
-
-/* Peak of an order, by definition; -1 when it breaks a dependency. */
-static int64_t peak_of(const struct toy *t, const int *order, int n) {
-  int64_t peak = 0;
-  int when[MAXS];
-  for (int k = 0; k < n; k++) when[order[k]] = k;
-  for (int k = -1; k < n; k++) {
-    int64_t live = 0;
-    for (int v = 0; v < t->p.nvalue; v++) {
-      int from = t->value[v].producer < 0 ? -1 : when[t->value[v].producer], to = from;
-      for (int s = 0; s < n; s++)
-        if (uses(t, s, v)) {
-          if (when[s] <= from) return -1;
-          to = MAX(to, when[s]);
-        }
-      bool wanted = to > from || from >= 0;
-      if (t->value[v].stays) to = n, wanted = true;
-      if (wanted && from <= k && k <= to) live += t->value[v].bytes;
-    }
-    peak = MAX(peak, live);
-  }
-  return peak;
-}
-
-static int64_t best_order(const struct toy *t, int *order, int k) {
-  int64_t best = INT64_MAX;
-  if (k == t->p.nstep) {
-    int64_t peak = peak_of(t, order, k);
-    return peak < 0 ? best : peak;
-  }
-  for (int i = k; i < t->p.nstep; i++) {
-    int x = order[i];
-    order[i] = order[k], order[k] = x;
-    best = MIN(best, best_order(t, order, k + 1));
-    order[k] = order[i], order[i] = x;
-  }
-  return best;
-}
-
-START_TEST(orders_tiny_cases) {
-  int optimal = 0, rounds = 200;
-  for (int round = 0; round < rounds; round++) {
-    struct fvm_error err;
-    struct arena a = {0};
-    struct order_result r;
-    struct toy t;
-    int given[MAXS];
-    rng = (uint64_t)round;
-    toy_make(&t);
-    for (int i = 0; i < t.p.nstep; i++) given[i] = i;
-    OK(order_steps(&t.p, &a, &r, &err));
-    ck_assert_int_eq(peak_of(&t, r.step, t.p.nstep), r.peak);
-    ck_assert_int_le(r.peak, peak_of(&t, given, t.p.nstep));
-    int64_t best = best_order(&t, given, 0);
-    ck_assert_int_le(r.bound, best);
-    ck_assert_int_ge(r.peak, best);
-    optimal += r.peak == best;
-    arena_free(&a);
-  }
-  ck_assert_int_ge(optimal, rounds * 9 / 10);
-}
-END_TEST
-
-/* Two branches from one input, each wide and then narrow: breadth first holds both wide ones. */
-START_TEST(order_finishes_a_branch_first) {
-  struct fvm_error err;
-  struct arena a = {0};
-  struct order_result r;
-  struct order_value v[] = {{1, -1, false}, {9, 0, false}, {9, 1, false},
-                            {1, 2, false},  {1, 3, false}, {1, 4, true}};
-  struct order_use u[] = {{0, 0}, {1, 0}, {2, 1}, {3, 2}, {4, 3}, {4, 4}};
-  struct order_problem p = {5, 6, 6, v, u};
-  OK(order_steps(&p, &a, &r, &err));
-  ck_assert_int_eq(r.peak, 11);
-  ck_assert_int_eq(r.bound, 10);
-  arena_free(&a);
-}
-END_TEST
-
 UNIT_MAIN("mem", packs_tiny_cases, packs_large_cases, chain_reaches_the_bound,
-          refuses_what_overflows, orders_tiny_cases, order_finishes_a_branch_first)
+          refuses_what_overflows)

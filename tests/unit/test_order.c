@@ -1,0 +1,370 @@
+/* scheduler/order: the peak that is claimed is the order's by definition, the least of all orders
+ * on thousands of small problems, and bounds are bounds also when the work allowed runs out. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "../../scheduler/order.h"
+
+static uint64_t rng;
+static int rnd(int n) {
+  rng = rng * 6364136223846793005u + 1442695040888963407u;
+  return (int)((rng >> 33) % (uint64_t)n);
+}
+
+/* ---- problems ---- */
+
+enum { MAXS = 512, MAXV = 1024, MAXU = 4096 };
+struct toy {
+  struct order_problem p;
+  struct order_value value[MAXV];
+  struct order_use use[MAXU];
+  struct order_share share[MAXS];
+};
+
+static void toy_start(struct toy *t) {
+  *t = (struct toy){.p = {.value = t->value, .use = t->use, .share = t->share}};
+}
+static int add_value(struct toy *t, int64_t bytes, int producer) {
+  CHECK(t->p.nvalue < MAXV); /* not ck_assert, which writes a file each time */
+  t->value[t->p.nvalue] = (struct order_value){bytes, producer, false};
+  return t->p.nvalue++;
+}
+static void add_use(struct toy *t, int step, int value) {
+  CHECK(t->p.nuse < MAXU);
+  t->use[t->p.nuse++] = (struct order_use){step, value};
+}
+/* A step that uses up to two values (-1: none) and makes one. */
+static int add_step(struct toy *t, int x, int y, int64_t bytes) {
+  int step = t->p.nstep++;
+  if (x >= 0) add_use(t, step, x);
+  if (y >= 0) add_use(t, step, y);
+  return add_value(t, bytes, step);
+}
+/* x + y in the place of x. */
+static int add_sum(struct toy *t, int x, int y) {
+  int out = add_step(t, x, y, t->value[x].bytes);
+  t->share[t->p.nshare++] = (struct order_share){t->p.nstep - 1, x, out};
+  return out;
+}
+
+static int any_bytes(void) { return rnd(4) ? 1 + rnd(20) : rnd(3); }
+
+/* Each of the values so far may be used; some are shared places, some are places in pieces. */
+static void make_random(struct toy *t, int n) {
+  add_value(t, rnd(6), -1);
+  t->value[0].stays = rnd(2);
+  while (t->p.nstep < n) {
+    int x = rnd(t->p.nvalue), y = rnd(3) ? -1 : rnd(t->p.nvalue);
+    int out = rnd(4) == 0 && x != y ? add_sum(t, x, y) : add_step(t, x, y, any_bytes());
+    t->value[out].stays = rnd(8) == 0;
+    if (rnd(6) == 0) add_value(t, any_bytes(), t->p.nstep - 1);
+  }
+}
+
+/* Places that several steps write pieces of; readers wait for the pieces. */
+static void make_joins(struct toy *t, int n) {
+  int first = add_step(t, -1, -1, any_bytes());
+  while (t->p.nstep < n) {
+    int place = add_value(t, 1 + rnd(30), ORDER_PLACE), parts = 1 + rnd(3), part[3];
+    for (int i = 0; i < parts; i++) {
+      int made = rnd(2) ? add_step(t, first, -1, any_bytes()) : first;
+      part[i] = add_step(t, made, -1, 0);
+      add_use(t, t->p.nstep - 1, place);
+    }
+    first = add_step(t, -1, -1, any_bytes());
+    add_use(t, t->p.nstep - 1, place);
+    for (int i = 0; i < parts; i++) add_use(t, t->p.nstep - 1, part[i]);
+  }
+}
+
+/* Branches of chains between a split and a join, one behind the other. */
+static void make_branches(struct toy *t, int n) {
+  int x = add_step(t, -1, -1, any_bytes());
+  while (t->p.nstep < n) {
+    int sum = -1, from = x;
+    for (int branches = 1 + rnd(4); branches > 0; branches--) {
+      x = from;
+      for (int k = rnd(4); k > 0; k--) x = add_step(t, x, -1, any_bytes());
+      sum = sum < 0              ? x
+            : rnd(2) && sum != x ? add_sum(t, sum, x)
+                                 : add_step(t, sum, x, any_bytes());
+    }
+    x = sum;
+  }
+}
+
+/* Down and up with skips, and a value that branches in each block wait for. */
+static void make_unet(struct toy *t, int depth, bool timed) {
+  int skip[64], time = timed ? add_step(t, -1, -1, 12) : -1;
+  int x = add_step(t, -1, -1, 64 << 6);
+  for (int i = 0; i < depth; i++) {
+    int64_t bytes = MAX(1, (int64_t)(64 << 6) >> (2 * i / 3));
+    int beside = timed ? add_step(t, time, -1, 3 + i % 9) : -1;
+    x = add_step(t, x, -1, bytes);
+    x = add_step(t, x, beside, bytes);
+    skip[i] = x;
+  }
+  for (int i = depth - 1; i >= 0; i--) {
+    int beside = timed ? add_step(t, time, -1, 3 + i % 5) : -1;
+    x = add_step(t, x, skip[i], 2 * t->value[skip[i]].bytes);
+    x = add_step(t, x, beside, t->value[skip[i]].bytes);
+  }
+}
+
+/* A tree towards its root. */
+static void make_tree(struct toy *t, int n) {
+  int open[MAXS], nopen = 0;
+  while (t->p.nstep < n) {
+    int x = nopen && rnd(3) ? open[--nopen] : -1,
+        y = x >= 0 && nopen && rnd(2) ? open[--nopen] : -1;
+    open[nopen++] = add_step(t, x, y, any_bytes());
+  }
+}
+
+static void make_family(struct toy *t, int family, int n) {
+  toy_start(t);
+  if (family == 0) make_random(t, n);
+  if (family == 1) make_joins(t, n);
+  if (family == 2) make_branches(t, n);
+  if (family == 3) make_tree(t, n);
+  if (family == 4) make_unet(t, 1 + rnd(MAX(1, n / 6)), rnd(2));
+}
+enum { FAMILIES = 5 };
+
+/* ---- by definition ---- */
+
+/* Peak of an order from the lives of its values; -1 when it breaks a dependency. taken: bit i:
+ * share i is used where it can be. */
+static int64_t peak_of(const struct toy *t, const int *order, uint64_t taken) {
+  int n = t->p.nstep, when[MAXS], from[MAXV], to[MAXV];
+  for (int k = 0; k < n; k++) when[order[k]] = k;
+  for (int v = 0; v < t->p.nvalue; v++) {
+    const struct order_value *x = &t->value[v];
+    from[v] = x->producer >= 0 ? when[x->producer] : x->producer == -1 ? -1 : n;
+    to[v] = x->stays ? n : x->producer >= 0 ? from[v] : -2;
+  }
+  for (int i = 0; i < t->p.nuse; i++) {
+    int v = t->use[i].value, k = when[t->use[i].step];
+    if (t->value[v].producer >= 0 && k <= from[v]) return -1;
+    if (t->value[v].producer == ORDER_PLACE) from[v] = MIN(from[v], k);
+    to[v] = MAX(to[v], k);
+  }
+  int64_t peak = 0;
+  for (int k = -1; k <= n; k++) {
+    int64_t live = 0;
+    for (int v = 0; v < t->p.nvalue; v++)
+      if (from[v] <= k && k <= to[v]) live += t->value[v].bytes;
+    for (int i = 0; i < t->p.nshare; i++)
+      if (taken >> (i % 64) & 1 && k == when[t->share[i].step] && to[t->share[i].in] == k)
+        live -= t->value[t->share[i].in].bytes;
+    peak = MAX(peak, live);
+  }
+  return peak;
+}
+
+static int64_t least_taken(const struct toy *t, const int *order) {
+  int64_t least = peak_of(t, order, ~(uint64_t)0);
+  for (uint64_t taken = 0; t->p.nshare < 3 && taken < (uint64_t)1 << t->p.nshare; taken++)
+    if (peak_of(t, order, taken) < least) ck_abort_msg("a place not taken helps");
+  return least;
+}
+
+static int64_t all_orders(const struct toy *t, int *order, int k) {
+  int64_t best = INT64_MAX;
+  if (k == t->p.nstep) {
+    int64_t peak = least_taken(t, order);
+    return peak < 0 ? best : peak;
+  }
+  for (int i = k; i < t->p.nstep; i++) {
+    int x = order[i];
+    order[i] = order[k], order[k] = x;
+    best = MIN(best, all_orders(t, order, k + 1));
+    order[k] = order[i], order[i] = x;
+  }
+  return best;
+}
+
+/* The least peak over all sets that can be done, one by one: what is live after a set is known from
+ * the set. */
+enum { MAXDP = 14 };
+static int64_t by_sets(const struct toy *t) {
+  static int64_t best[1 << MAXDP];
+  int n = t->p.nstep;
+  uint64_t needs[MAXDP] = {0}, user[MAXV] = {0};
+  for (int i = 0; i < t->p.nuse; i++) {
+    int v = t->use[i].value;
+    if (t->value[v].producer >= 0) needs[t->use[i].step] |= (uint64_t)1 << t->value[v].producer;
+    user[v] |= (uint64_t)1 << t->use[i].step;
+  }
+  for (uint64_t set = 0; set < (uint64_t)1 << n; set++) best[set] = INT64_MAX;
+  best[0] = 0;
+  for (int v = 0; v < t->p.nvalue; v++)
+    if (t->value[v].producer == -1 && (user[v] || t->value[v].stays)) best[0] += t->value[v].bytes;
+  for (uint64_t set = 0; set < (uint64_t)1 << n; set++)
+    for (int s = 0; s < n && best[set] < INT64_MAX; s++) {
+      uint64_t next = set | (uint64_t)1 << s;
+      if (set == next || needs[s] & ~set) continue;
+      int64_t live = 0;
+      for (int v = 0; v < t->p.nvalue; v++) {
+        const struct order_value *x = &t->value[v];
+        bool begun = x->producer == -1 || (x->producer >= 0 && next >> x->producer & 1) ||
+                     (x->producer == ORDER_PLACE && user[v] & next);
+        if (begun && (x->stays || user[v] & ~set || x->producer == s)) live += x->bytes;
+      }
+      for (int i = 0; i < t->p.nshare; i++)
+        if (t->share[i].step == s && !t->value[t->share[i].in].stays &&
+            !(user[t->share[i].in] & ~next))
+          live -= t->value[t->share[i].in].bytes;
+      int64_t peak = MAX(best[set], live);
+      best[next] = MIN(best[next], peak);
+    }
+  return best[((uint64_t)1 << n) - 1];
+}
+
+static void check_order(const struct toy *t, int64_t ticks, struct order_result *r) {
+  struct fvm_error err;
+  struct arena a = {0};
+  int given[MAXS];
+  OK(order_steps(&t->p, ticks, &a, r, &err));
+  for (int i = 0; i < t->p.nstep; i++) given[i] = i;
+  ck_assert_int_eq(peak_of(t, r->step, ~(uint64_t)0), r->peak);
+  ck_assert_int_le(r->peak, peak_of(t, given, ~(uint64_t)0));
+  ck_assert_int_le(r->bound, r->peak);
+  arena_free(&a);
+}
+
+/* ---- tests ---- */
+
+START_TEST(equals_all_orders) {
+  for (int round = 0; round < 1500; round++) {
+    struct toy t;
+    struct order_result r;
+    int order[MAXS];
+    rng = (uint64_t)round;
+    make_family(&t, round % FAMILIES, 2 + rnd(5));
+    if (t.p.nstep > 7) continue;
+    check_order(&t, ORDER_TICKS, &r);
+    for (int i = 0; i < t.p.nstep; i++) order[i] = i;
+    ck_assert_int_eq(r.peak, all_orders(&t, order, 0));
+    ck_assert_int_eq(r.peak, by_sets(&t));
+    ck_assert_int_eq(r.bound, r.peak);
+  }
+}
+END_TEST
+
+START_TEST(equals_all_sets) {
+  for (int round = 0; round < 4000; round++) {
+    struct toy t;
+    struct order_result r;
+    rng = (uint64_t)round + 1000000;
+    make_family(&t, round % FAMILIES, 6 + rnd(6));
+    if (t.p.nstep > MAXDP) continue;
+    check_order(&t, ORDER_TICKS, &r);
+    ck_assert_msg(r.peak == by_sets(&t), "round %d: %lld, least is %lld", round, (long long)r.peak,
+                  (long long)by_sets(&t));
+    ck_assert_int_eq(r.bound, r.peak);
+  }
+}
+END_TEST
+
+/* Whatever work is allowed: the bound is one, and the order no worse than it says. */
+START_TEST(gap_is_honest) {
+  int open = 0;
+  for (int round = 0; round < 2000; round++) {
+    struct toy t;
+    struct order_result r;
+    rng = (uint64_t)round + 2000000;
+    make_family(&t, round % FAMILIES, 8 + rnd(5));
+    if (t.p.nstep > MAXDP) continue;
+    check_order(&t, 1 + rnd(200), &r);
+    int64_t best = by_sets(&t);
+    ck_assert_int_le(r.bound, best);
+    ck_assert_int_ge(r.peak, best);
+    open += r.bound < r.peak;
+  }
+  ck_assert(open > 0 && open < 1000);
+}
+END_TEST
+
+START_TEST(is_deterministic) {
+  for (int round = 0; round < 200; round++) {
+    struct toy t;
+    struct order_result x, y;
+    struct fvm_error err;
+    struct arena a = {0};
+    rng = (uint64_t)round + 3000000;
+    make_family(&t, round % FAMILIES, 20 + rnd(30));
+    OK(order_steps(&t.p, 20000, &a, &x, &err));
+    OK(order_steps(&t.p, 20000, &a, &y, &err));
+    ck_assert(!memcmp(x.step, y.step, (size_t)t.p.nstep * sizeof *x.step));
+    ck_assert(x.peak == y.peak && x.bound == y.bound && x.ticks == y.ticks);
+    arena_free(&a);
+  }
+}
+END_TEST
+
+START_TEST(solves_a_large_unet) {
+  struct toy t;
+  struct order_result r;
+  for (int depth = 8; depth <= 56; depth += 8)
+    for (int timed = 0; timed < 2; timed++) {
+      toy_start(&t);
+      make_unet(&t, depth, timed);
+      check_order(&t, 20 * ORDER_TICKS, &r);
+      if (getenv("SHOW"))
+        printf("unet %d %d: %d steps, %lld ticks %lld %lld\n", depth, timed, t.p.nstep,
+               (long long)r.ticks, (long long)r.peak, (long long)r.bound);
+      ck_assert_int_eq(r.bound, r.peak);
+    }
+}
+END_TEST
+
+/* Two branches from one input, each wide and then narrow: breadth first holds both wide ones. */
+START_TEST(finishes_a_branch_first) {
+  struct toy t;
+  struct order_result r;
+  toy_start(&t);
+  int x = add_value(&t, 1, -1), a = add_step(&t, x, -1, 9), b = add_step(&t, x, -1, 9);
+  a = add_step(&t, a, -1, 1);
+  b = add_step(&t, b, -1, 1);
+  t.value[add_step(&t, a, b, 1)].stays = true;
+  check_order(&t, ORDER_TICKS, &r);
+  ck_assert_int_eq(r.peak, 11);
+  ck_assert_int_eq(r.bound, 11);
+}
+END_TEST
+
+/* The sum can stand where x was only when x's other reader has run. */
+START_TEST(takes_a_place_when_it_is_free) {
+  struct toy t;
+  struct order_result r;
+  toy_start(&t);
+  int x = add_step(&t, -1, -1, 10);
+  t.value[add_sum(&t, x, -1)].stays = true;
+  t.value[add_step(&t, x, -1, 1)].stays = true;
+  check_order(&t, ORDER_TICKS, &r);
+  ck_assert_int_eq(r.peak, 11);
+  ck_assert_int_eq(r.bound, 11);
+}
+END_TEST
+
+START_TEST(refuses_what_overflows) {
+  struct fvm_error err;
+  struct arena a = {0};
+  struct toy t;
+  struct order_result r;
+  toy_start(&t);
+  add_value(&t, INT64_MAX / 2, -1);
+  add_step(&t, 0, -1, INT64_MAX / 2 + 2);
+  ck_assert_int_eq(order_steps(&t.p, ORDER_TICKS, &a, &r, &err), FVM_EUNSUPPORTED);
+  toy_start(&t);
+  OK(order_steps(&t.p, ORDER_TICKS, &a, &r, &err));
+  ck_assert_int_eq(r.peak, 0);
+  arena_free(&a);
+}
+END_TEST
+
+UNIT_MAIN("order", equals_all_orders, equals_all_sets, gap_is_honest, is_deterministic,
+          solves_a_large_unet, finishes_a_branch_first, takes_a_place_when_it_is_free,
+          refuses_what_overflows)
