@@ -40,6 +40,8 @@ enum fvm_status plan_print_json(const struct session *session, double error, con
   cJSON *o = cJSON_CreateObject();
   bool ok = o && cJSON_AddStringToObject(o, "status", s->optimal ? "optimal" : "gap");
   if (path) ok = ok && cJSON_AddStringToObject(o, "plan", path);
+  bool ordered = s->order_peak == s->order_bound;
+  ok = ok && cJSON_AddStringToObject(o, "order_status", ordered ? "optimal" : "gap");
   for (size_t i = 0; ok && i < COUNT(row); i++)
     ok = cJSON_AddNumberToObject(o, row[i].key, row[i].value) != NULL;
   if (ok) /* null: not verified */
