@@ -75,7 +75,7 @@ static enum fvm_status take_id(enum fvm_status st, struct query *q, int64_t *id)
   return st;
 }
 
-static void hash_text(uint64_t hash, char text[17]) {
+void db_hash_text(uint64_t hash, char text[17]) {
   snprintf(text, 17, "%016llx", (unsigned long long)hash);
 }
 
@@ -85,7 +85,7 @@ enum fvm_status db_machine(struct db *db, const struct machine *m, int64_t *id,
                            struct fvm_error *err) {
   struct query q;
   char hash[17];
-  hash_text(m->fingerprint, hash);
+  db_hash_text(m->fingerprint, hash);
   enum fvm_status st = db_query(db, SQL_MACHINE_ID, &q, err, "s", hash);
   if ((st = take_id(st, &q, id)) || *id || db->mode == DB_READ) return st;
   st = db_query(db, SQL_MACHINE_ADD, &q, err, "ssiss", hash, m->cpu, (int64_t)m->cores,
@@ -107,7 +107,7 @@ enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, enum wa
                          struct fvm_error *err) {
   struct query q;
   char text[17];
-  hash_text(hash, text);
+  db_hash_text(hash, text);
   enum fvm_status st = db_query(db, SQL_MODEL_ADD, &q, err, "sss", text, name, warmth_name(w));
   if (!st) st = db_query(db, SQL_MODEL_ID, &q, err, "s", text);
   return take_id(st, &q, id);
@@ -117,7 +117,7 @@ enum fvm_status db_problem(struct db *db, uint64_t hash, const char *text, const
                            int64_t *id, struct fvm_error *err) {
   struct query q;
   char key[17];
-  hash_text(hash, key);
+  db_hash_text(hash, key);
   enum fvm_status st = db_query(db, SQL_PROBLEM_ADD, &q, err, "sss", key, op, text);
   if (!st) st = db_query(db, SQL_PROBLEM_ID, &q, err, "s", key);
   return take_id(st, &q, id);
@@ -125,8 +125,7 @@ enum fvm_status db_problem(struct db *db, uint64_t hash, const char *text, const
 
 /* ---- transactions ---- */
 
-/* End a transaction: commit when st is OK, and roll back when that or anything before failed. */
-static enum fvm_status finish(struct db *db, enum fvm_status st, struct fvm_error *err) {
+enum fvm_status db_finish(struct db *db, enum fvm_status st, struct fvm_error *err) {
   if (!st) st = db_exec(db, "COMMIT", err);
   if (st) sqlite3_exec(db->sql, "ROLLBACK", NULL, NULL, NULL);
   return st;
@@ -141,7 +140,7 @@ enum fvm_status db_nodes(struct db *db, int64_t model, const struct db_node *nod
   for (int i = 0; i < n && !st; i++)
     st = db_query(db, SQL_NODE_ADD, &q, err, "iisi", model, (int64_t)i, node[i].name,
                   node[i].problem);
-  return finish(db, st, err);
+  return db_finish(db, st, err);
 }
 
 /* ---- runs ---- */
@@ -218,7 +217,7 @@ enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, enum war
   if (st) return st;
   for (int i = 0; i < n && !st; i++)
     if (e[i].outcome != OUTCOME_COUNT) st = put_entrant(db, &p, problem, &e[i], err);
-  return finish(db, st, err);
+  return db_finish(db, st, err);
 }
 
 /* ---- lookup ---- */
@@ -234,7 +233,7 @@ enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum wa
                           struct fvm_error *err) {
   struct query q;
   char hash[17];
-  hash_text(problem_hash, hash);
+  db_hash_text(problem_hash, hash);
   *k = (struct db_known){.outcome = OUTCOME_COUNT, .error = -1};
   *found = false;
   enum fvm_status st = db_query(db, SQL_LOOKUP, &q, err, "ssiiis", hash, label, machine, build,
@@ -265,7 +264,7 @@ enum fvm_status db_list(struct db *db, int64_t machine, int64_t build, enum warm
                         struct fvm_error *err) {
   struct query q;
   char hash[17];
-  hash_text(problem_hash, hash);
+  db_hash_text(problem_hash, hash);
   enum fvm_status st = db_query(db, SQL_LIST, &q, err, "siiis", hash, machine, build,
                                 (int64_t)MEASURE_PROTOCOL, warmth_name(w));
   while (!st && q.row) {
@@ -300,7 +299,7 @@ enum fvm_status db_node_problem(struct db *db, uint64_t model_hash, const char *
                                 struct arena *a, struct db_use *u, struct fvm_error *err) {
   struct query q;
   char key[17];
-  hash_text(model_hash, key);
+  db_hash_text(model_hash, key);
   *u = (struct db_use){0};
   enum fvm_status st = db_query(db, SQL_NODE_PROBLEM, &q, err, "ss", key, node);
   if (st || !q.row) return st;
@@ -318,7 +317,7 @@ enum fvm_status db_expect(struct db *db, uint64_t key, int i, const void *data, 
                           struct fvm_error *err) {
   struct query q;
   char hash[17];
-  hash_text(key, hash);
+  db_hash_text(key, hash);
   enum fvm_status st = db_query(db, SQL_EXPECT, &q, err, "sib", hash, (int64_t)i, data, bytes);
   db_end(&q);
   return st;
@@ -328,7 +327,7 @@ enum fvm_status db_expected(struct db *db, uint64_t key, int i, void *data, size
                             bool *found, struct fvm_error *err) {
   struct query q;
   char hash[17];
-  hash_text(key, hash);
+  db_hash_text(key, hash);
   enum fvm_status st = db_query(db, SQL_EXPECTED, &q, err, "si", hash, (int64_t)i);
   if (st) return st;
   if (q.row && (size_t)sqlite3_column_bytes(q.stmt, 0) == bytes)

@@ -25,6 +25,10 @@ struct db {
 enum fvm_status db_error(struct db *db, int code, struct fvm_error *err);
 enum fvm_status db_exec(struct db *db, const char *sql, struct fvm_error *err);
 
+/* End a transaction: commit when st is OK, and roll back when that or anything before failed. */
+enum fvm_status db_finish(struct db *db, enum fvm_status st, struct fvm_error *err);
+/* A hash as it stands in the tables. */
+void db_hash_text(uint64_t hash, char text[17]);
 /* Bring the schema to version nstep in one transaction; step[i] leads from version i to i + 1.
  * FVM_EFORMAT when the file's version is higher. */
 enum fvm_status db_migrate(struct db *db, const char *const *step, int nstep,

@@ -42,8 +42,8 @@ check_resumes() {
   all_gone || fail "$1: a process stays behind"
   if [ -e "$db" ]; then
     # killed before the schema was there, it is still an empty file
-    "$bin/fluidvm" db stat "$db" >out 2>err || grep -q 'is empty' err ||
-      fail "$1: the database does not open"
+    "$bin/fluidvm" db verify "$db" >out 2>err || grep -q 'is empty' err ||
+      fail "$1: the database is not what it seems"
   fi
   profile >out 2>err || fail "$1: cannot resume"
   [ "$(last problems)" = "$(last problems_done)" ] || fail "$1: resuming leaves problems undone"

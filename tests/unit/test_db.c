@@ -1,38 +1,7 @@
 /* profiles/db: opening what is and is not a database, storing, looking up, surviving. */
-#include "unit.h"
+#include "dbcheck.h"
 
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-#include "profiles/db_impl.h"
-
-static char dir[] = "/tmp/fvm-test-db-XXXXXX";
-static struct fvm_error err;
-
-static const char *path(const char *name) {
-  static char p[128];
-  snprintf(p, sizeof p, "%s/%s", dir, name);
-  return p;
-}
-
-static const char *fresh(const char *name) {
-  char side[160];
-  const char *tails[] = {"", "-wal", "-shm", "-journal"};
-  for (size_t i = 0; i < COUNT(tails); i++) {
-    snprintf(side, sizeof side, "%s%s", path(name), tails[i]);
-    unlink(side);
-  }
-  return path(name);
-}
-
-static void write_file(const char *p, const char *bytes, size_t n) {
-  FILE *f = fopen(p, "wb");
-  ck_assert_ptr_nonnull(f);
-  ck_assert_uint_eq(fwrite(bytes, 1, n, f), n);
-  fclose(f);
-}
 
 static struct machine machine = {.cpu = "A \"CPU\"",
                                  .cores = 2,
@@ -50,22 +19,6 @@ static struct ids add_ids(struct db *db) {
   OK(db_model(db, 7, "net", WARM, &id.model, &err));
   OK(db_problem(db, 9, "MatMul f32[2,3] f32[3,4]", "MatMul", &id.problem, &err));
   return id;
-}
-
-/* An entrant with n samples from ns upwards. */
-static struct entrant entrant(const char *label, enum outcome o, int64_t ns, int n) {
-  struct entrant e = {.text = label, .outcome = o};
-  for (int i = 0; i < n; i++) ck_assert(VEC_PUSH(&e.sample, ns + i));
-  return e;
-}
-
-static int64_t count(struct db *db, const char *sql) {
-  sqlite3_stmt *s;
-  ck_assert_int_eq(sqlite3_prepare_v2(db->sql, sql, -1, &s, NULL), SQLITE_OK);
-  ck_assert_int_eq(sqlite3_step(s), SQLITE_ROW);
-  int64_t v = sqlite3_column_int64(s, 0);
-  sqlite3_finalize(s);
-  return v;
 }
 
 START_TEST(ids_are_stable) {
@@ -425,14 +378,7 @@ START_TEST(memory_can_run_out_anywhere) {
 }
 END_TEST
 
-static void remove_dir(void) {
-  char cmd[64];
-  snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
-  if (system(cmd) != 0) fprintf(stderr, "cannot remove %s\n", dir);
-}
-
 int main(void) {
-  if (!mkdtemp(dir) || chmod(dir, 0755) != 0) return EXIT_FAILURE;
   const TTest *const tests[] = {ids_are_stable,
                                 runs_are_stored_and_replaced,
                                 views_show_the_best,
@@ -446,7 +392,5 @@ int main(void) {
                                 a_kill_loses_only_what_was_not_stored,
                                 read_only_files_can_be_read,
                                 memory_can_run_out_anywhere};
-  int status = unit_main("db", tests, COUNT(tests));
-  remove_dir();
-  return status;
+  return dbcheck_main("db", tests, COUNT(tests));
 }
