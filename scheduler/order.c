@@ -97,13 +97,27 @@ static bool solve_merged(struct solver *s, const struct order_net *n, int *unit,
   return ok;
 }
 
+/* Lists, and where units are steps the bound: mostly they meet. */
+static bool solve_quickly(struct solver *s, const struct order_net *n, bool merged, int64_t enough,
+                          int *unit, int64_t *peak, int64_t *bound, struct arena *a) {
+  struct order_walk w;
+  int64_t *hill = ARENA_NEW(a, int64_t, n->nunit);
+  if (!hill || !order_walk_new(&w, n, a)) return false;
+  for (int u = 0; u < n->nunit; u++) hill[u] = INT64_MAX;
+  order_walk_peak(&w, unit, hill);
+  s->ticks += w.ticks;
+  *bound = MAX(*bound, order_least(n));
+  bool ok = order_list(n, MAX(enough, *bound), unit, peak, hill, a, &s->ticks);
+  if (!ok || merged || *peak <= enough) return ok;
+  return order_bound(n, hill, *peak, s->max_ticks / 4, bound, a, &s->ticks);
+}
+
 /* A net without necks. enough: a peak that is no lower elsewhere. */
 static bool solve_part(struct solver *s, const struct order_net *n, bool merged, int64_t enough,
                        int *unit, int64_t *peak, int64_t *bound, struct arena *a) {
   bool joined = false;
-  bool ok = merged || order_bound(n, *peak, bound, a, &s->ticks);
+  bool ok = solve_quickly(s, n, merged, enough, unit, peak, bound, a);
   enough = MAX(enough, *bound);
-  if (ok && *peak > enough) ok = order_list(n, enough, unit, peak, a, &s->ticks);
   if (ok && *peak > enough && !merged) ok = solve_merged(s, n, unit, peak, bound, &joined, a);
   if (joined || *peak <= enough || !ok) return ok;
   struct order_aim aim = {enough, MIN(*peak, s->below), s->max_ticks - s->ticks};

@@ -4,7 +4,8 @@
 
 #include "order_net.h"
 
-enum { WIDTH = 64 };
+/* A layer takes time with the square of the units. */
+enum { MIN_WIDTH = 2, MAX_WIDTH = 128, WORK = 1 << 21 };
 
 struct state {
   int64_t peak, live;
@@ -13,10 +14,10 @@ struct state {
 struct beam {
   const struct order_net *n;
   struct order_walk w;
-  int words;
+  int words, width;
   uint64_t *now;
   uint64_t *bits, *other; /* rows of this layer and the next */
-  struct state *state;    /* by layer, WIDTH each */
+  struct state *state;    /* by layer, `width` each */
   VEC(struct state) next;
 };
 
@@ -64,7 +65,7 @@ static int by_promise(const void *x, const void *y) {
 static int keep_best(struct beam *b, struct state *to) {
   int n = 0;
   if (b->next.n) qsort(b->next.v, b->next.n, sizeof *b->next.v, by_promise);
-  for (size_t i = 0; i < b->next.n && n < WIDTH; i++) {
+  for (size_t i = 0; i < b->next.n && n < b->width; i++) {
     const struct state *x = &b->next.v[i];
     uint64_t *set = row(b->other, b, n);
     memcpy(set, row(b->bits, b, x->parent), (size_t)b->words * sizeof *set);
@@ -84,10 +85,12 @@ static int keep_best(struct beam *b, struct state *to) {
 
 static bool open_beam(struct beam *b, const struct order_net *n, struct arena *a) {
   *b = (struct beam){.n = n, .words = (n->nunit + 63) / 64};
+  int64_t width = WORK / MAX(1, (int64_t)n->nunit * n->nunit);
+  b->width = (int)MAX(MIN_WIDTH, MIN(width, MAX_WIDTH));
   b->now = ARENA_NEW(a, uint64_t, b->words);
-  b->bits = ARENA_NEW(a, uint64_t, (int64_t)b->words * (WIDTH + 1));
-  b->other = ARENA_NEW(a, uint64_t, (int64_t)b->words * (WIDTH + 1));
-  b->state = ARENA_NEW(a, struct state, ((int64_t)n->nunit + 1) * WIDTH);
+  b->bits = ARENA_NEW(a, uint64_t, (int64_t)b->words * (b->width + 1));
+  b->other = ARENA_NEW(a, uint64_t, (int64_t)b->words * (b->width + 1));
+  b->state = ARENA_NEW(a, struct state, ((int64_t)n->nunit + 1) * b->width);
   return b->now && b->bits && b->other && b->state && order_walk_new(&b->w, n, a);
 }
 
@@ -97,18 +100,18 @@ static bool run(struct beam *b, int64_t below, bool backwards, int *unit, int64_
   int n = 1, total = b->n->nunit;
   b->state[0] = (struct state){b->w.live, b->w.live, -1, -1};
   for (int layer = 0; layer < total && n; layer++) {
-    const struct state *from = &b->state[(size_t)layer * WIDTH];
+    const struct state *from = &b->state[(size_t)layer * (size_t)b->width];
     b->next.n = 0;
     for (int i = 0; i < n; i++) {
       load(b, row(b->bits, b, i), from[i].live);
       if (!extend(b, i, &from[i], below)) return false;
     }
-    n = keep_best(b, &b->state[((size_t)layer + 1) * WIDTH]);
+    n = keep_best(b, &b->state[((size_t)layer + 1) * (size_t)b->width]);
   }
   *found = n > 0;
-  if (n > 0) *peak = b->state[(size_t)total * WIDTH].peak;
+  if (n > 0) *peak = b->state[(size_t)total * (size_t)b->width].peak;
   for (int layer = total, i = 0; n && layer > 0; layer--) {
-    const struct state *x = &b->state[(size_t)layer * WIDTH + (size_t)i];
+    const struct state *x = &b->state[(size_t)layer * (size_t)b->width + (size_t)i];
     unit[backwards ? total - layer : layer - 1] = backwards ? total - 1 - x->unit : x->unit;
     i = x->parent;
   }

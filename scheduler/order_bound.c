@@ -14,6 +14,7 @@
  * rest does is summed up beforehand; the flow is only looked for where it can still raise the
  * bound.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "order_net.h"
@@ -226,8 +227,7 @@ static bool start(struct bounder *b, struct arena *a) {
          order_reach_find(&b->r, n, a);
 }
 
-/* What is live at the ends, and what each step touches: all that is looked at of large nets. */
-static int64_t weak_bound(const struct order_net *n) {
+int64_t order_least(const struct order_net *n) {
   int64_t first = n->base, last = n->base, most = 0;
   for (int v = 0; v < n->nvalue; v++) {
     bool touched = n->touch.first[v] < n->touch.first[v + 1];
@@ -242,17 +242,34 @@ static int64_t weak_bound(const struct order_net *n) {
   return MAX(most, MAX(first, last));
 }
 
-bool order_bound(const struct order_net *n, int64_t enough, int64_t *bound, struct arena *a,
-                 int64_t *ticks) {
+struct ranked {
+  int64_t hill;
+  int step;
+};
+
+static int by_hill(const void *x, const void *y) {
+  const struct ranked *a = x, *b = y;
+  if (a->hill != b->hill) return a->hill > b->hill ? -1 : 1;
+  return a->step - b->step;
+}
+
+/* What a step holds in some order is no less than what it must hold: once that is no more than the
+ * bound, the rest cannot raise it. */
+bool order_bound(const struct order_net *n, const int64_t *hill, int64_t enough, int64_t max_ticks,
+                 int64_t *bound, struct arena *a, int64_t *ticks) {
   struct bounder b = {.n = n};
-  *bound = MAX(*bound, weak_bound(n));
-  bool ok = n->nstep > MAX_STEPS || *bound >= enough || start(&b, a);
-  for (int v = 0; v < n->nstep && ok && n->nstep <= MAX_STEPS && *bound < enough; v++) {
-    int64_t open, more = 0, sum = sum_up(&b, v, &open);
-    if (sum + open > *bound) {
-      if (open) ok = cut(&b, v, &more);
-      *bound = MAX(*bound, sum + more);
-    }
+  struct ranked *rank = ARENA_NEW(a, struct ranked, n->nstep);
+  if (n->nstep > MAX_STEPS || *bound >= enough) return true;
+  bool ok = rank && start(&b, a);
+  for (int v = 0; v < n->nstep && ok; v++) rank[v] = (struct ranked){hill[v], v};
+  if (ok) qsort(rank, (size_t)n->nstep, sizeof *rank, by_hill);
+  for (int i = 0; i < n->nstep && ok && b.ticks < max_ticks; i++) {
+    int64_t open, more = 0;
+    if (rank[i].hill <= *bound || *bound >= enough) break;
+    int64_t sum = sum_up(&b, rank[i].step, &open);
+    if (sum + open <= *bound) continue;
+    if (open) ok = cut(&b, rank[i].step, &more);
+    if (ok) *bound = MAX(*bound, sum + more);
   }
   *ticks += b.ticks;
   VEC_FREE(&b.f.arc);

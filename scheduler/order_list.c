@@ -68,7 +68,7 @@ static void walk(struct list *s, enum rule rule, int *unit) {
   }
 }
 
-bool order_list(const struct order_net *n, int64_t enough, int *unit, int64_t *peak,
+bool order_list(const struct order_net *n, int64_t enough, int *unit, int64_t *peak, int64_t *hill,
                 struct arena *a, int64_t *ticks) {
   struct list s = {0};
   int *order = ARENA_NEW(a, int, n->nunit);
@@ -76,8 +76,9 @@ bool order_list(const struct order_net *n, int64_t enough, int *unit, int64_t *p
   bool ok = order && s.ready && order_walk_new(&s.w, n, a);
   for (int rule = 0; ok && rule<RULES && * peak> enough; rule++) {
     walk(&s, (enum rule)rule, order);
-    if (s.peak >= *peak) continue;
-    *peak = s.peak;
+    int64_t reached = order_walk_peak(&s.w, order, hill);
+    if (reached >= *peak) continue;
+    *peak = reached;
     memcpy(unit, order, (size_t)n->nunit * sizeof *order);
   }
   *ticks += s.w.ticks;

@@ -284,7 +284,7 @@ static void change(struct order_walk *w, int unit, int by) {
 void order_walk_go(struct order_walk *w, int unit) { change(w, unit, 1); }
 void order_walk_back(struct order_walk *w, int unit) { change(w, unit, -1); }
 
-int64_t order_walk_peak(struct order_walk *w, const int *unit) {
+int64_t order_walk_peak(struct order_walk *w, const int *unit, int64_t *hill) {
   order_walk_start(w);
   int64_t peak = w->live;
   for (int k = 0; k < w->n->nunit; k++) {
@@ -292,6 +292,7 @@ int64_t order_walk_peak(struct order_walk *w, const int *unit) {
     struct order_move m = order_walk_try(w, u);
     order_walk_go(w, u);
     w->live = m.after;
+    if (hill) hill[u] = MIN(hill[u], m.hill);
     peak = MAX(peak, m.hill);
   }
   return peak;

@@ -69,8 +69,9 @@ struct order_move order_walk_try(struct order_walk *w, int unit);
 /* Does a unit, or undoes it; live is the caller's to set. */
 void order_walk_go(struct order_walk *w, int unit);
 void order_walk_back(struct order_walk *w, int unit);
-/* Bytes live at most when the units run in this order (NULL: by number). */
-int64_t order_walk_peak(struct order_walk *w, const int *unit);
+/* Bytes live at most when the units run in this order (NULL: by number). hill (may be NULL): by
+ * unit, lowered to what is live while it runs. */
+int64_t order_walk_peak(struct order_walk *w, const int *unit, int64_t *hill);
 
 /* ---- what precedes what, by units ---- */
 struct order_reach {
@@ -83,13 +84,15 @@ static inline void order_set(uint64_t *set, int i) { set[i / 64] |= (uint64_t)1 
 
 /* ---- the ways ---- */
 /* Units in the best order by some rule that is below *peak, and its peak; else untouched. Stops at
- * `enough`. */
-bool order_list(const struct order_net *n, int64_t enough, int *unit, int64_t *peak,
+ * `enough`. hill: as above, over all these orders. */
+bool order_list(const struct order_net *n, int64_t enough, int *unit, int64_t *peak, int64_t *hill,
                 struct arena *a, int64_t *ticks);
-/* The most that some step must hold in every order; stops looking when that reaches `enough`. Units
- * are steps. */
-bool order_bound(const struct order_net *n, int64_t enough, int64_t *bound, struct arena *a,
-                 int64_t *ticks);
+/* The most that steps touch. */
+int64_t order_least(const struct order_net *n);
+/* The most that some step must hold in every order; stops looking when that reaches `enough` or the
+ * work is done. Units are steps; hill: what each holds in some order. */
+bool order_bound(const struct order_net *n, const int64_t *hill, int64_t enough, int64_t max_ticks,
+                 int64_t *bound, struct arena *a, int64_t *ticks);
 /* The net with steps joined to units, of which some order has the same peak as the best of n's;
  * step: their numbers in n. */
 bool order_merge(struct order_net *to, const struct order_net *n, int **step, struct arena *a);

@@ -297,7 +297,7 @@ static void take(struct search *s, bool backwards, int *unit, int64_t *peak) {
   int n = s->n->nunit, state = s->goal;
   for (int k = n - 1; k >= 0; k--, state = s->state.v[state].parent)
     s->path[k] = s->state.v[state].unit;
-  *peak = order_walk_peak(&s->w, s->path);
+  *peak = order_walk_peak(&s->w, s->path, NULL);
   for (int k = 0; k < n; k++) unit[k] = backwards ? n - 1 - s->path[n - 1 - k] : s->path[k];
 }
 
@@ -310,7 +310,7 @@ bool order_search(const struct order_net *n, const struct order_aim *aim, int *u
             search_open(&s[1], &back, aim, a);
   int64_t used = 0;
   for (int k = 0; ok && !done && !full && used < aim->max_ticks; k ^= 1) {
-    ok = search_run(&s[k], SLICE);
+    ok = search_run(&s[k], MIN((int64_t)SLICE, aim->max_ticks - used));
     *bound = MAX(*bound, proved(&s[k]));
     if (s[k].goal >= 0) take(&s[k], k, unit, peak);
     done = s[k].done || *bound >= aim->below;

@@ -4,123 +4,7 @@
 
 #include <string.h>
 
-#include "../../scheduler/order.h"
-
-static uint64_t rng;
-static int rnd(int n) {
-  rng = rng * 6364136223846793005u + 1442695040888963407u;
-  return (int)((rng >> 33) % (uint64_t)n);
-}
-
-/* ---- problems ---- */
-
-enum { MAXS = 512, MAXV = 1024, MAXU = 4096 };
-struct toy {
-  struct order_problem p;
-  struct order_value value[MAXV];
-  struct order_use use[MAXU];
-  struct order_share share[MAXS];
-};
-
-static void toy_start(struct toy *t) {
-  *t = (struct toy){.p = {.value = t->value, .use = t->use, .share = t->share}};
-}
-static int add_value(struct toy *t, int64_t bytes, int producer) {
-  CHECK(t->p.nvalue < MAXV); /* not ck_assert, which writes a file each time */
-  t->value[t->p.nvalue] = (struct order_value){bytes, producer, false};
-  return t->p.nvalue++;
-}
-static void add_use(struct toy *t, int step, int value) {
-  CHECK(t->p.nuse < MAXU);
-  t->use[t->p.nuse++] = (struct order_use){step, value};
-}
-/* A step that uses up to two values (-1: none) and makes one. */
-static int add_step(struct toy *t, int x, int y, int64_t bytes) {
-  int step = t->p.nstep++;
-  if (x >= 0) add_use(t, step, x);
-  if (y >= 0) add_use(t, step, y);
-  return add_value(t, bytes, step);
-}
-/* x + y in the place of x. */
-static int add_sum(struct toy *t, int x, int y) {
-  int out = add_step(t, x, y, t->value[x].bytes);
-  t->share[t->p.nshare++] = (struct order_share){t->p.nstep - 1, x, out};
-  return out;
-}
-
-static int any_bytes(void) { return rnd(4) ? 1 + rnd(20) : rnd(3); }
-
-/* Each of the values so far may be used; some are shared places, some are places in pieces. */
-static void make_random(struct toy *t, int n) {
-  add_value(t, rnd(6), -1);
-  t->value[0].stays = rnd(2);
-  while (t->p.nstep < n) {
-    int x = rnd(t->p.nvalue), y = rnd(3) ? -1 : rnd(t->p.nvalue);
-    int out = rnd(4) == 0 && x != y ? add_sum(t, x, y) : add_step(t, x, y, any_bytes());
-    t->value[out].stays = rnd(8) == 0;
-    if (rnd(6) == 0) add_value(t, any_bytes(), t->p.nstep - 1);
-  }
-}
-
-/* Places that several steps write pieces of; readers wait for the pieces. */
-static void make_joins(struct toy *t, int n) {
-  int first = add_step(t, -1, -1, any_bytes());
-  while (t->p.nstep < n) {
-    int place = add_value(t, 1 + rnd(30), ORDER_PLACE), parts = 1 + rnd(3), part[3];
-    for (int i = 0; i < parts; i++) {
-      int made = rnd(2) ? add_step(t, first, -1, any_bytes()) : first;
-      part[i] = add_step(t, made, -1, 0);
-      add_use(t, t->p.nstep - 1, place);
-    }
-    first = add_step(t, -1, -1, any_bytes());
-    add_use(t, t->p.nstep - 1, place);
-    for (int i = 0; i < parts; i++) add_use(t, t->p.nstep - 1, part[i]);
-  }
-}
-
-/* Branches of chains between a split and a join, one behind the other. */
-static void make_branches(struct toy *t, int n) {
-  int x = add_step(t, -1, -1, any_bytes());
-  while (t->p.nstep < n) {
-    int sum = -1, from = x;
-    for (int branches = 1 + rnd(4); branches > 0; branches--) {
-      x = from;
-      for (int k = rnd(4); k > 0; k--) x = add_step(t, x, -1, any_bytes());
-      sum = sum < 0              ? x
-            : rnd(2) && sum != x ? add_sum(t, sum, x)
-                                 : add_step(t, sum, x, any_bytes());
-    }
-    x = sum;
-  }
-}
-
-/* Down and up with skips, and a value that branches in each block wait for. */
-static void make_unet(struct toy *t, int depth, bool timed) {
-  int skip[64], time = timed ? add_step(t, -1, -1, 12) : -1;
-  int x = add_step(t, -1, -1, 64 << 6);
-  for (int i = 0; i < depth; i++) {
-    int64_t bytes = MAX(1, (int64_t)(64 << 6) >> (2 * i / 3));
-    int beside = timed ? add_step(t, time, -1, 3 + i % 9) : -1;
-    x = add_step(t, x, -1, bytes);
-    x = add_step(t, x, beside, bytes);
-    skip[i] = x;
-  }
-  for (int i = depth - 1; i >= 0; i--) {
-    int beside = timed ? add_step(t, time, -1, 3 + i % 5) : -1;
-    x = add_step(t, x, skip[i], 2 * t->value[skip[i]].bytes);
-    x = add_step(t, x, beside, t->value[skip[i]].bytes);
-  }
-}
-
-/* A tree towards its root. */
-static void make_tree(struct toy *t, int n) {
-  int open[MAXS], nopen = 0;
-  while (t->p.nstep < n) {
-    int x = nopen && rnd(3) ? open[--nopen] : -1,
-        y = x >= 0 && nopen && rnd(2) ? open[--nopen] : -1;
-    open[nopen++] = add_step(t, x, y, any_bytes());
-  }
-}
+#include "order_toys.h"
 
 static void make_family(struct toy *t, int family, int n) {
   toy_start(t);
@@ -238,7 +122,7 @@ static void check_order(const struct toy *t, int64_t ticks, struct order_result 
 
 START_TEST(equals_all_orders) {
   for (int round = 0; round < 1500; round++) {
-    struct toy t;
+    static struct toy t;
     struct order_result r;
     int order[MAXS];
     rng = (uint64_t)round;
@@ -255,7 +139,7 @@ END_TEST
 
 START_TEST(equals_all_sets) {
   for (int round = 0; round < 4000; round++) {
-    struct toy t;
+    static struct toy t;
     struct order_result r;
     rng = (uint64_t)round + 1000000;
     make_family(&t, round % FAMILIES, 6 + rnd(6));
@@ -272,7 +156,7 @@ END_TEST
 START_TEST(gap_is_honest) {
   int open = 0;
   for (int round = 0; round < 2000; round++) {
-    struct toy t;
+    static struct toy t;
     struct order_result r;
     rng = (uint64_t)round + 2000000;
     make_family(&t, round % FAMILIES, 8 + rnd(5));
@@ -289,7 +173,7 @@ END_TEST
 
 START_TEST(is_deterministic) {
   for (int round = 0; round < 200; round++) {
-    struct toy t;
+    static struct toy t;
     struct order_result x, y;
     struct fvm_error err;
     struct arena a = {0};
@@ -305,7 +189,7 @@ START_TEST(is_deterministic) {
 END_TEST
 
 START_TEST(solves_a_large_unet) {
-  struct toy t;
+  static struct toy t;
   struct order_result r;
   for (int depth = 8; depth <= 56; depth += 8)
     for (int timed = 0; timed < 2; timed++) {
@@ -322,7 +206,7 @@ END_TEST
 
 /* Two branches from one input, each wide and then narrow: breadth first holds both wide ones. */
 START_TEST(finishes_a_branch_first) {
-  struct toy t;
+  static struct toy t;
   struct order_result r;
   toy_start(&t);
   int x = add_value(&t, 1, -1), a = add_step(&t, x, -1, 9), b = add_step(&t, x, -1, 9);
@@ -337,7 +221,7 @@ END_TEST
 
 /* The sum can stand where x was only when x's other reader has run. */
 START_TEST(takes_a_place_when_it_is_free) {
-  struct toy t;
+  static struct toy t;
   struct order_result r;
   toy_start(&t);
   int x = add_step(&t, -1, -1, 10);
@@ -352,7 +236,7 @@ END_TEST
 START_TEST(refuses_what_overflows) {
   struct fvm_error err;
   struct arena a = {0};
-  struct toy t;
+  static struct toy t;
   struct order_result r;
   toy_start(&t);
   add_value(&t, INT64_MAX / 2, -1);
