@@ -4,7 +4,8 @@
  *   sched_menu.c    what each node can be run by, and what that and conversions cost
  *   sched_choose.c  one label for each node: a cost function network, solved
  *   sched_room.c    what labels take of memory: constants in layouts, scratch
- *   sched_fit.c     the best schedule within a budget of memory
+ *   sched_arena.c   and of the arena, whatever the order of the steps
+ *   sched_fit.c     the best schedule within limits on memory
  *   sched_steps.c   steps and values: programs, conversions, views, outputs
  *   sched_order.c   order
  *   sched_place.c   in-place, places of all values, weights */
@@ -54,11 +55,7 @@ struct sched {
   struct cost *cost;
   const struct plan_options *o;
   struct schedule *s;
-  /* Labels that need less memory are kept beside faster ones; sched_choose spends at most `room`
-   * bytes on weights and scratch. */
-  bool weighs_memory;
-  int64_t room;
-  bool *banned;               /* by tensor: it is not to be converted; NULL: all may be */
+  bool weighs_memory;         /* labels that need less memory are kept beside faster ones */
   uint64_t *hash;             /* of each constant: sched_hash; 0: not yet known */
   struct sched_node *node;    /* by node of the graph; dead ones are empty */
   struct shape_costs **shape; /* by tensor, filled in on use */
@@ -117,17 +114,67 @@ int64_t sched_scratch(const struct program *p, int threads);
 /* The layout in which a constant is stored for readers that want this one. */
 enum layout sched_stored(struct sched *w, int tensor, enum layout want);
 
-/* What the chosen labels take: rooms of the network's variables and what they take in any case. */
+/* ---- the network of labels (sched_choose.c) ---- */
+struct reader {
+  int node;
+  int *input, n; /* positions at which it reads the tensor */
+};
+/* A tensor's way from its producer to its readers. Where layouts may differ, conversions cost
+ * something on the edge between the two, or, with several readers, in the states of a variable. */
+struct traffic {
+  int tensor, producer, output; /* producer -1: a graph input, as the caller has it */
+  struct reader *reader;
+  int nreader;
+  bool is_output;
+  int edge, var; /* -1: there is none */
+  const struct state {
+    enum layout from;
+    layout_set set; /* layouts in which it is there, `from` is one of them */
+  } * state;        /* by label of var */
+};
+struct sched_net {
+  struct sched *w;
+  struct solve_net net;    /* variable i is the i-th live node, then those of tensors */
+  int *var;                /* by node */
+  struct traffic *traffic; /* by tensor */
+  bool limited;            /* not all copies are offered: the solver's bound is not one */
+  int64_t floor;           /* but this is: every node by its cheapest label */
+};
+/* FVM_ENOMEM at worst; the caller's to free by solve_net_free in any case. */
+enum fvm_status sched_net_make(struct sched *w, struct sched_net *c);
+/* Let the nodes take the labels of a solution that costs so much. Returns what rules that the
+ * solver does not know add to its cost. */
+int64_t sched_net_take(const struct sched_net *c, const int *label, int64_t cost);
+
+/* ---- what labels take of memory ---- */
+
+/* Rooms of the network's variables, and what is taken in any case: weights and scratch. */
 struct sched_room {
   VEC(struct solve_room) var;
   int64_t base;
   bool limited; /* not all sets of layouts are offered */
 };
-/* var: of each node, as in sched_choose.c. Adds variables for constants that several nodes read.
- * False when memory is out. */
+/* Adds variables for constants that several nodes read. False when memory is out. */
 bool sched_add_room(struct sched *w, struct solve_net *net, const int *var, struct sched_room *r);
-/* Activations that any choice of labels needs at some step. -1 when memory is out. */
-int64_t sched_least_arena(struct sched *w);
+
+/* A lower bound on the bytes in the arena while something runs, in any order of the steps: fixed,
+ * and more or less by the labels of variables and of edges' ends. ARENA_IDLE: under this label it
+ * does not run at all. */
+#define ARENA_IDLE (-(SOLVE_INF >> 1))
+struct arena_row {
+  int64_t fixed;
+  VEC(struct arena_term {
+    int at;             /* variable, or edge */
+    const int64_t *use; /* as the costs of that */
+  })
+  var, edge;
+};
+struct sched_arena {
+  VEC(struct arena_row) row;
+};
+/* May add edges without costs to the network. False when memory is out. */
+bool sched_add_arena(struct sched_net *c, struct sched_arena *x);
+void sched_arena_free(struct sched_arena *x);
 
 /* w->s is the caller's to free, also when this fails. */
 enum fvm_status sched_open(struct sched *w, const struct graph *g, struct cost *cost,
@@ -138,14 +185,14 @@ enum fvm_status sched_menus(struct sched *w);
 const struct menu *sched_menu(struct sched *w, int node, const struct pin *const *pin, int npin);
 /* Those of the options that cover a node, from w->a; NULL when memory is out. */
 const struct pin **sched_pins(struct sched *w, int node, int *n);
-/* FVM_EFAIL with *found: nothing fits into w->room, and what was chosen takes the least. */
-enum fvm_status sched_choose(struct sched *w, bool *found);
+enum fvm_status sched_choose(struct sched *w);
 enum fvm_status sched_steps(struct sched *w);
 enum fvm_status sched_order(struct sched *w);
 enum fvm_status sched_place(struct sched *w);
 /* Steps and places for the labels that are chosen, in a schedule that may hold others yet. */
 enum fvm_status sched_realize(struct sched *w);
-/* The schedule is over its budget: look for the best one within. */
+/* The schedule is over its limits: look for the best one within. FVM_EFAIL: there is none, or none
+ * was found. */
 enum fvm_status sched_fit(struct sched *w);
 
 #endif

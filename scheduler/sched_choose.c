@@ -15,35 +15,12 @@
  * more than MAX_STATES, only sets of up to MAX_COPIES are offered. */
 enum { MAX_STATES = 1024, MAX_COPIES = 2 };
 
-struct reader {
-  int node;
-  int *input, n; /* positions at which it reads the tensor */
-};
-struct traffic {
-  int tensor, producer, output; /* producer -1: a graph input, as the caller has it */
-  struct reader *reader;
-  int nreader;
-  bool is_output;
-};
-struct state {
-  enum layout from;
-  layout_set set;
-};
-struct chooser {
-  struct sched *w;
-  struct solve_net net; /* variable i is the i-th live node, then those of tensors */
-  int *var;             /* by node */
-  bool limited;         /* copies were: the solver's bound is not one */
-  int64_t floor;        /* but this is: every node by its cheapest label */
-};
-
-static int64_t convert_ns(struct chooser *c, int tensor, enum layout from, enum layout to) {
+static int64_t convert_ns(struct sched_net *c, int tensor, enum layout from, enum layout to) {
   const struct conversion *x = sched_conversion(c->w, tensor, from, to);
-  if (!x || (c->w->banned && c->w->banned[tensor] && x->ns > 0)) return SOLVE_INF;
-  return x->ns;
+  return x ? x->ns : SOLVE_INF;
 }
 
-static const struct menu *menu_of(const struct chooser *c, int node) {
+static const struct menu *menu_of(const struct sched_net *c, int node) {
   return c->w->node[node].menu;
 }
 
@@ -54,7 +31,7 @@ static layout_set wants(const struct reader *r, const struct label *l) {
   return set;
 }
 
-static int64_t copies_ns(struct chooser *c, int tensor, enum layout from, layout_set set) {
+static int64_t copies_ns(struct sched_net *c, int tensor, enum layout from, layout_set set) {
   int64_t sum = 0;
   for (int l = 0; l < LAYOUT_COUNT; l++)
     if (set >> l & 1) sum = MIN(SOLVE_INF, sum + convert_ns(c, tensor, from, (enum layout)l));
@@ -62,7 +39,7 @@ static int64_t copies_ns(struct chooser *c, int tensor, enum layout from, layout
 }
 
 /* Layouts that the producer may make. */
-static layout_set makes(const struct chooser *c, const struct traffic *t) {
+static layout_set makes(const struct sched_net *c, const struct traffic *t) {
   layout_set set = 0;
   if (t->producer < 0) return LAYOUT_BIT(c->w->io[t->tensor]);
   const struct menu *m = menu_of(c, t->producer);
@@ -70,7 +47,7 @@ static layout_set makes(const struct chooser *c, const struct traffic *t) {
   return set;
 }
 
-static layout_set wanted(const struct chooser *c, const struct traffic *t) {
+static layout_set wanted(const struct sched_net *c, const struct traffic *t) {
   layout_set set = t->is_output ? LAYOUT_BIT(c->w->io[t->tensor]) : 0;
   for (int i = 0; i < t->nreader; i++) {
     const struct menu *m = menu_of(c, t->reader[i].node);
@@ -82,13 +59,13 @@ static layout_set wanted(const struct chooser *c, const struct traffic *t) {
 /* ---- one reader ---- */
 
 /* Cost of each choice of the only reader (or of the graph's output, reader NULL). */
-static int64_t direct_ns(struct chooser *c, const struct traffic *t, enum layout from,
+static int64_t direct_ns(struct sched_net *c, const struct traffic *t, enum layout from,
                          const struct reader *r, int choice) {
   if (!r) return convert_ns(c, t->tensor, from, c->w->io[t->tensor]);
   return copies_ns(c, t->tensor, from, wants(r, &menu_of(c, r->node)->choice[choice].label));
 }
 
-static bool add_direct(struct chooser *c, const struct traffic *t) {
+static bool add_direct(struct sched_net *c, struct traffic *t) {
   const struct reader *r = t->nreader ? &t->reader[0] : NULL;
   const struct menu *in = t->producer < 0 ? NULL : menu_of(c, t->producer);
   int nin = in ? in->n : 1, nout = r ? menu_of(c, r->node)->n : 1;
@@ -97,6 +74,7 @@ static bool add_direct(struct chooser *c, const struct traffic *t) {
   if (in && r) {
     int e = solve_add_edge(&c->net, c->var[t->producer], c->var[r->node]);
     if (e < 0) return false;
+    t->edge = e;
     cost = c->net.edge.v[e].cost;
   } else {
     cost = c->net.var.v[c->var[in ? t->producer : r->node]].cost;
@@ -117,7 +95,7 @@ static bool add_direct(struct chooser *c, const struct traffic *t) {
 static layout_set next_set(layout_set set, layout_set all) { return ((set | ~all) + 1) & all; }
 
 /* All states in which every copy can be made; NULL when memory is out. */
-static struct state *states_of(struct chooser *c, const struct traffic *t, int *n) {
+static struct state *states_of(struct sched_net *c, const struct traffic *t, int *n) {
   layout_set from_set = makes(c, t), to_set = wanted(c, t);
   int states = __builtin_popcountll(from_set) << __builtin_popcountll(to_set);
   int most = states <= MAX_STATES ? LAYOUT_COUNT : MAX_COPIES;
@@ -139,7 +117,7 @@ static struct state *states_of(struct chooser *c, const struct traffic *t, int *
   return s;
 }
 
-static bool link_producer(struct chooser *c, const struct traffic *t, int var,
+static bool link_producer(struct sched_net *c, const struct traffic *t, int var,
                           const struct state *s, int n) {
   if (t->producer < 0) return true; /* all states have the caller's `from` */
   const struct menu *m = menu_of(c, t->producer);
@@ -152,7 +130,7 @@ static bool link_producer(struct chooser *c, const struct traffic *t, int var,
   return true;
 }
 
-static bool link_reader(struct chooser *c, const struct reader *r, int var, const struct state *s,
+static bool link_reader(struct sched_net *c, const struct reader *r, int var, const struct state *s,
                         int n) {
   const struct menu *m = menu_of(c, r->node);
   int e = solve_add_edge(&c->net, c->var[r->node], var);
@@ -163,11 +141,13 @@ static bool link_reader(struct chooser *c, const struct reader *r, int var, cons
   return true;
 }
 
-static bool add_shared(struct chooser *c, const struct traffic *t) {
+static bool add_shared(struct sched_net *c, struct traffic *t) {
   int n;
   const struct state *s = states_of(c, t, &n);
   int var = s ? solve_add_var(&c->net, n) : -1;
   if (var < 0) return false;
+  t->var = var;
+  t->state = s;
   for (int k = 0; k < n; k++) {
     bool lacks = t->is_output && !(s[k].set >> c->w->io[t->tensor] & 1);
     c->net.var.v[var].cost[k] =
@@ -178,7 +158,7 @@ static bool add_shared(struct chooser *c, const struct traffic *t) {
   return ok;
 }
 
-static bool add_traffic(struct chooser *c, const struct traffic *t) {
+static bool add_traffic(struct sched_net *c, struct traffic *t) {
   layout_set layouts = makes(c, t) | wanted(c, t);
   int ends = t->nreader + t->is_output;
   if (ends == 0 || (layouts & (layouts - 1)) == 0) return true; /* nothing to convert */
@@ -195,7 +175,7 @@ static int output_of(const struct node *n, int tensor) {
 
 /* A copy of an input that does not lie at its place: of a state, a constant, what has a place in
  * another node, an input that is wanted as the caller has it. */
-static int64_t copies_of(struct chooser *c, int node, const struct label *l) {
+static int64_t copies_of(struct sched_net *c, int node, const struct label *l) {
   const struct graph *g = c->w->g;
   const struct node *n = &g->node.v[node];
   int64_t sum = 0;
@@ -211,7 +191,7 @@ static bool shows_other(const struct sched *w, int node, const struct label *l) 
 }
 
 /* What has a place is copied, too, where its producer only shows what lies elsewhere. */
-static bool link_place(struct chooser *c, int node, int tensor) {
+static bool link_place(struct sched_net *c, int node, int tensor) {
   struct sched *w = c->w;
   int p = w->g->tensor.v[tensor].producer, threads, e = -1;
   const struct menu *from = menu_of(c, p), *to = menu_of(c, node);
@@ -231,7 +211,7 @@ static bool link_place(struct chooser *c, int node, int tensor) {
   return true;
 }
 
-static bool add_joins(struct chooser *c) {
+static bool add_joins(struct sched_net *c) {
   const struct graph *g = c->w->g;
   for (int i = 0; i < (int)g->node.n; i++) {
     const struct node *n = &g->node.v[i];
@@ -251,7 +231,7 @@ static bool add_joins(struct chooser *c) {
 /* ---- all tensors ---- */
 
 /* Who reads what: one pass counts for each tensor, a second one fills in. */
-static bool gather(struct chooser *c, struct traffic *t) {
+static bool gather(struct sched_net *c, struct traffic *t) {
   const struct graph *g = c->w->g;
   struct arena *a = &c->w->a;
   for (int pass = 0; pass < 2; pass++) {
@@ -281,13 +261,14 @@ static bool gather(struct chooser *c, struct traffic *t) {
   return true;
 }
 
-static bool add_tensors(struct chooser *c) {
+static bool add_tensors(struct sched_net *c) {
   const struct graph *g = c->w->g;
-  struct traffic *t = ARENA_NEW(&c->w->a, struct traffic, g->tensor.n);
+  struct traffic *t = c->traffic = ARENA_NEW(&c->w->a, struct traffic, g->tensor.n);
   if (!t || !gather(c, t)) return false;
   for (int x = 0; x < (int)g->tensor.n; x++) {
     const struct gtensor *gt = &g->tensor.v[x];
     t[x].tensor = x;
+    t[x].var = t[x].edge = -1;
     t[x].producer = gt->producer;
     t[x].output = gt->producer < 0 ? 0 : output_of(&g->node.v[gt->producer], x);
     t[x].is_output = gt->is_output;
@@ -296,7 +277,7 @@ static bool add_tensors(struct chooser *c) {
   return true;
 }
 
-static bool add_nodes(struct chooser *c) {
+static bool add_nodes(struct sched_net *c) {
   const struct graph *g = c->w->g;
   c->var = ARENA_NEW(&c->w->a, int, g->node.n);
   if (!c->var) return false;
@@ -314,18 +295,6 @@ static bool add_nodes(struct chooser *c) {
     c->floor = MIN(SOLVE_INF, c->floor + least);
   }
   return true;
-}
-
-/* With a limit on memory. */
-static enum fvm_status solve_within(struct chooser *c, struct solve_result *r) {
-  struct sched *w = c->w;
-  struct sched_room room = {0};
-  enum fvm_status st = sched_add_room(w, &c->net, c->var, &room) ? FVM_OK : fvm_nomem(w->err);
-  struct solve_budget b = {&c->net, room.var.v, MAX(w->room - room.base, -1), w->o->max_ticks};
-  if (!st) st = solve_budget(&b, &w->a, r, w->err);
-  c->limited |= room.limited;
-  VEC_FREE(&room.var);
-  return st;
 }
 
 /* ---- tables that are weights of products, too ---- */
@@ -368,20 +337,26 @@ static int64_t share_tables(struct sched *w, int64_t total) {
   return sum;
 }
 
-enum fvm_status sched_choose(struct sched *w, bool *found) {
-  struct chooser c = {.w = w};
+enum fvm_status sched_net_make(struct sched *w, struct sched_net *c) {
+  *c = (struct sched_net){.w = w};
+  return add_nodes(c) && add_tensors(c) && add_joins(c) ? FVM_OK : fvm_nomem(w->err);
+}
+
+int64_t sched_net_take(const struct sched_net *c, const int *label, int64_t cost) {
+  struct sched *w = c->w;
+  for (size_t i = 0; i < w->g->node.n; i++)
+    if (c->var[i] >= 0) w->node[i].choice = label[c->var[i]];
+  return share_tables(w, cost);
+}
+
+enum fvm_status sched_choose(struct sched *w) {
+  struct sched_net c;
   struct solve_result r = {0};
-  enum fvm_status st =
-      add_nodes(&c) && add_tensors(&c) && add_joins(&c) ? FVM_OK : fvm_nomem(w->err);
+  enum fvm_status st = sched_net_make(w, &c);
   phase_done(w->o->phases, PHASE_network);
-  if (!st)
-    st = w->weighs_memory ? solve_within(&c, &r)
-                          : solve_layout(&c.net, w->o->max_ticks, &w->a, &r, w->err);
+  if (!st) st = solve_layout(&c.net, w->o->max_ticks, &w->a, &r, w->err);
   if (st == FVM_EFAIL) fvm_prefix(w->err, "layouts");
-  *found = !st || (st == FVM_EFAIL && w->weighs_memory && r.label);
-  for (size_t i = 0; i < w->g->node.n && *found; i++)
-    if (c.var[i] >= 0) w->node[i].choice = r.label[c.var[i]];
-  int64_t shared = *found ? share_tables(w, r.cost) : 0; /* the rule's price, not the solver's */
+  int64_t shared = st ? 0 : sched_net_take(&c, r.label, r.cost); /* no price of the solver's */
   w->s->layout_cost_ns = r.cost + shared;
   w->s->layout_bound_ns = c.limited ? c.floor : r.bound + shared;
   w->s->optimal = r.optimal && !c.limited;

@@ -1,92 +1,162 @@
-/* The best schedule within a budget of memory.
+/* The best schedule within limits on memory, or how little is possible.
  *
- * The solver knows what weights and scratch take, but of the arena, which depends on the order of
- * the steps, only a bound. So it is asked first for the best labels if the arena were as small as
- * that. What it finds bounds all plans. If the arena turns out too large, it is asked again:
- * without a conversion whose result is in the arena when that is fullest, or, where there is none,
- * for what that arena leaves. */
-#include "sched.h"
+ * What labels take of weights and scratch adds up (sched_room.c); of the arena, which depends on
+ * the order of the steps, rows of the network bound it from below (sched_arena.c). sched_tree.c
+ * searches with both, and holds every choice that it finds against the arena that comes out. */
+#include "sched_fit.h"
 
-enum { MAX_TRIES = 24 };
+#include <string.h>
 
-static enum fvm_status too_little(const struct sched *w, const struct schedule *least) {
-  return fvm_fail(w->err, FVM_EFAIL,
-                  "no plan within --memory %lld bytes: the smallest found needs %lld, which is "
-                  "%lld of weights, %lld of activations and %lld of scratch",
-                  (long long)w->o->memory, (long long)least->resident_bytes,
-                  (long long)(least->resident_bytes - least->arena_bytes - least->scratch_bytes),
-                  (long long)least->arena_bytes, (long long)least->scratch_bytes);
-}
+enum { TRIES = 600, LEAST_TRIES = 60, HALVINGS = 40, DESCENTS = 8 };
 
-static bool in_arena(const struct schedule *s, int value) {
-  return s->value.v[value].space == SPACE_ARENA && s->value.v[value].base < 0;
-}
-
-/* The step at which the most bytes are live. */
-static int fullest(const struct sched *w) {
-  const struct schedule *s = w->s;
-  int64_t most = -1;
-  int at = 0;
-  for (int k = 0; k < (int)s->step.n; k++) {
-    int64_t sum = 0;
-    for (int i = 0; i < (int)s->value.n; i++)
-      if (in_arena(s, i) && s->value.v[i].first <= k && k <= w->end[i]) sum += s->value.v[i].bytes;
-    if (sum > most) most = sum, at = k;
-  }
-  return at;
-}
-
-/* Ban the largest conversion whose result is live there; false when there is none. */
-static bool ban_conversion(struct sched *w) {
-  const struct schedule *s = w->s;
-  int k = fullest(w), best = -1;
-  for (size_t i = 0; i < s->step.n; i++) {
-    if (s->step.v[i].node >= 0) continue;
-    int v = s->step.v[i].out_value;
-    bool live = in_arena(s, v) && s->value.v[v].first <= k && k <= w->end[v];
-    if (live && !w->banned[s->value.v[v].tensor] &&
-        (best < 0 || s->value.v[v].bytes > s->value.v[best].bytes))
-      best = v;
-  }
-  if (best >= 0) w->banned[s->value.v[best].tensor] = true;
-  return best >= 0;
-}
+/* ---- set-up ---- */
 
 /* The menus again, with labels that are slower and smaller. */
 static enum fvm_status reopen(struct sched *w) {
   w->weighs_memory = true;
-  w->banned = ARENA_NEW(&w->a, bool, w->g->tensor.n);
-  if (!w->banned) return fvm_nomem(w->err);
   w->menus.n = 0;
   w->s->labels_total = w->s->labels_measured = 0;
   enum fvm_status st = sched_menus(w);
   phase_done(w->o->phases, PHASE_menus);
-  int64_t arena = st ? 0 : sched_least_arena(w);
-  w->room = w->o->memory - arena;
-  return st ? st : arena < 0 ? fvm_nomem(w->err) : FVM_OK;
+  return st;
+}
+
+static bool copy_net(struct fit *f) {
+  const struct solve_net *net = &f->n.net;
+  for (size_t v = 0; v < net->var.n; v++)
+    if (solve_add_var(&f->work, net->var.v[v].n) < 0) return false;
+  for (size_t e = 0; e < net->edge.n; e++)
+    if (solve_add_edge(&f->work, net->edge.v[e].u, net->edge.v[e].v) < 0) return false;
+  return true;
+}
+
+static bool index_labels(struct fit *f) {
+  size_t nvar = f->n.net.var.n, n = 0;
+  f->first = ARENA_NEW(&f->a, size_t, nvar);
+  f->node = ARENA_NEW(&f->a, int, nvar);
+  f->best = ARENA_NEW(&f->a, int, nvar);
+  if (!f->first || !f->node || !f->best) return false;
+  for (size_t v = 0; v < nvar; v++) {
+    f->first[v] = n;
+    f->node[v] = -1;
+    n += (size_t)f->n.net.var.v[v].n;
+  }
+  for (size_t i = 0; i < f->w->g->node.n; i++)
+    if (f->n.var[i] >= 0) f->node[f->n.var[i]] = (int)i;
+  f->words = n / 64 + 1;
+  return true;
+}
+
+static enum fvm_status open_fit(struct fit *f, struct sched *w) {
+  const struct plan_options *o = w->o;
+  *f = (struct fit){.w = w, .err = w->err, .least_memory = *w->s, .least_arena = *w->s};
+  f->limits = (struct limits){o->memory ? o->memory : INT64_MAX, o->arena ? o->arena : INT64_MAX};
+  enum fvm_status st = reopen(w);
+  if (!st) st = sched_net_make(w, &f->n);
+  if (st) return st;
+  bool ok = sched_add_arena(&f->n, &f->arena);
+  f->first_room = (int)f->n.net.var.n;
+  ok = ok && (!o->memory || sched_add_room(w, &f->n.net, f->n.var, &f->room));
+  ok = ok && copy_net(f) && index_labels(f);
+  phase_done(o->phases, PHASE_network);
+  return ok ? FVM_OK : fvm_nomem(w->err);
+}
+
+static void close_fit(struct fit *f) {
+  solve_net_free(&f->n.net);
+  solve_net_free(&f->work);
+  sched_arena_free(&f->arena);
+  VEC_FREE(&f->room.var);
+  VEC_FREE(&f->open);
+  arena_free(&f->a);
+}
+
+/* ---- how little is possible ---- */
+
+/* The limit that is searched for the least one; the other stays as it is. */
+static int64_t *searched(struct fit *f) {
+  return f->w->o->memory ? &f->limits.memory : &f->limits.arena;
+}
+
+static int64_t least_found(const struct fit *f) {
+  return f->w->o->memory ? f->least_memory.resident_bytes : f->least_arena.arena_bytes;
+}
+
+/* The least limit that the network knows nothing against: no plan has less. */
+static enum fvm_status least_possible(struct fit *f, int64_t *least) {
+  struct limits kept = f->limits;
+  int64_t low = 0, high = least_found(f); /* below low there is nothing */
+  enum fvm_status st = FVM_OK;
+  for (int i = 0; i < HALVINGS && low < high && !st; i++) {
+    bool may;
+    int64_t middle = low + (high - low) / 2;
+    *searched(f) = middle;
+    st = tree_may_be(f, f->limits, &may);
+    if (may)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  f->limits = kept;
+  *least = low;
+  return st;
+}
+
+/* Plans with less and less, down from the smallest that came up so far. */
+static enum fvm_status descend(struct fit *f, int64_t least) {
+  struct limits kept = f->limits;
+  int64_t low = least;
+  enum fvm_status st = FVM_OK;
+  for (int i = 0; i < DESCENTS && low < least_found(f) && !st; i++) {
+    int64_t at = i == 0 ? low : low + (least_found(f) - low) / 2;
+    *searched(f) = at;
+    st = tree_search(f, LEAST_TRIES);
+    if (f->cost >= SOLVE_INF) low = at + 1;
+  }
+  f->limits = kept;
+  return st;
+}
+
+static enum fvm_status too_little(struct fit *f) {
+  const struct schedule *m = &f->least_memory;
+  int64_t least;
+  enum fvm_status st = least_possible(f, &least);
+  if (!st) st = descend(f, least);
+  if (st) return st;
+  if (!f->w->o->memory)
+    return fvm_fail(f->err, FVM_EFAIL,
+                    "no plan within --max-arena %lld bytes: the smallest found needs %lld, and "
+                    "none needs less than %lld",
+                    (long long)f->limits.arena, (long long)f->least_arena.arena_bytes,
+                    (long long)least);
+  return fvm_fail(f->err, FVM_EFAIL,
+                  "no plan within --memory %lld bytes: the smallest found needs %lld, which is "
+                  "%lld of weights, %lld of activations and %lld of scratch; none needs less "
+                  "than %lld",
+                  (long long)f->limits.memory, (long long)m->resident_bytes,
+                  (long long)(m->resident_bytes - m->arena_bytes - m->scratch_bytes),
+                  (long long)m->arena_bytes, (long long)m->scratch_bytes, (long long)least);
+}
+
+/* ---- all ---- */
+
+static enum fvm_status conclude(struct fit *f) {
+  struct schedule *s = f->w->s;
+  int64_t more;
+  enum fvm_status st = tree_realize(f, f->best, f->cost, &more);
+  bool limited = f->n.limited || f->room.limited;
+  s->layout_cost_ns = f->cost + more;
+  s->layout_bound_ns = limited ? f->n.floor : f->bound + more;
+  s->optimal = f->bound == f->cost && !limited;
+  return st;
 }
 
 enum fvm_status sched_fit(struct sched *w) {
-  struct schedule *s = w->s, least = *s; /* of `least` only numbers are read */
-  int64_t bound = 0;
-  enum fvm_status st = reopen(w);
-  for (int i = 0; i < MAX_TRIES && !st; i++) {
-    bool found;
-    st = sched_choose(w, &found);
-    bool hopeless = st == FVM_EFAIL && found;
-    if (st && !hopeless) return st;
-    int64_t cost = s->layout_cost_ns;
-    if (i == 0) bound = s->layout_bound_ns;
-    st = sched_realize(w);
-    if (st) return st;
-    if (s->resident_bytes < least.resident_bytes) least = *s;
-    if (hopeless) break;
-    if (s->resident_bytes <= w->o->memory) {
-      s->layout_bound_ns = MIN(bound, cost);
-      s->optimal = s->layout_bound_ns == cost;
-      return FVM_OK;
-    }
-    if (!ban_conversion(w)) w->room = MIN(w->room - 1, w->o->memory - s->arena_bytes);
-  }
-  return st ? st : too_little(w, &least);
+  struct fit f;
+  enum fvm_status st = open_fit(&f, w);
+  if (!st) st = tree_search(&f, TRIES);
+  if (!st) st = f.cost < SOLVE_INF ? conclude(&f) : too_little(&f);
+  close_fit(&f);
+  phase_done(w->o->phases, PHASE_solve);
+  return st;
 }

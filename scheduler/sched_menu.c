@@ -198,8 +198,10 @@ static bool is_better(const struct choice *x, const struct choice *y) {
 }
 
 /* Whether x, the earlier one or not, leaves no use for y. */
-static bool beats(const struct choice *x, const struct choice *y, bool earlier) {
+static bool beats(const struct sched *w, const struct choice *x, const struct choice *y,
+                  bool earlier) {
   if (x->scratch > y->scratch || is_better(y, x)) return false;
+  if (w->weighs_memory && y->label.inplace && x->label.inplace != y->label.inplace) return false;
   return is_better(x, y) || x->scratch < y->scratch || earlier;
 }
 
@@ -210,9 +212,9 @@ static void keep_best(const struct sched *w, int node, choices *all) {
     bool beaten = false;
     size_t kept = 0;
     for (size_t j = 0; j < n && !beaten; j++)
-      beaten = look_alike(w, node, &x->label, &all->v[j].label) && beats(&all->v[j], x, true);
+      beaten = look_alike(w, node, &x->label, &all->v[j].label) && beats(w, &all->v[j], x, true);
     for (size_t j = 0; j < n && !beaten; j++)
-      if (!look_alike(w, node, &x->label, &all->v[j].label) || !beats(x, &all->v[j], false))
+      if (!look_alike(w, node, &x->label, &all->v[j].label) || !beats(w, x, &all->v[j], false))
         all->v[kept++] = all->v[j];
     if (beaten) continue;
     struct choice new = *x;

@@ -60,19 +60,16 @@ static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
                                      const struct plan_options *o, struct schedule **schedule,
                                      struct fvm_error *err) {
   struct sched w;
-  bool found;
   enum fvm_status st = sched_open(&w, g, cost, o, err);
   struct schedule *s = w.s;
   if (!st) st = sched_menus(&w);
   if (!st) find_states(&w);
   phase_done(o->phases, PHASE_menus);
-  if (!st) st = sched_choose(&w, &found);
+  if (!st) st = sched_choose(&w);
   if (!st) st = sched_realize(&w);
-  if (!st && o->memory && s->resident_bytes > o->memory) st = sched_fit(&w);
-  if (!st && o->arena && s->arena_bytes > o->arena)
-    st = fvm_fail(err, FVM_EFAIL,
-                  "no plan within --max-arena %lld bytes: the best needs %lld, its bound is %lld",
-                  (long long)o->arena, (long long)s->arena_bytes, (long long)s->arena_bound);
+  bool fits = st || ((!o->memory || s->resident_bytes <= o->memory) &&
+                     (!o->arena || s->arena_bytes <= o->arena));
+  if (!fits) st = sched_fit(&w);
   sched_close(&w);
   if (st) {
     schedule_free(s);

@@ -1,0 +1,70 @@
+/* The search for labels within limits on memory: what its files share (sched_fit.c, sched_tree.c,
+ * sched_rows.c). */
+#ifndef FVM_SCHED_FIT_H
+#define FVM_SCHED_FIT_H
+
+#include "sched.h"
+
+/* A part of all choices: labels that are left of each variable, the others being tried elsewhere,
+ * in plans whose arena has low to high bytes. */
+struct part {
+  uint64_t *left; /* bit fit->first[v] + k: label k of variable v */
+  int64_t low, high;
+  int *label; /* the cheapest choice, if all that limits were what the network knows of them */
+  int64_t cost, bound;
+  int depth;
+};
+struct limits {
+  int64_t memory, arena; /* INT64_MAX: none */
+};
+struct fit {
+  struct sched *w;
+  struct arena a;
+  struct sched_net n;
+  struct sched_room room;
+  struct sched_arena arena;
+  struct solve_net work; /* the network of a part */
+  size_t *first, words;  /* of struct part: where a variable's labels begin; words of a set */
+  int *node, first_room; /* by variable: its node, or -1; variables from there on are constants */
+  struct limits limits;
+  VEC(struct part *) open; /* to be looked into */
+  int *best;               /* labels of the best schedule within the limits; see cost */
+  int64_t cost, bound;     /* SOLVE_INF: none found; of all parts that were given up */
+  struct schedule least_memory, least_arena; /* numbers of the smallest that came up */
+  int tried;                                 /* parts */
+  struct fvm_error *err;
+};
+
+static inline bool part_has(const struct fit *f, const struct part *p, int v, int k) {
+  size_t bit = f->first[v] + (size_t)k;
+  return p->left[bit / 64] >> (bit % 64) & 1;
+}
+static inline void part_drop(const struct fit *f, struct part *p, int v, int k) {
+  size_t bit = f->first[v] + (size_t)k;
+  p->left[bit / 64] &= ~((uint64_t)1 << (bit % 64));
+}
+
+/* ---- rows (sched_rows.c) ---- */
+
+/* Drop the labels that no choice within p->high has, and raise p->low. False: nothing is left. */
+bool rows_narrow(const struct fit *f, struct part *p);
+/* Forbid, in the network of the part, pairs of labels that no choice within p->high has. */
+void rows_forbid(const struct fit *f, const struct part *p, struct solve_net *work);
+/* The most that a row has with these labels, and which one. */
+int64_t rows_use(const struct fit *f, const int *label, const struct arena_row **row);
+/* The variable of a row whose label takes most above the least it might, which labels take less:
+ * `less` is 1 for them. False: none takes more than it must. */
+bool rows_blame(const struct fit *f, const struct part *p, const struct arena_row *row, int *var,
+                bool *less);
+
+/* ---- the tree (sched_tree.c) ---- */
+
+/* Look for the cheapest choice within f->limits, until it is proved or `tries` parts were looked
+ * at; f->cost, f->best and f->bound tell what came of it. */
+enum fvm_status tree_search(struct fit *f, int tries);
+/* Whether there might be a choice within these limits, by the network alone. */
+enum fvm_status tree_may_be(struct fit *f, struct limits limits, bool *may);
+/* The schedule of a choice; *more: what rules that the solver does not know add to its cost. */
+enum fvm_status tree_realize(struct fit *f, const int *label, int64_t cost, int64_t *more);
+
+#endif

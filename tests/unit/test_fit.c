@@ -1,0 +1,252 @@
+/* Limits on memory: small random graphs with branches, residuals, joins and conversions under
+ * random costs, against every choice of labels with the order and the places that it really gets.
+ */
+#include "unit.h"
+
+#include <string.h>
+
+#include "../../scheduler/pass.h"
+#include "../../scheduler/sched.h"
+
+static const struct plan_options options = {
+    .target = {.threads = {1}, .nthreads = 1, .l1_bytes = 32 << 10, .l2_bytes = 1 << 20},
+    .max_ticks = 10000000,
+    .build = "build",
+    .machine = "machine"};
+
+static uint64_t rng;
+static int rnd(int n) {
+  rng = rng * 6364136223846793005u + 1442695040888963407u;
+  return (int)((rng >> 33) % (uint64_t)n);
+}
+
+/* ---- graphs ---- */
+
+/* Images of few channels; tensors are t0 (the input), t1, ... */
+struct maker {
+  char text[2000];
+  int n, channels[16];
+};
+
+static void put(struct maker *m, int channels, const char *line) {
+  size_t at = strlen(m->text);
+  snprintf(m->text + at, sizeof m->text - at, "t%d = %s\n", m->n, line);
+  m->channels[m->n++] = channels;
+}
+
+static void add_node(struct maker *m) {
+  char line[100];
+  int x = rnd(3) ? m->n - 1 : rnd(m->n), y = rnd(m->n), c = m->channels[x];
+  switch (rnd(6)) {
+  case 0:
+  case 1:
+    snprintf(line, sizeof line, "Concat(t%d, t%d) axis=1", x, y);
+    if (c + m->channels[y] < 100) put(m, c + m->channels[y], line);
+    return;
+  case 2:
+    snprintf(line, sizeof line, "Add(t%d, t%d)", x, y);
+    if (m->channels[y] == c) put(m, c, line);
+    return;
+  case 3:
+    snprintf(line, sizeof line, "MaxPool(t%d) kernel_shape=[3,3] pads=[1,1,1,1]", x);
+    break;
+  case 4:
+    snprintf(line, sizeof line, "Softmax(t%d) axis=1", x);
+    break;
+  default:
+    snprintf(line, sizeof line, "%s(t%d)", rnd(2) ? "Exp" : "Tanh", x);
+  }
+  put(m, c, line);
+}
+
+static struct graph *random_graph(void) {
+  static const int channels[] = {4, 16, 20};
+  struct fvm_error err;
+  struct graph *g;
+  struct maker m = {.n = 1};
+  int c = m.channels[0] = channels[rnd(3)], nodes = 3 + rnd(4);
+  snprintf(m.text, sizeof m.text, "graph random opset=17\ninput t0:f32[1,%d,3,3]\n", c);
+  while (m.n <= nodes) add_node(&m);
+  size_t at = strlen(m.text);
+  snprintf(m.text + at, sizeof m.text - at, "output t%d\n", m.n - 1);
+  OK(graph_parse(m.text, strlen(m.text), &g, &err));
+  OK(pipeline_run(g, NULL, &err));
+  return g;
+}
+
+/* ---- every choice ---- */
+
+struct found {
+  int64_t memory, arena, cost;
+};
+enum { MOST_FOUND = 20000 };
+static struct found found[MOST_FOUND];
+
+/* All steps but copies of outputs, which come on top of what labels cost. */
+static int64_t labels_ns(const struct schedule *s) {
+  int64_t sum = 0;
+  for (size_t i = 0; i < s->step.n; i++) {
+    const struct sched_step *k = &s->step.v[i];
+    const struct sched_value *x = k->node < 0 ? &s->value.v[k->in_value] : NULL,
+                             *y = k->node < 0 ? &s->value.v[k->out_value] : NULL;
+    if (!x || y->space != SPACE_OUTPUT || y->base >= 0 || x->layout != y->layout) sum += k->cost_ns;
+  }
+  return sum;
+}
+
+static bool next_choice(struct sched *w) {
+  for (size_t i = 0; i < w->g->node.n; i++) {
+    if (w->g->node.v[i].dead) continue;
+    if (++w->node[i].choice < w->node[i].menu->n) return true;
+    w->node[i].choice = 0;
+  }
+  return false;
+}
+
+/* Returns how many; 0: too many to look at. */
+static int enumerate(const struct graph *g, uint64_t seed) {
+  struct fvm_error err;
+  struct sched w;
+  struct cost *cost = cost_random_new(seed);
+  int n = 0;
+  int64_t all = 1;
+  OK(sched_open(&w, g, cost, &options, &err));
+  w.weighs_memory = true;
+  OK(sched_menus(&w));
+  for (size_t i = 0; i < g->node.n; i++)
+    if (!g->node.v[i].dead) all = MIN(all * w.node[i].menu->n, MOST_FOUND + 1);
+  while (all <= MOST_FOUND) {
+    arena_free(&w.s->arena);
+    if (!sched_realize(&w))
+      found[n++] = (struct found){w.s->resident_bytes, w.s->arena_bytes, labels_ns(w.s)};
+    if (!next_choice(&w)) break;
+  }
+  sched_close(&w);
+  schedule_free(w.s);
+  cost_free(cost);
+  return n;
+}
+
+static int64_t best_within(int n, int64_t memory, int64_t arena) {
+  int64_t best = INT64_MAX;
+  for (int i = 0; i < n; i++)
+    if ((!memory || found[i].memory <= memory) && (!arena || found[i].arena <= arena))
+      best = MIN(best, found[i].cost);
+  return best;
+}
+
+/* ---- the same by the planner ---- */
+
+static int proved, unproved, refused, traded;
+
+/* The text's figures: what the smallest that was found needs, and what all do. */
+static void check_refusal(const char *text, int n, int64_t memory, int64_t arena) {
+  long long needs, least;
+  int64_t true_least = INT64_MAX;
+  const char *at = strstr(text, "the smallest found needs "), *none = strstr(text, "none needs ");
+  ck_assert_msg(at && sscanf(at, "the smallest found needs %lld", &needs) == 1, "%s", text);
+  ck_assert_msg(none && sscanf(none, "none needs less than %lld", &least) == 1, "%s", text);
+  for (int i = 0; i < n; i++) {
+    bool other = !memory || !arena || found[i].arena <= arena;
+    if (other) true_least = MIN(true_least, memory ? found[i].memory : found[i].arena);
+  }
+  ck_assert_int_le(least, true_least);
+  if (true_least < INT64_MAX && !(memory && arena)) ck_assert_int_ge(needs, true_least);
+  ck_assert_int_gt(needs, memory ? memory : arena);
+  refused++;
+}
+
+static void fit(const struct graph *g, uint64_t seed, int n, int64_t memory, int64_t arena) {
+  struct fvm_error err;
+  struct plan_options o = options;
+  struct schedule *s;
+  struct cost *cost = cost_random_new(seed);
+  int64_t best = best_within(n, memory, arena);
+  o.memory = memory;
+  o.arena = arena;
+  enum fvm_status st = schedule_graph(g, cost, &o, &s, &err);
+  cost_free(cost);
+  if (st) {
+    ck_assert_int_eq(st, FVM_EFAIL);
+    ck_assert_msg(best == INT64_MAX, "seed %llu memory %lld arena %lld: %s, but there is %lld",
+                  (unsigned long long)seed, (long long)memory, (long long)arena, err.text,
+                  (long long)best);
+    check_refusal(err.text, n, memory, arena);
+    return;
+  }
+  ck_assert(!memory || s->resident_bytes <= memory);
+  ck_assert(!arena || s->arena_bytes <= arena);
+  ck_assert_int_ge(labels_ns(s), best);
+  ck_assert_msg(s->layout_bound_ns <= best,
+                "seed %llu memory %lld arena %lld: bound %lld over %lld", (unsigned long long)seed,
+                (long long)memory, (long long)arena, (long long)s->layout_bound_ns,
+                (long long)best);
+  if (s->optimal) ck_assert_int_eq(labels_ns(s), best);
+  traded += best > best_within(n, 0, 0);
+  proved += s->optimal;
+  unproved += !s->optimal;
+  schedule_free(s);
+}
+
+START_TEST(limits_agree_with_enumeration) {
+  int graphs = 0;
+  proved = unproved = refused = traded = 0;
+  for (uint64_t seed = 0; graphs < 120; seed++) {
+    ck_assert_int_lt((int)seed, 4000);
+    rng = seed * 7919 + 5;
+    struct graph *g = random_graph();
+    int n = enumerate(g, seed);
+    int64_t least_arena = INT64_MAX, least_memory = INT64_MAX;
+    for (int i = 0; i < n; i++) {
+      least_arena = MIN(least_arena, found[i].arena);
+      least_memory = MIN(least_memory, found[i].memory);
+    }
+    graphs += n > 0;
+    if (n && least_arena > 64) fit(g, seed, n, 0, least_arena - 1);
+    if (n && least_memory > 64) fit(g, seed, n, least_memory - 1, 0);
+    for (int i = 0; n && i < 6; i++) {
+      const struct found *f = &found[rnd(n)], *h = &found[rnd(n)];
+      int64_t arena = i ? f->arena : least_arena, memory = i ? f->memory : least_memory;
+      if (arena) fit(g, seed, n, 0, arena);
+      if (memory) fit(g, seed, n, memory, 0);
+      if (memory && h->arena) fit(g, seed, n, memory, h->arena);
+    }
+    graph_free(g);
+  }
+  ck_assert_int_gt(proved, 1500);
+  ck_assert_int_gt(refused, 150);
+  ck_assert_int_gt(traded, 100);
+  ck_assert_int_lt(unproved, proved / 50);
+}
+END_TEST
+
+/* Each allocation of a search within limits fails once. */
+START_TEST(memory_may_fail) {
+  struct fvm_error err;
+  enum fvm_status st = FVM_ENOMEM;
+  rng = 5;
+  struct graph *g = random_graph();
+  int n = enumerate(g, 5);
+  struct plan_options o = options;
+  ck_assert_int_gt(n, 0);
+  o.arena = found[0].arena;
+  for (int i = 0; i < n; i++) o.arena = MIN(o.arena, found[i].arena);
+  for (int tight = 0; tight < 2; tight++, st = FVM_ENOMEM) {
+    o.arena -= tight * 64;
+    o.memory = 1 << 30;
+    for (long k = 1; st == FVM_ENOMEM && k < 9000; k++) {
+      struct schedule *s = NULL;
+      struct cost *cost = cost_random_new(5);
+      fvm_fail_alloc(k);
+      st = cost ? schedule_graph(g, cost, &o, &s, &err) : FVM_ENOMEM;
+      fvm_fail_alloc(0);
+      schedule_free(s);
+      cost_free(cost);
+    }
+    ck_assert_msg(st == (tight ? FVM_EFAIL : FVM_OK), "%s", err.text);
+  }
+  graph_free(g);
+}
+END_TEST
+
+UNIT_MAIN("fit", limits_agree_with_enumeration, memory_may_fail)
