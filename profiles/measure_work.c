@@ -94,6 +94,12 @@ static char *grab_huge(struct work_state *s, int64_t bytes) {
   return p;
 }
 
+/* From now on a write to it is a crash: what candidates read is the same for all. */
+static void seal(const char *base, int64_t bytes) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)base & ~(page - 1);
+  mprotect((void *)from, ROUND_UP((uintptr_t)base + (size_t)bytes, page) - from, PROT_READ);
+}
+
 static int64_t now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -163,6 +169,7 @@ static void make_belt(struct work_state *s, const struct tensor *t, int64_t copi
   belt->bytes = bytes;
   for (int64_t at = 0; at < bytes; at += one)
     memcpy(belt->base + at, t->data, (size_t)MIN(one, bytes - at));
+  seal(belt->base, bytes);
 }
 
 /* As many copies of all constants as make up rotate_bytes. Without a belt a large input is cold
@@ -229,7 +236,9 @@ static bool make_image(const struct work *w, struct image *m, struct fvm_error *
   m->bytes = layout_bytes(t, m->layout);
   m->base = grab_huge(w->state, m->bytes);
   if (!m->base) return fvm_nomem(err), false;
-  return convert(w->state, t, data, m->layout, m->base, err) != NULL;
+  if (!convert(w->state, t, data, m->layout, m->base, err)) return false;
+  seal(m->base, m->bytes);
+  return true;
 }
 
 /* Index of an image, made when it is new; -1 and *err when it cannot be. */

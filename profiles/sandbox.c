@@ -8,11 +8,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "sandbox_confine.h"
 
 void *sandbox_share(size_t bytes) {
   void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -25,24 +26,24 @@ void sandbox_unshare(void *p, size_t bytes) {
 
 /* ---- the child ---- */
 
-static void confine(pid_t parent) {
-  const struct rlimit none = {0, 0};
+static void confine(pid_t parent, volatile struct sandbox_fault *fault) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(0); /* it died before the line above */
-  setrlimit(RLIMIT_CORE, &none);
+  sandbox_limit();
   /* A crash is an outcome like others: whoever catches it to report it (a sanitizer) is kept out.
    */
-  static const int crash[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-  for (size_t i = 0; i < COUNT(crash); i++) signal(crash[i], SIG_DFL);
+  sandbox_note_faults(fault);
   signal(SIGINT, SIG_IGN); /* the parent decides what an interrupt ends */
   signal(SIGTERM, SIG_IGN);
   signal(SIGPIPE, SIG_IGN);
 }
 
-static void child(int fd, pid_t parent, const struct sandbox_work *w) {
+static void child(int fd, pid_t parent, volatile struct sandbox_fault *fault,
+                  const struct sandbox_work *w) {
   char turn;
-  confine(parent);
+  confine(parent, fault);
   w->init(w->arg);
+  sandbox_filter(); /* where there is none, the rest holds */
   while (read(fd, &turn, 1) == 1) {
     w->serve(w->arg);
     if (write(fd, &turn, 1) != 1) break;
@@ -52,24 +53,31 @@ static void child(int fd, pid_t parent, const struct sandbox_work *w) {
 
 /* ---- the parent ---- */
 
+static enum fvm_status abandon(struct sandbox *s, const char *what, struct fvm_error *err) {
+  int code = errno;
+  sandbox_unshare(s->fault, sizeof *s->fault);
+  return fvm_fail(err, FVM_EENV, "%s: %s; close some programs", what, strerror(code));
+}
+
 enum fvm_status sandbox_start(struct sandbox *s, const struct sandbox_work *w,
                               struct fvm_error *err) {
   int fd[2];
   pid_t parent = getpid();
+  s->fault = sandbox_share(sizeof *s->fault);
+  if (!s->fault) return fvm_nomem(err);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) != 0)
-    return fvm_fail(err, FVM_EENV, "cannot make a socket pair: %s", strerror(errno));
+    return abandon(s, "cannot make a socket pair", err);
   s->pid = fork();
   if (s->pid == 0) {
     close(fd[0]);
-    child(fd[1], parent, w);
+    child(fd[1], parent, s->fault, w);
   }
   close(fd[1]);
   s->fd = fd[0];
   if (s->pid > 0) return FVM_OK;
   s->pid = 0;
   close(s->fd);
-  return fvm_fail(err, FVM_EENV, "cannot start a process to measure in: %s; close some programs",
-                  strerror(errno));
+  return abandon(s, "cannot start a process to measure in", err);
 }
 
 /* Wait for the end of the child and say how it ended. */
@@ -79,10 +87,14 @@ static void reap(struct sandbox *s, char *why, size_t size) {
   while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR) {
   }
   s->pid = 0;
-  if (WIFSIGNALED(status))
-    snprintf(why, size, "ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
-  else
-    snprintf(why, size, "the process exited with status %d", WEXITSTATUS(status));
+  int n = WIFSIGNALED(status)
+              ? snprintf(why, size, "ended by signal %d (%s)", WTERMSIG(status),
+                         strsignal(WTERMSIG(status)))
+              : snprintf(why, size, "the process exited with status %d", WEXITSTATUS(status));
+  if (WIFSIGNALED(status) && s->fault->known && n > 0 && (size_t)n < size)
+    snprintf(why + n, size - (size_t)n, " at address 0x%llx",
+             (unsigned long long)s->fault->address);
+  sandbox_unshare(s->fault, sizeof *s->fault);
 }
 
 static double seconds(void) {

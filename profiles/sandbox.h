@@ -10,6 +10,7 @@
 struct sandbox {
   pid_t pid; /* 0: none running */
   int fd;
+  struct sandbox_fault *fault; /* shared */
 };
 enum sandbox_end {
   SANDBOX_DONE,
@@ -22,7 +23,9 @@ void *sandbox_share(size_t bytes);
 void sandbox_unshare(void *p, size_t bytes);
 
 /* Fork. The child calls init(arg) once and serve(arg) for each call; it sees our memory as it is
- * now. It ignores SIGINT, writes no core file and dies with us. */
+ * now. It ignores SIGINT, writes no file and dies with us. After init it can open nothing and
+ * starts no threads: such calls fail (Linux on x86-64 and aarch64; elsewhere init's word has to
+ * do). */
 struct sandbox_work {
   void (*init)(void *arg), (*serve)(void *arg);
   void *arg;

@@ -2,8 +2,12 @@
  * times for the sound ones; its data and tolerances. */
 #include "unit.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -270,11 +274,34 @@ END_TEST
 static void nothing(void *arg) { (void)arg; }
 static void obey(void *arg) {
   volatile int *what = arg;
-  if (*what == 1) kill(getpid(), SIGSEGV);
+  if (*what == 1) raise(SIGSEGV);
   if (*what == 2)
     for (;;) pause();
   if (*what == 3) _exit(9);
+  if (*what == 4) *(volatile int *)(uintptr_t)0x1230 = 1;
+  if (*what == 5) *(volatile int *)(uintptr_t)obey = 1; /* code */
+  if (*what == 6) abort();
   *what += 100;
+}
+
+enum { ATTEMPTS = 8, NO_FILTER = -1 };
+
+/* Each attempt that is refused adds 1. */
+static void try_to_leave(void *arg) {
+  volatile int *refused = arg;
+  char c;
+  if (prctl(PR_GET_SECCOMP) == 0) { /* with a filter even this is refused */
+    *refused = NO_FILTER;
+    return;
+  }
+  *refused += open("/etc/passwd", O_RDONLY) < 0 && errno == EPERM;
+  *refused += open("left-behind", O_WRONLY | O_CREAT, 0600) < 0 && errno == EPERM;
+  *refused += socket(AF_INET, SOCK_STREAM, 0) < 0 && errno == EPERM;
+  *refused += fork() < 0 && errno == EPERM;
+  *refused += kill(getppid(), 0) < 0 && errno == EPERM;
+  *refused += execl("/bin/true", "true", (char *)NULL) < 0 && errno == EPERM;
+  *refused += unlink("/nothing") < 0 && errno == EPERM;
+  *refused += pread(0, &c, 1, 0) < 0 && errno == EPERM;
 }
 
 START_TEST(sandboxes_contain) {
@@ -294,7 +321,10 @@ START_TEST(sandboxes_contain) {
     const char *why;
   } cases[] = {{1, SANDBOX_DIED, "signal 11"},
                {2, SANDBOX_HUNG, "longer than 0.1 s"},
-               {3, SANDBOX_DIED, "status 9"}};
+               {3, SANDBOX_DIED, "status 9"},
+               {4, SANDBOX_DIED, "signal 11 (Segmentation fault) at address 0x1230"},
+               {5, SANDBOX_DIED, "at address 0x"},
+               {6, SANDBOX_DIED, "signal 6"}};
   for (size_t i = 0; i < COUNT(cases); i++) {
     if (!s.pid) OK(sandbox_start(&s, &w, &err));
     *what = cases[i].what;
@@ -308,7 +338,20 @@ START_TEST(sandboxes_contain) {
 }
 END_TEST
 
-UNIT_MAIN("measure", sandboxes_contain, agreement_depends_on_the_type,
+START_TEST(sandboxes_open_nothing) {
+  volatile int *refused = sandbox_share(sizeof *refused);
+  const struct sandbox_work w = {nothing, try_to_leave, (void *)refused};
+  struct sandbox s = {0};
+  char why[80];
+  OK(sandbox_start(&s, &w, &err));
+  ck_assert_int_eq(sandbox_call(&s, 5, refused, nothing, NULL, why, sizeof why), SANDBOX_DONE);
+  ck_assert_msg(*refused == ATTEMPTS || *refused == NO_FILTER, "%d", *refused);
+  sandbox_stop(&s);
+  sandbox_unshare((void *)refused, sizeof *refused);
+}
+END_TEST
+
+UNIT_MAIN("measure", sandboxes_contain, sandboxes_open_nothing, agreement_depends_on_the_type,
           inputs_are_seeded_and_in_range, sound_candidates_are_timed, constants_may_be_cold,
           large_models_are_cold, each_culprit_is_told_apart, an_interrupt_keeps_what_was_measured,
           conversions_race_as_identities)
