@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "../../scheduler/order_net.h"
 #include "order_toys.h"
 
 static void make_family(struct toy *t, int family, int n) {
@@ -152,6 +153,61 @@ START_TEST(equals_all_sets) {
 }
 END_TEST
 
+/* Units in an order, as steps of the problem. */
+static void unfold(const struct order_net *n, const int *unit, const int *step, int *order) {
+  int at = 0;
+  for (int k = 0; k < n->nunit; k++)
+    for (int i = n->unit[unit[k]]; i < n->unit[unit[k] + 1]; i++) order[at++] = step[i];
+}
+
+/* The parts by themselves, where the whole would not have needed them: exact search from nothing,
+ * on steps and on units that are joined, bounds, lists and beams. */
+START_TEST(ways_agree) {
+  int joined = 0, tight = 0;
+  for (int round = 0; round < 3000; round++) {
+    static struct toy t;
+    struct fvm_error err;
+    struct arena a = {0};
+    struct order_net n, small;
+    int unit[MAXDP], order[MAXDP], *step, same[MAXDP];
+    int64_t ticks = 0, hill[MAXDP];
+    rng = (uint64_t)round + 4000000;
+    make_family(&t, round % FAMILIES, 4 + rnd(8));
+    if (t.p.nstep > MAXDP) continue;
+    int64_t best = by_sets(&t), peak = INT64_MAX, bound = 0, found;
+    OK(order_net_make(&n, &t.p, &a, &err));
+    ck_assert(order_merge(&small, &n, &step, &a));
+    joined += n.nunit - small.nunit;
+    for (int i = 0; i < n.nstep; i++) same[i] = i, hill[i] = INT64_MAX;
+    struct order_aim aim = {0, INT64_MAX, ORDER_TICKS};
+    ck_assert(order_search(&n, &aim, unit, &peak, &bound, &a, &ticks));
+    unfold(&n, unit, same, order);
+    ck_assert(peak == best && bound == best && peak_of(&t, order, ~(uint64_t)0) == best);
+    peak = INT64_MAX, bound = 0;
+    ck_assert(order_search(&small, &aim, unit, &peak, &bound, &a, &ticks));
+    unfold(&small, unit, step, order);
+    ck_assert(peak == best && bound == best && peak_of(&t, order, ~(uint64_t)0) == best);
+    aim.below = best; /* nothing is below that, and that is what it proves */
+    ck_assert(order_search(&small, &aim, unit, &peak, &bound, &a, &ticks));
+    ck_assert_int_eq(bound, best);
+    found = bound = 0;
+    ck_assert(order_bound(&n, hill, INT64_MAX, INT64_MAX, &found, &a, &ticks));
+    ck_assert(order_least(&n) <= best && found <= best);
+    tight += MAX(order_least(&n), found) == best;
+    peak = INT64_MAX;
+    ck_assert(order_list(&n, 0, unit, &peak, hill, &a, &ticks));
+    ck_assert(peak >= best && peak == peak_of(&t, unit, ~(uint64_t)0));
+    peak = INT64_MAX;
+    ck_assert(order_beam(&small, unit, &peak, &a, &ticks));
+    unfold(&small, unit, step, order);
+    ck_assert(peak >= best && peak == peak_of(&t, order, ~(uint64_t)0));
+    arena_free(&a);
+  }
+  ck_assert_int_gt(joined, 5000);
+  ck_assert_int_gt(tight, 2000);
+}
+END_TEST
+
 /* Whatever work is allowed: the bound is one, and the order no worse than it says. */
 START_TEST(gap_is_honest) {
   int open = 0;
@@ -249,6 +305,6 @@ START_TEST(refuses_what_overflows) {
 }
 END_TEST
 
-UNIT_MAIN("order", equals_all_orders, equals_all_sets, gap_is_honest, is_deterministic,
+UNIT_MAIN("order", equals_all_orders, equals_all_sets, ways_agree, gap_is_honest, is_deterministic,
           solves_a_large_unet, finishes_a_branch_first, takes_a_place_when_it_is_free,
           refuses_what_overflows)
