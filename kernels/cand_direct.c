@@ -166,6 +166,9 @@ static void emit_block(struct gen *g, const struct addr *image) {
   span_close(g->b, &g->j);
 }
 
+/* What of the body a tile does: it makes all of k at once. */
+static unsigned fuses(const struct conv *v) { return FUSE_TAIL | (v->bias ? 0 : FUSE_START); }
+
 static void init(struct gen *g, const struct opcall *c, const struct label *l, struct builder *b) {
   enum layout in = (enum layout)l->in[0], out = (enum layout)l->out[0];
   *g = (struct gen){.b = b,
@@ -187,7 +190,7 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
   view_init(&g->view, c, c->nown, out);
   int64_t m_max = g->flat ? g->rows : g->width, nr = g->tile->nr;
   epilogue_init_blocks(&g->e, &g->view.call, g->view.dims, m_max, MIN(nr, g->v.out_channels),
-                       FUSE_TAIL | (g->v.bias ? 0 : FUSE_START), b);
+                       fuses(&g->v), b);
   if (g->bordered) g->strip = build_buf(b, BUF_SCRATCH, g->from.plane * g->from.blocks * 4);
 }
 
@@ -304,13 +307,23 @@ static int offers(const struct conv *v, const struct target *t, struct label *l)
   return n;
 }
 
+static int inplace(const struct opcall *c, const struct conv *v, const struct label *l) {
+  struct view w;
+  if (!c->body) return 0;
+  view_init(&w, c, c->nown, (enum layout)l->out[0]);
+  return epilogue_inplace(&w.call, l, w.dims, fuses(v));
+}
+
 bool direct_label(const struct opcall *c, const struct target *t, int i, struct label *l) {
   struct conv v;
   if (!is_ours(c, &v)) return false;
   for (size_t k = 0; k < COUNT(forms); k++) {
     if (!form_fits(c, &v, &forms[k], t->isa, l)) continue;
     int n = offers(&v, t, l);
-    if (i < n) return offer(&v, t, i, l);
+    if (i < n) {
+      l->inplace = inplace(c, &v, l);
+      return offer(&v, t, i, l);
+    }
     i -= n;
   }
   return false;

@@ -390,7 +390,14 @@ static bool panel_tiles_simple(struct offers *o) {
          offer(o, NEST_COLS, o->g->k, rows_in_l2(o, o->g->k), o->tile->nr, false);
 }
 
-static bool label_panels(const struct opcall *c, const struct target *t, int i, struct label *l) {
+static int inplace(const struct opcall *c, const struct label *l) {
+  struct gen x = {.kc = l->knob[KC]};
+  if (!c->body || !gemm_problem(c, l->in[0] == LAYOUT_ROW, &x.g)) return 0;
+  find_bias(&x, c);
+  return epilogue_inplace(c, l, (struct matrix_dims){.cols = x.g.n}, fuses(&x));
+}
+
+static bool find_panels(const struct opcall *c, const struct target *t, int i, struct label *l) {
   struct gemm_problem g;
   struct offers o = {
       .left = i, .l = l, .g = &g, .t = t, .a = LAYOUT_ROW, .local = c->out[0].dtype != FVM_F32};
@@ -400,6 +407,12 @@ static bool label_panels(const struct opcall *c, const struct target *t, int i, 
   if (c->in[0].data || !layout_fits(&c->in[0], LAYOUT_COL)) return false;
   o.a = LAYOUT_COL;
   return gemm_problem(c, false, &g) && all_tiles(&o, 2, panel_tiles_simple);
+}
+
+static bool label_panels(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  if (!find_panels(c, t, i, l)) return false;
+  l->inplace = inplace(c, l);
+  return true;
 }
 
 static bool pack_tiles(struct offers *o) {
@@ -416,7 +429,7 @@ static bool pack_tiles(struct offers *o) {
   return false;
 }
 
-static bool label_pack(const struct opcall *c, const struct target *t, int i, struct label *l) {
+static bool find_pack(const struct opcall *c, const struct target *t, int i, struct label *l) {
   static const enum layout in[][2] = {
       {LAYOUT_ROW, LAYOUT_ROW}, {LAYOUT_ROW, LAYOUT_COL}, {LAYOUT_COL, LAYOUT_ROW}};
   struct gemm_problem g;
@@ -430,6 +443,12 @@ static bool label_pack(const struct opcall *c, const struct target *t, int i, st
     if (all_tiles(&o, k == 0 ? 4 : 2, pack_tiles)) return true;
   }
   return false;
+}
+
+static bool label_pack(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  if (!find_pack(c, t, i, l)) return false;
+  l->inplace = inplace(c, l);
+  return true;
 }
 
 #define PANELS                                                                                     \

@@ -82,16 +82,18 @@ static bool reads(const struct body_item *it, int value) {
   return false;
 }
 
-/* The input that a body adds first to the anchor and that fits operand d of a gemm (its steps to
- * *step), or -1. */
-static int find_addend(const struct opcall *c, struct matrix_dims m, struct matrix_steps *step) {
-  if (!c->body || c->body->n == 0) return -1;
-  const struct body_item *it = &c->body->item[0];
+/* The input that item k of a body adds to the result before it (of the anchor, when k is 0) and
+ * that fits operand d of a gemm (its steps to *step), or -1. */
+static int find_addend(const struct opcall *c, struct matrix_dims m, int k,
+                       struct matrix_steps *step) {
+  if (!c->body || k >= c->body->n) return -1;
+  const struct body_item *it = &c->body->item[k];
+  int sum = c->nin + k;
   if (strcmp(it->op->name, "Add") != 0 || it->narg != 2 || it->dtype != FVM_F32) return -1;
-  int x = it->arg[0] == c->nin ? it->arg[1] : it->arg[0];
-  if (x >= c->nin || !reads(it, c->nin)) return -1;
-  for (int i = 1; i < c->body->n; i++)
-    if (reads(&c->body->item[i], c->nin)) return -1;
+  int x = it->arg[0] == sum ? it->arg[1] : it->arg[0];
+  if (x >= c->nin || !reads(it, sum)) return -1;
+  for (int i = k + 1; i < c->body->n; i++)
+    if (reads(&c->body->item[i], sum)) return -1;
   if (!matrix_steps(&c->in[x], &c->out[0], m, step)) return -1;
   return step->col == 1 || m.cols == 1 ? x : -1;
 }
@@ -146,7 +148,7 @@ struct bounds bounds_of(const struct opcall *c) {
 /* The first Add of the body to operand *m of a gemm; which input that is, or -1. */
 static int take_addend(struct epilogue *e, struct matrix *m, struct builder *b) {
   struct matrix_steps step = {0};
-  int x = find_addend(&e->call, e->dims, &step);
+  int x = find_addend(&e->call, e->dims, 0, &step);
   if (x < 0) return -1;
   *m = (struct matrix){x, 0, step.row * 4, 4, step.block * 4};
   e->call.body = drop_first(&e->call, b);
@@ -156,6 +158,28 @@ static int take_addend(struct epilogue *e, struct matrix *m, struct builder *b) 
 static void take_bounds(struct epilogue *e, struct builder *b) {
   e->bounds = bounds_of(&e->call);
   if (e->bounds.found) e->call.body = drop_first(&e->call, b);
+}
+
+/* Whether body input x is a tensor like the output that nothing but one item of the body reads. */
+static bool may_lend(const struct opcall *c, const struct label *l, int x) {
+  int readers = 0;
+  for (int i = 0; i < c->body->n; i++) readers += reads(&c->body->item[i], x);
+  return x >= c->nown && x < LABEL_MAXIO && readers == 1 && !c->in[x].data &&
+         l->in[x] == l->out[0] && c->in[x].dtype == c->out[0].dtype &&
+         tensor_count(&c->in[x]) == tensor_count(&c->out[0]);
+}
+
+int epilogue_inplace(const struct opcall *c, const struct label *l, struct matrix_dims m,
+                     unsigned fuse) {
+  struct matrix_steps step;
+  int k = 0;
+  for (unsigned f = FUSE_START; f <= FUSE_ADD; f <<= 1) {
+    int x = fuse & f ? find_addend(c, m, k, &step) : -1;
+    if (x < 0) continue;
+    if (may_lend(c, l, x)) return 1 + x;
+    k++;
+  }
+  return 0;
 }
 
 void epilogue_init_blocks(struct epilogue *e, const struct opcall *c, struct matrix_dims m,

@@ -77,6 +77,11 @@ void epilogue_init(struct epilogue *e, const struct opcall *c, int64_t cols, int
                    int64_t n_max, unsigned fuse, struct builder *b);
 void epilogue_init_blocks(struct epilogue *e, const struct opcall *c, struct matrix_dims m,
                           int64_t m_max, int64_t n_max, unsigned fuse, struct builder *b);
+/* For a label whose layouts are set: 1 + the input whose place the output may take, for the anchor
+ * takes it out of the body (fuse) and so reads each piece of it before it writes the same piece; 0:
+ * none. */
+int epilogue_inplace(const struct opcall *c, const struct label *l, struct matrix_dims m,
+                     unsigned fuse);
 struct addr epilogue_anchor(const struct epilogue *e, const struct place *p);
 void epilogue_emit(const struct epilogue *e, const struct place *p, struct val m, int64_t m_max,
                    struct val n, int64_t n_max, struct builder *b);

@@ -255,6 +255,35 @@ START_TEST(strassen) {
 }
 END_TEST
 
+/* What the labels of a candidate agree on; -1 when they don't, or there are none. */
+static int inplace_of(const char *candidate) {
+  struct label l;
+  int found = -2;
+  for (int i = 0; opcall_label(&o.c, &o.target, i, &l); i++) {
+    if (strcmp(l.cand->name, candidate) != 0) continue;
+    found = found == -2 || found == l.inplace ? l.inplace : -1;
+  }
+  return found;
+}
+
+/* The tile reads its piece of a residual before it writes the piece; what is left to strips comes
+ * after that. */
+START_TEST(residuals_lend_their_place) {
+  static const struct { int body, inplace; } cases[] = {{2, 4}, {3, 3}, {4, 0}, {0, 0}};
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    begin("MatMul", i);
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){64, 64});
+    opcase_in(&o, FVM_F32, 2, (int64_t[]){64, 64});
+    make_constant();
+    add_body(cases[i].body, 64, 64);
+    opcase_reference(&o);
+    ck_assert_int_eq(inplace_of("gemm_panels"), cases[i].inplace);
+    ck_assert_int_le(inplace_of("gemm_strassen"), 0);
+    ck_assert_int_ge(opcase_run(&o), 2);
+  }
+}
+END_TEST
+
 START_TEST(batch_body) {
   begin("MatMul", 1);
   opcase_in(&o, FVM_F32, 4, (int64_t[]){2, 3, 17, 9});
@@ -268,4 +297,5 @@ START_TEST(batch_body) {
 END_TEST
 
 UNIT_MAIN("op_gemm", matmul_known, matmul_turned, matmul_vectors, gemm_known, refusals,
-          matmul_random, gemm_random, matmul_bodies, gemm_bodies, strassen, batch_body)
+          matmul_random, gemm_random, matmul_bodies, gemm_bodies, strassen, batch_body,
+          residuals_lend_their_place)
