@@ -205,6 +205,21 @@ static void convert_rest(const struct box *x, int64_t rest, bool fill, int threa
   box_emit(b, &y, threads);
 }
 
+/* Their strides differ at most on axes of size 1, and none has padding. */
+bool layout_alike(const struct tensor *t, enum layout from, enum layout to) {
+  int64_t dim[FVM_MAXRANK], x[FVM_MAXRANK], y[FVM_MAXRANK];
+  if (from == to) return true;
+  if (layout_block(from) || layout_block(to) || !layout_fits(t, from) || !layout_fits(t, to) ||
+      layout_bytes(t, from) != layout_bytes(t, to))
+    return false;
+  bool cut = layout_is_cut(from) || layout_is_cut(to);
+  layout_box(t, from, cut, dim, x);
+  int n = layout_box(t, to, cut, dim, y);
+  for (int i = 0; i < n; i++)
+    if (dim[i] != 1 && x[i] != y[i]) return false;
+  return true;
+}
+
 static void convert_plain(const struct tensor *t, enum layout from, enum layout to,
                           struct builder *b) {
   bool cut = rows[from].kind == CUT || rows[to].kind == CUT;

@@ -60,6 +60,8 @@ bool layout_pads(const struct tensor *t, enum layout l);
  * which it must be for layouts of kind CUT: into so many blocks as its channels begin. Returns the
  * number of axes. */
 int layout_box(const struct tensor *t, enum layout l, bool cut, int64_t *dim, int64_t *stride);
+/* Whether two layouts put every element of the tensor at the same place. */
+bool layout_alike(const struct tensor *t, enum layout from, enum layout to);
 /* Write the program that converts a tensor between layouts: buffer 0 in, buffer 1 out; the work is
  * split over threads by a par. FVM_EUNSUPPORTED for a pair without a program (panels to others). */
 enum fvm_status layout_convert(const struct tensor *t, enum layout from, enum layout to,

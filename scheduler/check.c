@@ -1,5 +1,5 @@
 /* The plan checker: recomputes from the file alone what the planner claims, by other means than
- * the planner's. Contract: plan_build.h; what the rows mean: plan.h.
+ * the planner's. Contract: check.h; what the rows mean: plan.h.
  *
  * Memory is checked by its history. A row of TENSORS begins when a step writes all its bytes, or,
  * for a view, with the row whose bytes it shares. From then to its last step nothing may write into
@@ -9,6 +9,8 @@
 #include "check_impl.h"
 
 #include <inttypes.h>
+
+#include "../vm/interp.h"
 
 static const uint32_t no_row = UINT32_MAX;
 
@@ -52,6 +54,48 @@ static enum fvm_status check_sums(const struct checker *k) {
     return fvm_fail(k->err, FVM_EFORMAT, "the layouts' cost is below its lower bound");
   if (m->order_bound_bytes > m->order_peak_bytes)
     return fvm_fail(k->err, FVM_EFORMAT, "the order's peak is below its lower bound");
+  return FVM_OK;
+}
+
+/* ---- order of the tables --------------------------------------------------------------------- */
+/* Steps take binds in turn; their scratch lies one buffer after the other. */
+static enum fvm_status check_binds(const struct checker *k) {
+  uint32_t next = 0;
+  for (uint32_t s = 0; s < k->p->nstep; s++) {
+    const struct program *q = program_of(k, s);
+    uint64_t scratch = 0;
+    if (k->p->step[s].first_bind != next) return check_bad_step(k, s, "binds out of turn");
+    next += q->nbuf;
+    for (uint32_t i = 0; i < q->nbuf; i++) {
+      bool each = q->buf[i].kind == BUF_SCRATCH;
+      if (!each && q->buf[i].kind != BUF_SHARED) continue;
+      if (binds_of(k, s)[i].offset != scratch) return check_bad_step(k, s, "scratch out of turn");
+      scratch += (uint64_t)scratch_stride(q->buf[i].bytes) * (each ? k->p->step[s].threads : 1);
+    }
+  }
+  return FVM_OK;
+}
+
+/* What a table does not use is 0. */
+static bool is_zero(const int64_t *dim, uint32_t rank) {
+  for (uint32_t i = rank; i < FVM_MAXRANK; i++)
+    if (dim[i]) return false;
+  return true;
+}
+
+static enum fvm_status check_unused(const struct checker *k) {
+  const struct fvm_plan *p = k->p;
+  for (uint32_t i = 0; i < p->ntensor; i++)
+    if (!is_zero(p->tensor[i].dim, p->tensor[i].rank))
+      return check_bad_row(k, i, "has sizes behind its last axis");
+  for (uint32_t i = 0; i < p->nin + p->nout; i++)
+    if (!is_zero(p->io[i].dim, p->io[i].rank))
+      return fvm_fail(k->err, FVM_EFORMAT, "input or output %.100s has sizes behind its last axis",
+                      plan_string(p, p->io[i].name));
+  for (uint32_t i = 0; i < p->nconst; i++)
+    if (!is_zero(p->konst[i].dim, p->konst[i].rank))
+      return fvm_fail(k->err, FVM_EFORMAT, "constant %.100s has sizes behind its last axis",
+                      plan_string(p, p->konst[i].name));
   return FVM_OK;
 }
 
@@ -200,11 +244,15 @@ static enum fvm_status check_life(struct checker *k, uint32_t row) {
   made.bytes -= given;
   k->end[row] = t->last;
   k->from[row] = k->ready[row] = t->first;
+  if (t->space == SPACE_INPUT && (t->first || t->last + 1 != MAX(k->p->nstep, 1)))
+    return check_bad_row(k, row, "an input is there from the first step to the last");
   if ((t->space != SPACE_ARENA && t->space != SPACE_OUTPUT) || t->bytes == 0) return FVM_OK;
   if (!is_made_whole(k, t, &k->from[row])) {
     enum fvm_status st = put_together(k, row, t, &k->from[row], &k->ready[row]);
     if (st != FVM_OK) return st;
   }
+  if (k->from[row] != t->first)
+    return check_bad_row(k, row, "begins with another step than the one that writes it");
   for (uint32_t i = 0; i < k->nwrite; i++) {
     const struct plan_tensor *by = &k->p->tensor[k->write[i].row];
     uint32_t step = k->write[i].step;
@@ -309,6 +357,10 @@ static enum fvm_status check_arena(const struct checker *k, uint32_t *sorted) {
     return fvm_fail(k->err, FVM_EFORMAT,
                     "arena of %" PRIu64 " bytes, but its tensors end at %" PRIu64, m->arena_bytes,
                     height);
+  if (load != m->order_peak_bytes)
+    return fvm_fail(k->err, FVM_EFORMAT,
+                    "the order's peak is %" PRIu64 " bytes, but %" PRIu64 " live at once",
+                    m->order_peak_bytes, load);
   if (load != m->arena_bound_bytes)
     return fvm_fail(k->err, FVM_EFORMAT,
                     "arena's lower bound is %" PRIu64 " bytes, but %" PRIu64 " live at once",
@@ -317,18 +369,38 @@ static enum fvm_status check_arena(const struct checker *k, uint32_t *sorted) {
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
-/* The plan may run the graph in either form; what is wrong is said of the first. */
+/* Steps that are called like nodes. */
+static int count_known(const struct fvm_plan *p, const struct graph *g) {
+  struct names names = {0};
+  int n = 0;
+  bool ok = true;
+  for (int i = 0; i < (int)g->node.n && ok; i++)
+    if (!g->node.v[i].dead && names_find(&names, g->node.v[i].name) < 0)
+      ok = names_add(&names, g->node.v[i].name, i);
+  for (uint32_t i = 0; i < p->nstep && ok; i++)
+    n += names_find(&names, plan_string(p, p->step[i].name)) >= 0;
+  names_free(&names);
+  return ok ? n : -1;
+}
+
+/* The plan may run the graph in either form. That which has more of the steps is it; the other one
+ * has fewer nodes and no names of its own, so it is taken where they have as many. */
 static enum fvm_status check_forms(struct checker *k, const struct graph *g) {
-  enum fvm_status st = check_graph(k, g);
-  if (st != FVM_EFORMAT || !g->other) return st;
-  struct fvm_error first = *k->err;
-  if (check_graph(k, g->other) == FVM_OK) return FVM_OK;
+  if (!g->other) return check_graph(k, g);
+  int n = count_known(k->p, g), m = count_known(k->p, g->other);
+  if (n < 0 || m < 0) return fvm_nomem(k->err);
+  enum fvm_status st = check_graph(k, m >= n ? g->other : g);
+  if (st != FVM_EFORMAT) return st;
+  struct fvm_error first = *k->err; /* they may have as many where views alone are others */
+  if (check_graph(k, m >= n ? g : g->other) == FVM_OK) return FVM_OK;
   *k->err = first;
   return st;
 }
 
 static enum fvm_status run(struct checker *k, const struct graph *g, uint32_t *sorted) {
   enum fvm_status st = check_sums(k);
+  if (st == FVM_OK) st = check_binds(k);
+  if (st == FVM_OK) st = check_unused(k);
   if (st == FVM_OK) st = plan_check_weights(k->p, k->err);
   if (st == FVM_OK) st = check_constants(k);
   if (st == FVM_OK) st = check_programs(k);
@@ -341,16 +413,17 @@ static enum fvm_status run(struct checker *k, const struct graph *g, uint32_t *s
   return st;
 }
 
-/* Buffers of all steps: steps may share their binds. */
+/* Buffers of all steps. */
 static size_t count_buffers(const struct fvm_plan *p) {
   size_t n = 0;
   for (uint32_t i = 0; i < p->nstep; i++) n += p->program[p->step[i].program].nbuf;
   return n;
 }
 
-enum fvm_status check_plan(const struct fvm_plan *p, const struct graph *g, struct fvm_error *err) {
+enum fvm_status check_plan_with(const struct fvm_plan *p, const struct check_with *with,
+                                struct fvm_error *err) {
   struct arena a = {0};
-  struct checker k = {.p = p, .err = err};
+  struct checker k = {.p = p, .with = with, .err = err};
   k.filled = ARENA_NEW(&a, uint64_t, p->nprogram);
   k.write = ARENA_NEW(&a, struct check_write, count_buffers(p));
   k.end = ARENA_NEW(&a, uint32_t, p->ntensor);
@@ -358,7 +431,11 @@ enum fvm_status check_plan(const struct fvm_plan *p, const struct graph *g, stru
   k.ready = ARENA_NEW(&a, uint32_t, p->ntensor);
   uint32_t *sorted = ARENA_NEW(&a, uint32_t, p->ntensor);
   bool ok = k.filled && k.write && k.end && k.from && k.ready && sorted;
-  enum fvm_status st = ok ? run(&k, g, sorted) : fvm_nomem(err);
+  enum fvm_status st = ok ? run(&k, with->graph, sorted) : fvm_nomem(err);
   arena_free(&a);
   return st;
+}
+
+enum fvm_status check_plan(const struct fvm_plan *p, const struct graph *g, struct fvm_error *err) {
+  return check_plan_with(p, &(struct check_with){.graph = g}, err);
 }

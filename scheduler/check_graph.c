@@ -1,82 +1,86 @@
-/* The checker's second half: the plan does what the graph says. Every live node is a step or a
- * view, every step is a node or a conversion; each buffer of a step stands in the place of the
- * tensor that the graph wants there, in the layout that the step's label names. */
+/* The checker beside the model: every step is a node or a conversion; each buffer of a step stands
+ * in the place of the tensor that the graph wants there, in the layout that the step's label names.
+ */
 #include "check_impl.h"
 
+#include <inttypes.h>
 #include <string.h>
 
-#include "names.h"
-
-/* Rows of a table by name, of which several may have the same. */
-struct by_name {
-  struct names first;
-  int *next; /* by row: the next one of its name, or -1 */
-  int *last; /* by first row: the last one of its name */
-};
-#define EACH_NAMED(i, rows, name)                                                                  \
-  for (int i = names_find(&(rows).first, name); i >= 0; i = (rows).next[i])
-
-struct match {
-  const struct checker *k;
-  const struct graph *g;
-  struct arena a;
-  bool *done;                   /* by node: a step runs it */
-  struct by_name node, tensor;  /* of the graph */
-  struct by_name row, constant; /* of the plan */
-};
-
-/* ---- names ----------------------------------------------------------------------------------- */
-static bool names_start(struct by_name *t, size_t n, struct arena *a) {
-  t->next = ARENA_NEW(a, int, n);
-  t->last = ARENA_NEW(a, int, n);
-  return t->next && t->last;
-}
-
-static bool enter(struct by_name *t, const char *name, int row) {
-  int first = names_find(&t->first, name);
-  t->next[row] = -1;
-  if (first >= 0) t->next[t->last[first]] = row;
-  t->last[first < 0 ? row : first] = row;
-  return first >= 0 || names_add(&t->first, name, row);
-}
-
-static bool match_open(struct match *m) {
-  const struct fvm_plan *p = m->k->p;
-  m->done = ARENA_NEW(&m->a, bool, m->g->node.n);
-  bool ok = m->done && names_start(&m->node, m->g->node.n, &m->a) &&
-            names_start(&m->tensor, m->g->tensor.n, &m->a) &&
-            names_start(&m->row, p->ntensor, &m->a) && names_start(&m->constant, p->nconst, &m->a);
-  for (size_t i = 0; ok && i < m->g->node.n; i++)
-    ok = enter(&m->node, m->g->node.v[i].name, (int)i);
-  for (size_t i = 0; ok && i < m->g->tensor.n; i++)
-    ok = enter(&m->tensor, m->g->tensor.v[i].name, (int)i);
-  for (uint32_t i = 0; ok && i < p->ntensor; i++)
-    ok = enter(&m->row, plan_string(p, p->tensor[i].name), (int)i);
-  for (uint32_t i = 0; ok && i < p->nconst; i++)
-    ok = enter(&m->constant, plan_string(p, p->konst[i].name), (int)i);
-  return ok;
-}
-
-static void match_close(struct match *m) {
-  names_free(&m->node.first);
-  names_free(&m->tensor.first);
-  names_free(&m->row.first);
-  names_free(&m->constant.first);
-  arena_free(&m->a);
-}
-
-static const char *row_name(const struct match *m, uint32_t row) {
+static const char *row_name(const struct check_match *m, uint32_t row) {
   return plan_string(m->k->p, m->k->p->tensor[row].name);
 }
 
+static const char *name_of(const struct check_match *m, int tensor) {
+  return tensor < 0 ? "" : m->g->tensor.v[tensor].name;
+}
+
+/* ---- index ----------------------------------------------------------------------------------- */
+static bool index_names(struct check_match *m) {
+  const struct graph *g = m->g;
+  for (int i = 0; i < (int)g->tensor.n; i++)
+    if (names_find(&m->tensor, name_of(m, i)) < 0 && !names_add(&m->tensor, name_of(m, i), i))
+      return false;
+  for (int i = 0; i < (int)g->node.n; i++) {
+    m->next_node[i] = -1;
+    if (g->node.v[i].dead) continue;
+    int same = names_find(&m->node, g->node.v[i].name);
+    while (same >= 0 && m->next_node[same] >= 0) same = m->next_node[same];
+    if (same >= 0)
+      m->next_node[same] = i;
+    else if (!names_add(&m->node, g->node.v[i].name, i))
+      return false;
+  }
+  return true;
+}
+
+/* Rows and constants of each tensor, in order; FVM_EFORMAT for one that the model does not have. */
+static enum fvm_status index_rows(struct check_match *m) {
+  const struct fvm_plan *p = m->k->p;
+  int none = (int)m->g->tensor.n;
+  for (int i = 0; i <= none; i++) m->first_row[i] = m->first_const[i] = -1;
+  for (uint32_t i = p->ntensor; i-- > 0;) {
+    int t = *row_name(m, i) ? names_find(&m->tensor, row_name(m, i)) : none;
+    if (t < 0) return check_bad_row(m->k, i, "not a tensor of the model");
+    m->next_row[i] = m->first_row[t];
+    m->first_row[t] = (int)i;
+  }
+  for (uint32_t i = p->nconst; i-- > 0;) {
+    int t = names_find(&m->tensor, plan_string(p, p->konst[i].name));
+    if (t < 0)
+      return fvm_fail(m->k->err, FVM_EFORMAT, "constant %.100s: not one of the model",
+                      plan_string(p, p->konst[i].name));
+    m->const_tensor[i] = t;
+    m->next_const[i] = m->first_const[t];
+    m->first_const[t] = (int)i;
+  }
+  return FVM_OK;
+}
+
+static enum fvm_status make_index(struct check_match *m) {
+  const struct fvm_plan *p = m->k->p;
+  size_t nt = m->g->tensor.n + 1, nn = m->g->node.n + 1;
+  m->first_row = ARENA_NEW(&m->a, int, nt);
+  m->first_const = ARENA_NEW(&m->a, int, nt);
+  m->next_row = ARENA_NEW(&m->a, int, p->ntensor + 1);
+  m->next_const = ARENA_NEW(&m->a, int, p->nconst + 1);
+  m->const_tensor = ARENA_NEW(&m->a, int, p->nconst + 1);
+  m->proved = ARENA_NEW(&m->a, bool, p->ntensor + 1);
+  m->next_node = ARENA_NEW(&m->a, int, nn);
+  m->done = ARENA_NEW(&m->a, bool, nn);
+  if (!m->first_row || !m->first_const || !m->next_row || !m->next_const || !m->const_tensor ||
+      !m->proved || !m->next_node || !m->done || !index_names(m))
+    return fvm_nomem(m->k->err);
+  return index_rows(m);
+}
+
+/* ---- inputs, outputs, tensors ---------------------------------------------------------------- */
 static bool same_shape(const struct tensor *t, uint32_t dtype, uint32_t rank, const int64_t *dim) {
   return (uint32_t)t->dtype == dtype && (uint32_t)t->rank == rank &&
          memcmp(t->dim, dim, rank * sizeof *dim) == 0;
 }
 
-/* ---- inputs, outputs, tensors ---------------------------------------------------------------- */
-static enum fvm_status check_io(const struct match *m, const int *tensor, size_t n, uint32_t first,
-                                uint32_t count, const char *what) {
+static enum fvm_status check_io(const struct check_match *m, const int *tensor, size_t n,
+                                uint32_t first, uint32_t count, const char *what) {
   const struct fvm_plan *p = m->k->p;
   if (n != count)
     return fvm_fail(m->k->err, FVM_EFORMAT, "the model has %zu %ss, the plan %u", n, what, count);
@@ -91,38 +95,38 @@ static enum fvm_status check_io(const struct match *m, const int *tensor, size_t
   return FVM_OK;
 }
 
-static const struct tensor *find_tensor(const struct match *m, const char *name) {
-  int i = names_find(&m->tensor.first, name);
-  return i < 0 ? NULL : &m->g->tensor.v[i].t;
+/* A state of the plan is one of the model. */
+static enum fvm_status check_states(const struct check_match *m) {
+  const struct fvm_plan *p = m->k->p;
+  for (uint32_t o = 0; o < p->nout; o++)
+    if (p->public_io[p->nin + o].state >= 0 && graph_state(m->g, m->g->output.v[o]) < 0)
+      return fvm_fail(m->k->err, FVM_EFORMAT, "output %.100s is a state, but not in the model",
+                      p->public_io[p->nin + o].name);
+  return FVM_OK;
 }
 
 /* Type, shape, layout and size of a row or constant are those of the tensor it names. */
-static bool is_tensor(const struct match *m, const char *name, uint32_t dtype, uint32_t layout,
-                      uint32_t rank, const int64_t *dim, uint64_t bytes) {
-  const struct tensor *t = find_tensor(m, name);
-  return t && same_shape(t, dtype, rank, dim) && layout < LAYOUT_COUNT &&
+static bool is_tensor(const struct tensor *t, uint32_t dtype, uint32_t layout, uint32_t rank,
+                      const int64_t *dim, uint64_t bytes) {
+  return same_shape(t, dtype, rank, dim) && layout < LAYOUT_COUNT &&
          (layout == LAYOUT_ROW || layout_fits(t, (enum layout)layout)) &&
          (uint64_t)layout_bytes(t, (enum layout)layout) == bytes;
 }
 
-static enum fvm_status check_rows(const struct match *m) {
+static enum fvm_status check_rows(const struct check_match *m) {
   const struct fvm_plan *p = m->k->p;
-  for (uint32_t i = 0; i < p->ntensor; i++) {
-    const struct plan_tensor *t = &p->tensor[i];
-    if (*row_name(m, i) &&
-        !is_tensor(m, row_name(m, i), t->dtype, t->layout, t->rank, t->dim, t->bytes))
-      return check_bad_row(m->k, i, "not a tensor of the model in that layout");
-  }
+  for (size_t t = 0; t < m->g->tensor.n; t++)
+    for (int r = m->first_row[t]; r >= 0; r = m->next_row[r]) {
+      const struct plan_tensor *x = &p->tensor[r];
+      if (!is_tensor(&m->g->tensor.v[t].t, x->dtype, x->layout, x->rank, x->dim, x->bytes))
+        return check_bad_row(m->k, (uint32_t)r, "not a tensor of the model in that layout");
+    }
   for (uint32_t i = 0; i < p->nconst; i++) {
     const struct plan_const *c = &p->konst[i];
-    const char *name = plan_string(p, c->name);
-    if (!is_tensor(m, name, c->dtype, c->layout, c->rank, c->dim, c->bytes))
-      return fvm_fail(m->k->err, FVM_EFORMAT, "constant %.100s: not one of the model", name);
-    const struct tensor *t = find_tensor(m, name);
-    if (!t->data ||
-        (c->layout == LAYOUT_ROW && memcmp(p->weights + c->offset, t->data, (size_t)c->bytes) != 0))
-      return fvm_fail(m->k->err, FVM_EFORMAT, "constant %.100s: value differs from the model's",
-                      name);
+    const struct tensor *t = &m->g->tensor.v[m->const_tensor[i]].t;
+    if (!t->data || !is_tensor(t, c->dtype, c->layout, c->rank, c->dim, c->bytes))
+      return fvm_fail(m->k->err, FVM_EFORMAT, "constant %.100s: not one of the model",
+                      plan_string(p, c->name));
   }
   return FVM_OK;
 }
@@ -140,200 +144,145 @@ static enum layout label_layout(const char *label, const char *list, int i) {
   return layout_parse(s, strcspn(s, ", "));
 }
 
-/* Whether buffer i of a step stands where the named tensor is in that layout. */
-static bool stands_at(const struct match *m, uint32_t step, uint32_t i, const char *name,
-                      uint32_t layout, bool written) {
+/* Whether buffer i of a step stands where the tensor is in that layout. *row: which it is; -1: a
+ * constant, or nothing. */
+static bool stands_at(const struct check_match *m, uint32_t step, uint32_t i, int tensor,
+                      uint32_t layout, bool written, int *row) {
   const struct fvm_plan *p = m->k->p;
   const struct plan_bind *b = &p->bind[p->step[step].first_bind + i];
   uint64_t bytes = (uint64_t)p->program[p->step[step].program].buf[i].bytes;
+  size_t list = tensor < 0 ? m->g->tensor.n : (size_t)tensor;
+  *row = -1;
   if (bytes == 0) return true;
-  EACH_NAMED(r, m->row, name) {
+  for (int r = m->first_row[list]; r >= 0; r = m->next_row[r]) {
     const struct plan_tensor *t = &p->tensor[r];
-    if (t->layout == layout && t->offset == b->offset && check_in_row(t, b, bytes) &&
-        (written ? t->first == step : check_readable(m->k, (uint32_t)r, step)))
-      return true;
+    if (t->layout != layout || t->offset != b->offset || !check_in_row(t, b, bytes)) continue;
+    if (written ? t->first != step : !check_readable(m->k, (uint32_t)r, step)) continue;
+    *row = r;
+    return true;
   }
-  if (written || b->space != SPACE_WEIGHTS) return false;
-  EACH_NAMED(r, m->constant, name) {
+  for (int r = m->first_const[list]; r >= 0 && !written; r = m->next_const[r]) {
     const struct plan_const *c = &p->konst[r];
-    if (c->layout == layout && c->offset == b->offset && bytes <= c->bytes) return true;
+    if (b->space == SPACE_WEIGHTS && c->layout == layout && c->offset == b->offset &&
+        bytes <= c->bytes)
+      return true;
   }
   return false;
 }
 
-static const char *name_of(const struct match *m, int tensor) {
-  return tensor < 0 ? "" : m->g->tensor.v[tensor].name;
+static enum fvm_status misplaced(const struct check_match *m, uint32_t step, uint32_t i, int tensor,
+                                 enum layout layout) {
+  const struct fvm_plan *p = m->k->p;
+  return fvm_fail(m->k->err, FVM_EFORMAT,
+                  "step %u (%.100s): buffer %u is not tensor '%.100s' in %s", step,
+                  plan_string(p, p->step[step].name), i, name_of(m, tensor),
+                  layout < LAYOUT_COUNT ? layout_name(layout) : "a layout");
 }
 
-/* Whether a step runs the node of its name: buffers, layouts. */
-static bool runs_node(const struct match *m, uint32_t step, const struct node *n) {
-  const struct fvm_plan *p = m->k->p;
-  const struct program *q = &p->program[p->step[step].program];
-  const char *label = plan_string(p, p->step[step].label);
-  if (q->nbuf < n->in.n + n->out.n) return false;
-  for (uint32_t i = 0; i < n->in.n + n->out.n; i++) {
+/* Input or output i of a node, inputs first, and its layout by the label. */
+static int tensor_at(const struct node *n, const char *label, uint32_t i, enum layout *layout) {
+  bool out = i >= n->in.n;
+  int at = (int)(out ? i - n->in.n : i);
+  *layout = label_layout(label, out ? " out=" : " in=", at);
+  return out ? n->out.v[at] : n->in.v[at];
+}
+
+/* The first buffer that does not stand where the node's tensor is; that of its last output and one
+ * when all do. What the step writes is proved then. */
+static uint32_t misfit(struct check_match *m, uint32_t step, const struct node *n, bool prove) {
+  const char *label = plan_string(m->k->p, m->k->p->step[step].label);
+  enum layout layout;
+  int row;
+  uint32_t i = 0;
+  for (; i < n->in.n + n->out.n; i++) {
     bool out = i >= n->in.n;
-    int at = (int)(out ? i - n->in.n : i);
-    const char *name = name_of(m, out ? n->out.v[at] : n->in.v[at]);
-    if (!stands_at(m, step, i, name, label_layout(label, out ? " out=" : " in=", at), out))
-      return false;
+    int tensor = tensor_at(n, label, i, &layout);
+    if (!stands_at(m, step, i, tensor, layout, out, &row)) break;
+    if (out && row >= 0 && prove) m->proved[row] = true;
   }
-  return true;
+  return i;
 }
 
-/* Whether a step is "convert TENSOR" or "copy TENSOR": the same tensor on both sides. */
-static bool is_conversion(const struct match *m, uint32_t step) {
+static bool has_buffers(const struct check_match *m, uint32_t step, const struct node *n) {
+  return m->k->p->program[m->k->p->step[step].program].nbuf >= n->in.n + n->out.n;
+}
+
+/* Of nodes with one name the one that the step runs; the first that is left if it runs none. */
+static int node_of(struct check_match *m, uint32_t step, int node) {
+  int left = -1;
+  for (; node >= 0; node = m->next_node[node]) {
+    const struct node *n = &m->g->node.v[node];
+    if (m->done[node]) continue;
+    if (left < 0) left = node;
+    if (has_buffers(m, step, n) && misfit(m, step, n, false) == n->in.n + n->out.n) return node;
+  }
+  return left;
+}
+
+/* The step that is called like a node. */
+static enum fvm_status check_node(struct check_match *m, uint32_t step, int first) {
+  int node = m->next_node[first] < 0 && !m->done[first] ? first : node_of(m, step, first);
+  if (node < 0) return check_bad_step(m->k, step, "runs its node a second time");
+  const struct node *n = &m->g->node.v[node];
+  m->done[node] = true;
+  if (!has_buffers(m, step, n))
+    return check_bad_step(m->k, step, "has fewer buffers than its node has inputs and outputs");
+  uint32_t i = misfit(m, step, n, true);
+  if (i == n->in.n + n->out.n) return check_label(m, step, node);
+  enum layout layout;
+  int tensor = tensor_at(n, plan_string(m->k->p, m->k->p->step[step].label), i, &layout);
+  return misplaced(m, step, i, tensor, layout);
+}
+
+/* "convert TENSOR" or "copy TENSOR": the same tensor on both sides. */
+static enum fvm_status check_move(struct check_match *m, uint32_t step) {
   const struct fvm_plan *p = m->k->p;
-  const char *text = plan_string(p, p->step[step].name), *name = strchr(text, ' ');
-  if (!name++ || (strncmp(text, "convert ", 8) != 0 && strncmp(text, "copy ", 5) != 0))
-    return false;
-  bool from = false, to = false;
-  for (uint32_t layout = 0; layout < LAYOUT_COUNT; layout++) {
-    from |= stands_at(m, step, 0, name, layout, false);
-    to |= stands_at(m, step, 1, name, layout, true);
-  }
-  return p->program[p->step[step].program].nbuf >= 2 && from && to;
+  const char *name = plan_string(p, p->step[step].name),
+             *label = plan_string(p, p->step[step].label);
+  const char *tensor = strchr(name, ' ');
+  bool copy = !strncmp(name, "copy ", 5);
+  int t = tensor ? names_find(&m->tensor, tensor + 1) : -1;
+  if (t < 0 || (!copy && strncmp(name, "convert ", 8) != 0))
+    return check_bad_step(m->k, step, "neither a node of the model nor a conversion");
+  enum layout from = label_layout(label, " in=", 0), to = label_layout(label, " out=", 0);
+  if (from == LAYOUT_COUNT || to == LAYOUT_COUNT || (from == to) != copy)
+    return check_bad_step(m->k, step, "its label names no conversion of that kind");
+  if (p->program[p->step[step].program].nbuf != 2)
+    return check_bad_step(m->k, step, "a conversion has two buffers");
+  int row;
+  if (!stands_at(m, step, 0, t, from, false, &row)) return misplaced(m, step, 0, t, from);
+  if (!stands_at(m, step, 1, t, to, true, &row)) return misplaced(m, step, 1, t, to);
+  if (row >= 0) m->proved[row] = true;
+  return check_conversion(m, step, t, from, to);
 }
 
-static enum fvm_status check_steps(const struct match *m) {
+static enum fvm_status check_steps(struct check_match *m) {
   const struct fvm_plan *p = m->k->p;
-  for (uint32_t s = 0; s < p->nstep; s++) {
-    int i = names_find(&m->node.first, plan_string(p, p->step[s].name));
-    while (i >= 0 && (m->done[i] || m->g->node.v[i].dead || !runs_node(m, s, &m->g->node.v[i])))
-      i = m->node.next[i];
-    if (i >= 0)
-      m->done[i] = true;
-    else if (!is_conversion(m, s))
-      return check_bad_step(m->k, s, "neither a node on its own tensors nor a conversion");
+  enum fvm_status st = FVM_OK;
+  for (uint32_t s = 0; s < p->nstep && st == FVM_OK; s++) {
+    bool moves = !strncmp(plan_string(p, p->step[s].label), "convert ", 8);
+    int node = moves ? -1 : names_find(&m->node, plan_string(p, p->step[s].name));
+    st = node >= 0 ? check_node(m, s, node) : check_move(m, s);
   }
-  return FVM_OK;
-}
-
-/* ---- views ----------------------------------------------------------------------------------- */
-static bool is_within(uint64_t offset, uint64_t bytes, uint64_t base, uint64_t base_bytes) {
-  return offset >= base && offset + bytes <= base + base_bytes;
-}
-
-/* Whether row v shows bytes of the named tensor. */
-static bool shows(const struct match *m, const struct plan_tensor *v, const char *name) {
-  const struct fvm_plan *p = m->k->p;
-  EACH_NAMED(r, m->row, name) {
-    const struct plan_tensor *t = &p->tensor[r];
-    if (t->space == v->space && t->index == v->index && t->first <= v->first &&
-        is_within(v->offset, v->bytes, t->offset, t->bytes))
-      return true;
-  }
-  if (v->space != SPACE_WEIGHTS) return false;
-  EACH_NAMED(r, m->constant, name)
-  if (is_within(v->offset, v->bytes, p->konst[r].offset, p->konst[r].bytes)) return true;
-  return false;
-}
-
-/* Whether a row is tensor y and shows bytes of tensor x. */
-static bool is_shown(const struct match *m, int y, int x) {
-  EACH_NAMED(r, m->row, name_of(m, y))
-  if (shows(m, &m->k->p->tensor[r], name_of(m, x))) return true;
-  return false;
-}
-
-/* A node without a step: its outputs are bytes of its first input. */
-static bool is_view(const struct match *m, const struct node *n) {
-  bool is = n->in.n > 0 && n->in.v[0] >= 0 && n->out.n > 0;
-  for (size_t k = 0; is && k < n->out.n; k++)
-    is = n->out.v[k] >= 0 && is_shown(m, n->out.v[k], n->in.v[0]);
-  return is;
-}
-
-/* The row of a tensor at a place of an output, in any layout; or in the layout given. */
-static const struct plan_tensor *row_at(const struct match *m, int tensor, uint32_t output,
-                                        uint64_t offset, const struct plan_tensor *like) {
-  EACH_NAMED(r, m->row, name_of(m, tensor)) {
-    const struct plan_tensor *t = &m->k->p->tensor[r];
-    if (t->space == SPACE_OUTPUT && t->index == output && t->offset == offset &&
-        (!like || t->layout == like->layout))
-      return t;
-  }
-  return NULL;
-}
-
-/* A node that appends to a state: the output is one in the plan, too, and begins with the input,
- * behind which stands what is new. */
-static bool is_append(const struct match *m, const struct node *n) {
-  const struct fvm_plan *p = m->k->p;
-  for (uint32_t o = 0; o < p->nout; o++) {
-    if (m->g->output.v[o] != n->out.v[0] || p->public_io[p->nin + o].state < 0) continue;
-    const struct plan_tensor *all = row_at(m, n->out.v[0], o, 0, NULL);
-    if (all && m->g->input.v[p->public_io[p->nin + o].state] == n->in.v[0] &&
-        row_at(m, n->in.v[0], o, 0, all) && row_at(m, n->in.v[1], o, plan_given(p, o), all))
-      return true;
-  }
-  return false;
-}
-
-/* Whether row r is the piece of row y from an offset on, with the same bytes. */
-static bool is_piece(const struct match *m, int y, int r, uint64_t offset) {
-  const struct checker *k = m->k;
-  const struct plan_tensor *all = &k->p->tensor[y], *t = &k->p->tensor[r];
-  return t->space == all->space && t->index == all->index && t->layout == all->layout &&
-         t->offset == offset && offset + t->bytes <= all->offset + all->bytes &&
-         k->from[y] <= k->from[r] && k->ready[r] <= k->ready[y];
-}
-
-/* A node without a step that joins: its inputs lie one after the other, and are all of the output.
- */
-static bool is_joined(const struct match *m, const struct node *n, int y) {
-  const struct fvm_plan *p = m->k->p;
-  uint64_t offset = p->tensor[y].offset;
-  for (size_t i = 0; i < n->in.n; i++) {
-    int r = names_find(&m->row.first, name_of(m, n->in.v[i]));
-    while (r >= 0 && !is_piece(m, y, r, offset)) r = m->row.next[r];
-    if (r < 0) return false;
-    offset += p->tensor[r].bytes;
-  }
-  return offset == p->tensor[y].offset + p->tensor[y].bytes;
-}
-
-static bool is_join(const struct match *m, const struct node *n) {
-  EACH_NAMED(y, m->row, name_of(m, n->out.v[0]))
-  if (is_joined(m, n, y)) return true;
-  return false;
-}
-
-/* A state of the plan is one of the model. */
-static enum fvm_status check_states(const struct match *m) {
-  const struct fvm_plan *p = m->k->p;
-  for (uint32_t o = 0; o < p->nout; o++)
-    if (p->public_io[p->nin + o].state >= 0 && graph_state(m->g, m->g->output.v[o]) < 0)
-      return fvm_fail(m->k->err, FVM_EFORMAT, "output %.100s is a state, but not in the model",
-                      p->public_io[p->nin + o].name);
-  return FVM_OK;
-}
-
-static bool is_free(const struct match *m, const struct node *n) {
-  if (n->op->flags & OPF_JOIN) return is_join(m, n);
-  return n->op->flags & OPF_STATE ? is_append(m, n) : is_view(m, n);
-}
-
-static enum fvm_status check_nodes(const struct match *m) {
-  for (size_t i = 0; i < m->g->node.n; i++)
-    if (!m->g->node.v[i].dead && !m->done[i] && !is_free(m, &m->g->node.v[i]))
-      return fvm_fail(m->k->err, FVM_EFORMAT, "node %.100s is neither run by a step nor a view",
-                      m->g->node.v[i].name);
-  return FVM_OK;
+  return st;
 }
 
 enum fvm_status check_graph(const struct checker *k, const struct graph *g) {
   const struct fvm_plan *p = k->p;
-  struct match m = {.k = k, .g = g};
-  enum fvm_status st = match_open(&m) ? FVM_OK : fvm_nomem(k->err);
-  if (st == FVM_OK && p->meta->model_hash != g->model_hash)
+  struct check_match m = {.k = k, .g = g};
+  enum fvm_status st = FVM_OK;
+  if (p->meta->model_hash != g->model_hash)
     st = fvm_fail(k->err, FVM_EFORMAT, "the plan was made for another model");
   if (st == FVM_OK) st = check_io(&m, g->input.v, g->input.n, 0, p->nin, "input");
   if (st == FVM_OK) st = check_io(&m, g->output.v, g->output.n, p->nin, p->nout, "output");
   if (st == FVM_OK) st = check_states(&m);
+  if (st == FVM_OK) st = make_index(&m);
   if (st == FVM_OK) st = check_rows(&m);
   if (st == FVM_OK) st = check_steps(&m);
-  if (st == FVM_OK) st = check_nodes(&m);
-  match_close(&m);
+  if (st == FVM_OK) st = check_values(&m);
+  if (st == FVM_OK) st = check_weights(&m);
+  names_free(&m.tensor);
+  names_free(&m.node);
+  arena_free(&m.a);
   return st;
 }

@@ -122,10 +122,11 @@ static enum fvm_status get_expected(struct session *s, struct cli *cli, struct a
 static enum fvm_status write_checked(struct session *s, const char *part, struct accuracy *a,
                                      struct fvm_error *err) {
   struct fvm_plan *plan = NULL;
+  const struct check_with with = {s->graph, &s->target, s->cost};
   enum fvm_status st = session_write(s, part, err);
   if (st != FVM_OK) return st;
   st = fvm_load(part, &plan, err);
-  if (st == FVM_OK) st = check_plan(plan, s->graph, err);
+  if (st == FVM_OK) st = check_plan_with(plan, &with, err);
   phase_done(&s->phases, PHASE_check);
   if (st == FVM_OK && a->have) st = plan_error(plan, &a->x, &a->error, err);
   phase_done(&s->phases, PHASE_accuracy);

@@ -3,9 +3,7 @@
 #ifndef FVM_PLAN_BUILD_H
 #define FVM_PLAN_BUILD_H
 
-#include "../vm/plan.h"
-#include "cost.h"
-#include "graph.h"
+#include "check.h"
 #include "phases.h"
 
 /* One thing to run: a node with its label, or a conversion of a tensor between layouts. */
@@ -91,9 +89,5 @@ enum fvm_status plan_write(const struct schedule *s, const struct plan_options *
                            struct fvm_error *err);
 /* Note in a plan file that was just written how large its outputs' error was. */
 enum fvm_status plan_note_error(const char *path, double error, struct fvm_error *err);
-/* The independent checker: from the plan file alone (and the model when g is given) recompute
- * bounds, legality of every program, dependencies (every read was written before, in the right
- * layout), liveness and overlap, cost sums, weights. One finding is one error. */
-enum fvm_status check_plan(const struct fvm_plan *p, const struct graph *g, struct fvm_error *err);
 
 #endif

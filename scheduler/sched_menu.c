@@ -26,27 +26,11 @@ static struct shape_costs *shape_of(struct sched *w, int tensor) {
   return w->shape[tensor] = s;
 }
 
-/* Two layouts that put every element at the same place: their strides differ at most on axes of
- * size 1, and none has padding. */
-static bool same_bytes(const struct tensor *t, enum layout from, enum layout to) {
-  int64_t dim[FVM_MAXRANK], x[FVM_MAXRANK], y[FVM_MAXRANK];
-  if (from == to) return true;
-  if (layout_block(from) || layout_block(to) || !layout_fits(t, from) || !layout_fits(t, to) ||
-      layout_bytes(t, from) != layout_bytes(t, to))
-    return false;
-  bool cut = layout_is_cut(from) || layout_is_cut(to);
-  layout_box(t, from, cut, dim, x);
-  int n = layout_box(t, to, cut, dim, y);
-  for (int i = 0; i < n; i++)
-    if (dim[i] != 1 && x[i] != y[i]) return false;
-  return true;
-}
-
 static void find_conversion(struct sched *w, const struct tensor *t, enum layout from,
                             enum layout to, struct conversion *c) {
   const struct target *target = &w->o->target;
   *c = (struct conversion){.known = true, .ns = SOLVE_INF};
-  if (same_bytes(t, from, to)) {
+  if (layout_alike(t, from, to)) {
     c->ns = 0;
     return;
   }
@@ -90,7 +74,7 @@ static bool constants_fit(struct sched *w, int node, const struct label *l) {
     int t = n->in.v[i];
     if (t < 0 || sched_is_run_time(w, t)) continue;
     enum layout want = label_in(l, (int)i);
-    if (!same_bytes(sched_tensor(w, t), LAYOUT_ROW, want) &&
+    if (!layout_alike(sched_tensor(w, t), LAYOUT_ROW, want) &&
         !layout_convertible(sched_tensor(w, t), LAYOUT_ROW, want))
       return false;
   }

@@ -128,6 +128,7 @@ struct plan_bind {
  *   - a row that a step writes over at exactly its place (in-place) ends there, whatever last says;
  *   - a row's life covers those of its views and of what takes its place, so that the largest sum
  *     of rows alive at a step, in whole lines of 64 bytes, is arena_bound_bytes;
+ *   - steps take the rows of BINDS in turn, and their scratch lies one buffer after the other;
  *   - the place in the arena of a step's buffer i is a row of the node's i-th tensor, inputs first.
  * Steps are called like their nodes, or "convert TENSOR", "copy TENSOR". */
 struct plan_tensor {

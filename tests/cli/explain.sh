@@ -22,6 +22,17 @@ says() {
 "$fluidvm" plan "$model" --db db --threads 1 -o plan >out 2>err || { cat err; exit 1; }
 node=$("$fluidvm" dump "$model" | sed -n 's/.*MatMul(.*@\([^ ]*\).*/\1/p' | head -n 1)
 
+# The checker holds the plan against its model and the database that it was made from.
+says "right" "$fluidvm" check plan
+says "right, and of this model" "$fluidvm" check plan "$model"
+says "right, and of this model, at the costs of db" "$fluidvm" check plan "$model" --db db
+"$fluidvm" plan "$model" --threads 1 -o guessed >out 2>err || { cat err; exit 1; }
+"$fluidvm" check guessed "$model" --db db >out 2>err
+if [ $? != 3 ] || ! grep -q "its cost is .* ns, but .* by the database" err; then
+  failed=$((failed + 1))
+  echo "FAIL: costs that were not measured: $(cat err)"
+fi
+
 says "time by kind of step" "$fluidvm" explain "$model" --threads 1 --runs 2
 says "every pattern that was begun was found whole" "$fluidvm" explain "$model" --db db --runs 2
 says "give its model by --model" "$fluidvm" explain plan --runs 2
@@ -47,6 +58,7 @@ refuses() {
     echo "FAIL: $*: status $got, $(cat err)"
   fi
 }
+refuses "needs the model, too" "$fluidvm" check plan --db db
 refuses "--db DB" "$fluidvm" explain plan "$node" --runs 2
 refuses "no node 'none'" "$fluidvm" explain plan none --db db --runs 2
 refuses "was made from another one" "$fluidvm" explain plan --model "$src/tests/onnx/first.onnx"

@@ -40,8 +40,10 @@ static void make(struct mkplan *m) {
   CONST(m, 0)->rank = 2;
   CONST(m, 0)->dim[0] = 4;
   CONST(m, 0)->dim[1] = 25;
-  META(m)->arena_bound_bytes = 448;
+  META(m)->arena_bound_bytes = META(m)->order_peak_bytes = 448;
+  BIND(m, 9)->offset = 0; /* of the scratch buffer */
   META(m)->model_hash = 77;
+  META(m)->stream_bytes = MK_N * 4;
 }
 
 static float weights[MK_N];
@@ -111,8 +113,9 @@ END_TEST
   W(negative, STEP(m, 1)->cost_ns = -1000, "impossible cost")                                      \
   W(threads, META(m)->threads = 4, "4 threads claimed")                                            \
   W(layouts, META(m)->layout_bound_ns = 1, "below its lower bound")                                \
-  W(order, META(m)->order_bound_bytes = 1, "below its lower bound")                                \
+  W(order, META(m)->order_bound_bytes = 449, "below its lower bound")                              \
   W(height, META(m)->arena_bytes = 576, "its tensors end at 512")                                  \
+  W(peak, META(m)->order_peak_bytes = 449, "the order's peak is 449 bytes, but 448")               \
   W(bound, META(m)->arena_bound_bytes = 447, "448 live at once")                                   \
   W(no_row, TENSOR(m, 0)->first = 1, "step 0 (t = x + w): writes where no tensor begins")          \
   W(short_row, TENSOR(m, 3)->bytes = 396, "writes where no tensor begins")                         \
@@ -156,14 +159,18 @@ static void two_constants(struct mkplan *m) {
     "input x differs")                                                                             \
   W(row_shape, (TENSOR(m, 1)->dim[0] = 25, TENSOR(m, 1)->dim[1] = 4), "tensor row 1 (u): not a")   \
   W(row_layout, TENSOR(m, 1)->layout = LAYOUT_COUNT, "tensor row 1 (u): not a tensor")             \
-  W(layout, TENSOR(m, 1)->layout = LAYOUT_COL, "step 1 (t = t + t): neither a node")               \
+  W(layout, TENSOR(m, 1)->layout = LAYOUT_COL, "step 1 (t = t + t): buffer 2 is not tensor 'u'")   \
   W(constant, m->section[PLAN_WEIGHTS].v[9] ^= 1, "constant w: value differs")                     \
-  W(step_name, STEP(m, 1)->name = STEP(m, 0)->name, "step 1 (t = x + w): neither a node")          \
-  W(label, STEP(m, 1)->label = mk_text(m, "x in=col,row out=row"), "step 1 (t = t + t): neither")  \
-  W(wrong_input, (BIND(m, 0)->space = SPACE_WEIGHTS), "step 0 (t = x + w): neither a node")        \
-  W(swapped, (TENSOR(m, 0)->name = TENSOR(m, 1)->name), "step 0 (t = x + w): neither a node")      \
-  W(no_view, TENSOR(m, 2)->name = TENSOR(m, 1)->name, "neither a node")                            \
-  W(view_of, (TENSOR(m, 2)->first = 3, TENSOR(m, 1)->first = 1), "neither a node")
+  W(step_name, STEP(m, 1)->name = STEP(m, 0)->name,                                                \
+    "step 1 (t = x + w): runs its node a second time")                                             \
+  W(label, STEP(m, 1)->label = mk_text(m, "x in=col,row out=row"),                                 \
+    "step 1 (t = t + t): buffer 0 is not tensor 't' in col")                                       \
+  W(wrong_input, (BIND(m, 0)->space = SPACE_WEIGHTS),                                              \
+    "step 0 (t = x + w): buffer 0 is not tensor 'x' in row")                                       \
+  W(swapped, (TENSOR(m, 0)->name = TENSOR(m, 1)->name),                                            \
+    "step 0 (t = x + w): buffer 2 is not tensor 't' in row")                                       \
+  W(no_view, TENSOR(m, 2)->name = TENSOR(m, 1)->name, "buffer 0 is not tensor 'v'")                \
+  W(view_of, TENSOR(m, 2)->first = 2, "row 2 (v): begins with another step")
 
 #define WRONG(name, change, text)                                                                  \
   static void wrong_##name(struct mkplan *m) { change; }

@@ -147,7 +147,7 @@ static void run_plan(const struct graph *g, const char *path) {
   struct fvm_instance *inst;
   void *in[4], *out[8], *want[8];
   OK(fvm_load(path, &plan, &err));
-  OK(check_plan(plan, g, &err));
+  OK(check_plan_with(plan, &(struct check_with){.graph = g, .target = &options.target}, &err));
   const size_t room = fvm_arena_bytes(plan, 0);
   void *arena = aligned_alloc(64, ROUND_UP(room, (size_t)64));
   ck_assert_ptr_nonnull(arena);
