@@ -4,26 +4,30 @@
 #include "json.h"
 
 /* A part of the summary: a statement, and what its columns are called (and printed as: s text,
- * i number). */
+ * t text behind its column's name, i number). */
 static const struct section {
   enum db_statement id;
   const char *name, *types;
-  const char *column[5];
+  const char *column[7];
 } sections[] = {
-    {SQL_STAT_MACHINES, "machines", "ssisi", {"fingerprint", "cpu", "cores", "isa", "runs"}},
+    {SQL_STAT_MACHINES,
+     "machines",
+     "ssisitt",
+     {"fingerprint", "cpu", "cores", "isa", "runs", "first", "last"}},
     {SQL_STAT_BUILDS, "builds", "si", {"build", "runs"}},
     {SQL_STAT_MODELS, "models", "ssiii", {"name", "hash", "nodes", "problems", "measured"}},
     {SQL_STAT_RUNS, "runs", "ssiii", {"engine", "status", "runs", "samples", "dropped"}},
+    {SQL_STAT_NOISE, "noise", "ssii", {"engine", "state", "runs", "spread_per_mille"}},
     {SQL_STAT_TOTALS, "totals", "iii", {"problems", "candidates", "bytes"}},
 };
 
 static void json_row(const struct section *s, sqlite3_stmt *stmt, struct text *out) {
   for (int i = 0; s->types[i]; i++) {
     text_printf(out, "%s\"%s\":", i ? "," : "{", s->column[i]);
-    if (s->types[i] == 's')
-      json_string(out, (const char *)sqlite3_column_text(stmt, i));
-    else
+    if (s->types[i] == 'i')
       text_printf(out, "%lld", (long long)sqlite3_column_int64(stmt, i));
+    else
+      json_string(out, (const char *)sqlite3_column_text(stmt, i));
   }
   text_printf(out, "}");
 }
@@ -31,12 +35,14 @@ static void json_row(const struct section *s, sqlite3_stmt *stmt, struct text *o
 static void plain_row(const struct section *s, sqlite3_stmt *stmt, struct text *out) {
   text_printf(out, " ");
   for (int i = 0; s->types[i]; i++) {
-    const char *v = (const char *)sqlite3_column_text(stmt, i);
-    text_printf(out,
-                s->types[i] == 's' ? " %s"
-                : i                ? ", %s %s"
-                                   : " %s %s",
-                v ? v : "-", s->column[i]);
+    const char *v = (const char *)sqlite3_column_text(stmt, i), *name = s->column[i];
+    if (!v) v = "-";
+    if (s->types[i] == 's')
+      text_printf(out, " %s", v);
+    else if (s->types[i] == 't')
+      text_printf(out, ", %s %s", name, v);
+    else
+      text_printf(out, "%s %s %s", i ? "," : "", v, name);
   }
   text_printf(out, "\n");
 }

@@ -401,6 +401,34 @@ START_TEST(pruning_keeps_the_newest_build_of_each_machine) {
 }
 END_TEST
 
+/* Three runs of samples 100, 110, 150 (spread 10 of 110), 100, 100, 100 and 100, 200, 300 (100 of
+ * 200): the middle one counts; two samples tell nothing of noise. */
+START_TEST(stat_tells_how_noisy_a_database_is) {
+  static const int64_t samples[4][3] = {{100, 110, 150}, {100, 100, 100}, {100, 200, 300}, {1, 9}};
+  static const char *const labels[] = {"a", "b", "c", "d"};
+  struct db *db;
+  struct text t = {0};
+  int64_t build;
+  OK(db_open(fresh("noisy"), DB_WRITE, &db, &err));
+  int64_t machine = add_machine(db, 1), problem = add_problem(db, 1);
+  OK(db_build(db, "b", &build, &err));
+  for (int i = 0; i < 4; i++) {
+    struct entrant e = entrant(labels[i], OUTCOME_OK, 0, 0);
+    for (int k = 0; k < (i < 3 ? 3 : 2); k++) ck_assert(VEC_PUSH(&e.sample, samples[i][k]));
+    OK(db_store(db, machine, build, WARM, problem, &e, 1, NULL, true, &err));
+    entrant_free(&e);
+  }
+  OK(db_exec(db,
+             "UPDATE run SET started_at = CASE id WHEN 1 THEN '2026-01-01' ELSE '2026-02-01' END",
+             &err));
+  OK(db_stat(db, false, &t, &err));
+  db_close(db);
+  ck_assert_msg(strstr(t.v, "noise\n  jit warm, 3 runs, 90 spread_per_mille\n") != NULL, "%s", t.v);
+  ck_assert_msg(strstr(t.v, "4 runs, first 2026-01-01, last 2026-02-01\n") != NULL, "%s", t.v);
+  text_free(&t);
+}
+END_TEST
+
 static int64_t findings(const char *file) {
   struct db *db;
   struct db_findings f = {0};
@@ -463,6 +491,7 @@ int main(void) {
                                 what_is_exported_can_be_imported,
                                 wrong_lines_change_nothing,
                                 t4_results_tell_what_was_measured,
+                                stat_tells_how_noisy_a_database_is,
                                 pruning_keeps_the_newest_build_of_each_machine,
                                 each_number_that_does_not_follow_is_found,
                                 memory_can_run_out_anywhere};
