@@ -377,6 +377,30 @@ START_TEST(joined_pieces_cost_no_step) {
 }
 END_TEST
 
+/* A product that adds a residual when it stores takes its place: two tensors, not three. */
+START_TEST(residuals_are_added_in_place) {
+  static const char text[] = "graph block opset=17\n"
+                             "input x:f32[1,16,6,6]\n"
+                             "const w:f32[16,16,1,1] = #0\n"
+                             "const v:f32[16,16,1,1] = #0\n"
+                             "a = Exp(x)\n"
+                             "b = Conv(a, w)\n"
+                             "c = Conv(b, v)\n"
+                             "d = Add(c, a)\n"
+                             "y = MaxPool(d) kernel_shape=[2,2]\n"
+                             "output y\n";
+  struct fvm_error err;
+  struct graph *g;
+  OK(graph_parse(text, sizeof text - 1, &g, &err));
+  OK(pipeline_run(g, NULL, &err));
+  struct schedule *s = schedule(g, cost_table_new("conv_gemm 10\n1000\nconvert * * 1\n", &err));
+  ck_assert_int_eq(s->arena_bytes, 2 * 16 * 36 * 4);
+  plan_and_run(g, s);
+  schedule_free(s);
+  graph_free(g);
+}
+END_TEST
+
 /* The checker's verdict of a plan in which the second piece of c stands at an offset of the first
  * one's choice. */
 static void misplace(int64_t a_at, int64_t b_at, const char *why) {
@@ -966,7 +990,8 @@ END_TEST
 
 UNIT_MAIN("schedule", begin, views_cost_no_step, outputs_that_need_copies, chains_run_in_place,
           weights_lie_in_order_of_use, equal_things_are_stored_once, many_readers_leave_no_gap,
-          joined_pieces_cost_no_step, misplaced_pieces_are_found, dense_block_is_one_buffer,
-          random_joins, blocks_are_padded, the_cheaper_form_is_kept, tied_table_is_stored_once,
-          what_nothing_runs_is_named, random_graphs, budgets_agree_with_enumeration,
-          rows_of_tables_count, files_that_cannot_be_written, memory_may_fail, end)
+          joined_pieces_cost_no_step, residuals_are_added_in_place, misplaced_pieces_are_found,
+          dense_block_is_one_buffer, random_joins, blocks_are_padded, the_cheaper_form_is_kept,
+          tied_table_is_stored_once, what_nothing_runs_is_named, random_graphs,
+          budgets_agree_with_enumeration, rows_of_tables_count, files_that_cannot_be_written,
+          memory_may_fail, end)
