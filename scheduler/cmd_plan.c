@@ -41,7 +41,9 @@ enum fvm_status plan_print_json(const struct session *session, double error, con
   bool ok = o && cJSON_AddStringToObject(o, "status", s->optimal ? "optimal" : "gap");
   if (path) ok = ok && cJSON_AddStringToObject(o, "plan", path);
   bool ordered = s->order_peak == s->order_bound;
+  bool packed = s->arena_bytes == s->arena_bound;
   ok = ok && cJSON_AddStringToObject(o, "order_status", ordered ? "optimal" : "gap");
+  ok = ok && cJSON_AddStringToObject(o, "arena_status", packed ? "optimal" : "gap");
   for (size_t i = 0; ok && i < COUNT(row); i++)
     ok = cJSON_AddNumberToObject(o, row[i].key, row[i].value) != NULL;
   if (ok) /* null: not verified */

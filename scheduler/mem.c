@@ -1,174 +1,156 @@
-/* Offsets for blocks with lives: greedy packings in several orders, then repair of the best.
- *
- * Each packing places the blocks one after another in the gap between blocks of overlapping lives
- * that are placed already: the lowest gap, or the tightest. No order is best for all graphs, and
- * all together take milliseconds; most graphs reach the bound at the first. What does not is
- * repaired: blocks that stick out at the top go to the front of the order, again and again. */
-#include "mem.h"
-
-#include <stdlib.h>
+/* Offsets for blocks with lives: see mem.h and mem_work.h. */
 #include <string.h>
 
-enum { REPAIRS = 200 };
+#include "mem_work.h"
 
-struct item {
-  int id; /* index of the block */
-  int64_t key[2];
-};
-
-struct packer {
-  struct mem_block *block;
-  int n;
-  struct item *order;
-  int *placed; /* in ascending offset */
-  int nplaced;
-  int64_t *best;
-  int64_t height; /* of the best */
-};
-
-static bool overlaps(const struct mem_block *x, const struct mem_block *y) {
-  return x->first <= y->last && y->first <= x->last;
+bool mem_spend(struct mem_effort *e, int64_t ticks) {
+  enum { ASK = 512 };
+  int64_t old = e->ticks;
+  e->ticks += ticks;
+  if (e->ticks >= e->most) e->out = true;
+  if (e->stop && old / ASK != e->ticks / ASK && e->stop(e->data)) e->out = true;
+  return !e->out;
 }
 
-/* ---- one packing ---- */
-
-static void insert(struct packer *p, int id) {
-  int i = p->nplaced++;
-  for (; i > 0 && p->block[p->placed[i - 1]].offset > p->block[id].offset; i--)
-    p->placed[i] = p->placed[i - 1];
-  p->placed[i] = id;
-}
-
-/* Place one block: best_fit takes the tightest gap below the top, else the lowest one. */
-static void place(struct packer *p, int id, bool best_fit) {
-  struct mem_block *b = &p->block[id];
-  int64_t top = 0, spare = INT64_MAX, at = -1;
-  for (int i = 0; i < p->nplaced; i++) {
-    const struct mem_block *q = &p->block[p->placed[i]];
-    if (!overlaps(b, q)) continue;
-    int64_t start = ROUND_UP(top, b->align), gap = q->offset - start;
-    if (gap >= b->bytes && gap - b->bytes < spare) {
-      spare = gap - b->bytes, at = start;
-      if (!best_fit) break;
-    }
-    top = MAX(top, q->offset + q->bytes);
-  }
-  b->offset = at >= 0 ? at : ROUND_UP(top, b->align);
-  insert(p, id);
-}
-
-static int64_t pack(struct packer *p, bool best_fit) {
+int64_t mem_keep(struct mem_part *p, const int64_t *offset) {
   int64_t height = 0;
-  p->nplaced = 0;
-  for (int i = 0; i < p->n; i++) {
-    struct mem_block *b = &p->block[p->order[i].id];
-    b->offset = 0;
-    if (b->bytes == 0) continue;
-    place(p, p->order[i].id, best_fit);
-    height = MAX(height, b->offset + b->bytes);
+  for (int i = 0; i < p->n; i++) height = MAX(height, offset[i] * p->unit + p->item[i].bytes);
+  if (height < p->height) {
+    p->height = height;
+    memcpy(p->offset, offset, (size_t)p->n * sizeof *offset);
   }
-  if (height >= p->height) return height;
-  p->height = height;
-  for (int i = 0; i < p->n; i++) p->best[i] = p->block[i].offset;
   return height;
 }
 
-/* ---- orders ---- */
+/* ---- one part ---- */
 
-static int by_key(const void *x, const void *y) {
-  const struct item *a = x, *b = y;
-  for (int i = 0; i < 2; i++)
-    if (a->key[i] != b->key[i]) return a->key[i] > b->key[i] ? -1 : 1;
-  return a->id < b->id ? -1 : 1;
+struct work {
+  struct mem_part *p;
+  struct mem_search *search;
+  struct mem_climb *climb;
+  int64_t *offset;
+  struct mem_effort *effort;
+  struct arena *a;
+};
+
+static bool open_work(struct work *w) {
+  w->search = mem_search_new(w->p, w->a);
+  w->climb = mem_climb_new(w->p, w->a);
+  w->offset = ARENA_NEW(w->a, int64_t, w->p->n);
+  return w->search && w->climb && w->offset;
 }
 
-enum order_by { BY_SIZE, BY_DURATION, BY_AREA, BY_START, BY_END, ORDERS };
-
-static void sort(struct packer *p, enum order_by by) {
-  for (int i = 0; i < p->n; i++) {
-    const struct mem_block *b = &p->block[i];
-    int64_t life = (int64_t)b->last - b->first + 1, area;
-    if (!fvm_mul(life, b->bytes, &area)) area = INT64_MAX;
-    int64_t key[ORDERS] = {b->bytes, life, area, -(int64_t)b->first, b->last};
-    p->order[i] = (struct item){i, {key[by], by == BY_SIZE ? life : b->bytes}};
-  }
-  qsort(p->order, (size_t)p->n, sizeof *p->order, by_key);
+/* Searches in all orders; what the first says that says anything. */
+static enum mem_found search_all(struct work *w, int64_t cap, uint64_t seed, int64_t limit) {
+  enum mem_found f = MEM_LIMIT;
+  for (int o = 0; o < MEM_ORDERS && f == MEM_LIMIT && !w->effort->out; o++)
+    f = mem_search(w->search, cap, (enum mem_order)o, seed, limit, 0, w->offset, w->effort);
+  if (f == MEM_FOUND) mem_keep(w->p, w->offset);
+  return f;
 }
 
-/* Move the blocks that end at the height to the front. */
-static void promote(struct packer *p, int64_t height) {
-  int front = 0;
-  for (int i = 0; i < p->n; i++) {
-    struct item x = p->order[i];
-    if (p->block[x.id].offset + p->block[x.id].bytes < height) continue;
-    memmove(&p->order[front + 1], &p->order[front], (size_t)(i - front) * sizeof x);
-    p->order[front++] = x;
-  }
+static bool climb(struct work *w, int64_t cap, uint64_t seed, int64_t moves) {
+  bool found = mem_climb(w->climb, cap, seed, w->p->order, moves, w->offset, w->effort);
+  if (found) mem_keep(w->p, w->offset);
+  return found;
 }
 
-static void pack_all(struct packer *p, int64_t bound) {
-  for (int by = 0; by < ORDERS; by++)
-    for (int fit = 0; fit < 2; fit++) {
-      sort(p, (enum order_by)by);
-      pack(p, fit);
-      if (p->height <= bound) return;
+/* Look for packings within `enough` in rounds of twice the effort, and on the way for any that are
+ * lower than the best: search and local search take turns, since each finds in no time what the
+ * other never does. A capacity that is proved to be too small raises the bound. */
+static enum fvm_status improve(struct work *w, int64_t enough, struct fvm_error *err) {
+  struct mem_part *p = w->p;
+  int64_t effort = 2 * (int64_t)p->n, share = 2;
+  for (uint64_t round = 0; p->height > enough && !w->effort->out; round++, effort *= 2) {
+    if (climb(w, enough, round + 1, effort)) break;
+    enum mem_found f = search_all(w, enough, round / 2, effort);
+    if (f == MEM_NOMEM) return fvm_nomem(err);
+    if (f == MEM_NONE) {
+      p->bound = mem_next_height(p, enough);
+      if (p->bound > p->capacity) return FVM_OK;
+      enough = MAX(enough, p->bound);
     }
-  /* n^2 a packing: large graphs get fewer of them. */
-  int repairs = (int)MIN((int64_t)REPAIRS, ((int64_t)1 << 28) / ((int64_t)p->n * p->n + 1));
-  for (int by = 0; by < 3; by++) {
-    sort(p, (enum order_by)by);
-    for (int i = 0; i < repairs && p->height > bound; i++) promote(p, pack(p, false));
-  }
-}
-
-/* ---- bound ---- */
-
-/* Most bytes that are live at one step, by differences at the starts and ends of lives. */
-static int64_t most_live(const struct mem_block *b, int n, int nstep, int64_t *delta) {
-  int64_t live = 0, most = 0;
-  for (int i = 0; i < n; i++) {
-    delta[b[i].first] += b[i].bytes;
-    delta[b[i].last + 1] -= b[i].bytes;
-  }
-  for (int s = 0; s < nstep; s++) {
-    live += delta[s];
-    most = MAX(most, live);
-  }
-  return most;
-}
-
-static enum fvm_status check_blocks(const struct mem_block *b, int n, int *nstep,
-                                    struct fvm_error *err) {
-  int64_t sum = 0;
-  *nstep = 0;
-  for (int i = 0; i < n; i++) {
-    CHECK(b[i].first >= 0 && b[i].first <= b[i].last && b[i].bytes >= 0 && b[i].align > 0);
-    if (!fvm_add(sum, b[i].bytes, &sum) || !fvm_add(sum, b[i].align, &sum))
-      return fvm_fail(err, FVM_EUNSUPPORTED, "the tensors together exceed 2^63 bytes");
-    *nstep = MAX(*nstep, b[i].last + 1);
+    int64_t over = p->height - enough;
+    if (over > p->unit)
+      share = climb(w, p->height - over / share, round + 1, effort / 2) ? 2 : share * 2;
   }
   return FVM_OK;
 }
 
-enum fvm_status mem_pack(struct mem_block *block, int n, struct mem_result *r,
-                         struct fvm_error *err) {
-  struct packer p = {.block = block, .n = n, .height = INT64_MAX};
+static enum fvm_status solve_part(struct mem_part *p, int64_t enough, struct mem_effort *effort,
+                                  struct fvm_error *err) {
   struct arena a = {0};
-  int nstep;
-  enum fvm_status st = check_blocks(block, n, &nstep, err);
-  if (st) return st;
-  int64_t *delta = ARENA_NEW(&a, int64_t, nstep + 1);
-  p.order = ARENA_NEW(&a, struct item, n);
-  p.placed = ARENA_NEW(&a, int, n);
-  p.best = ARENA_NEW(&a, int64_t, n);
-  if (delta && p.order && p.placed && p.best) {
-    r->bound = most_live(block, n, nstep, delta);
-    pack_all(&p, r->bound);
-    for (int i = 0; i < n; i++) block[i].offset = p.best[i];
-    r->bytes = p.height;
-  } else {
-    st = fvm_nomem(err);
+  struct work w = {.p = p, .effort = effort, .a = &a};
+  enum fvm_status st = mem_greedy(p, enough, &a) ? FVM_OK : fvm_nomem(err);
+  if (!st && p->height > enough && p->n <= MEM_MAX_SEARCH) {
+    if (!mem_reachable(p, p->height, &a) || !open_work(&w)) st = fvm_nomem(err);
+    if (!st && p->bound <= p->capacity) st = improve(&w, MAX(enough, p->bound), err);
   }
   arena_free(&a);
   return st;
+}
+
+/* ---- all parts ---- */
+
+static enum fvm_status check_blocks(const struct mem_block *b, int n, struct fvm_error *err) {
+  for (int i = 0; i < n; i++) {
+    CHECK(b[i].first >= 0 && b[i].first <= b[i].last && b[i].bytes >= 0 && b[i].align > 0);
+    CHECK(!b[i].fixed || b[i].offset >= 0);
+    if (b[i].bytes > INT64_MAX - b[i].align)
+      return fvm_fail(err, FVM_EUNSUPPORTED, "block %d: more than 2^63 bytes, aligned", i);
+    if (b[i].fixed && b[i].offset % b[i].align)
+      return fvm_fail(err, FVM_EFAIL, "block %d: it is fixed at an offset that is not aligned", i);
+  }
+  for (int i = 0; i < n; i++)
+    for (int j = 0; j < i && b[i].fixed; j++)
+      if (b[j].fixed && b[i].first <= b[j].last && b[j].first <= b[i].last &&
+          b[i].offset < b[j].offset + b[j].bytes && b[j].offset < b[i].offset + b[i].bytes)
+        return fvm_fail(err, FVM_EFAIL, "blocks %d and %d are fixed on the same bytes", j, i);
+  return FVM_OK;
+}
+
+/* Bytes below the part's base. */
+static int64_t below(const struct mem_part *p) { return p->base * p->unit; }
+
+/* The part's own bound is of no interest below those of others, nor below the capacity. */
+static enum fvm_status solve_parts(struct mem_parts *p, int64_t capacity, struct mem_effort *effort,
+                                   struct mem_result *r, struct fvm_error *err) {
+  enum fvm_status st = FVM_OK;
+  r->bytes = r->bound = p->height;
+  for (size_t i = 0; i < p->part.n; i++)
+    r->bound = MAX(r->bound, below(&p->part.v[i]) + p->part.v[i].bound);
+  for (size_t i = 0; i < p->part.n && !st && (!capacity || r->bound <= capacity); i++) {
+    struct mem_part *q = &p->part.v[i];
+    q->capacity = capacity ? capacity - below(q) : INT64_MAX;
+    st = solve_part(q, MAX(r->bound, capacity) - below(q), effort, err);
+    if (st) break;
+    r->bound = MAX(r->bound, below(q) + q->bound);
+    r->bytes = MAX(r->bytes, below(q) + q->height);
+    for (int k = 0; k < q->n; k++)
+      if (!p->block[q->item[k].id].fixed)
+        p->block[q->item[k].id].offset = (q->offset[k] + q->base) * q->unit;
+  }
+  return st;
+}
+
+enum fvm_status mem_solve(struct mem_block *block, int n, const struct mem_limits *limits,
+                          struct mem_result *r, struct fvm_error *err) {
+  struct arena a = {0};
+  struct mem_parts p = {.a = &a};
+  struct mem_effort e = {.most = limits->ticks, .stop = limits->stop, .data = limits->data};
+  *r = (struct mem_result){0};
+  enum fvm_status st = check_blocks(block, n, err);
+  if (!st) st = mem_split(block, n, &p, err);
+  if (!st) st = solve_parts(&p, limits->capacity, &e, r, err);
+  r->status = r->bytes == r->bound ? MEM_OPTIMAL : MEM_GAP;
+  if (limits->capacity && r->bound > limits->capacity) r->status = MEM_INFEASIBLE;
+  r->ticks = e.ticks;
+  VEC_FREE(&p.part);
+  arena_free(&a);
+  return st;
+}
+
+enum fvm_status mem_pack(struct mem_block *block, int n, struct mem_result *r,
+                         struct fvm_error *err) {
+  return mem_solve(block, n, &(struct mem_limits){.ticks = MEM_TICKS}, r, err);
 }

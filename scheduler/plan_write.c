@@ -276,7 +276,7 @@ static void put_tables(struct writer *w) {
                                .layout_bound_ns = s->layout_bound_ns,
                                .order_peak_bytes = (uint64_t)s->order_peak,
                                .order_bound_bytes = (uint64_t)s->order_bound,
-                               .arena_bound_bytes = (uint64_t)s->arena_bound};
+                               .arena_bound_bytes = (uint64_t)s->order_peak};
   for (size_t i = 0; i < g->input.n; i++) put_io(w, g->input.v[i]);
   for (size_t i = 0; i < g->output.n; i++) put_io(w, g->output.v[i]);
   put_steps(w);

@@ -1,0 +1,148 @@
+/* Packings in several orders, then repair of the best.
+ *
+ * Each packing places the blocks one after another in the gap between blocks of overlapping lives
+ * that are placed already: the lowest gap, or the tightest. No order is best for all graphs, and
+ * all together take milliseconds; most graphs reach the bound at the first. What does not is
+ * repaired: blocks that stick out at the top go to the front of the order, again and again. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem_work.h"
+
+enum { REPAIRS = 100 };
+
+struct entry {
+  int i; /* item */
+  int64_t key[3];
+};
+struct packer {
+  struct mem_part *p;
+  struct entry *order;
+  int *placed; /* in ascending offset */
+  int nplaced;
+  int64_t *offset, *load, enough;
+};
+
+static bool overlaps(const struct mem_item *x, const struct mem_item *y) {
+  return x->lo <= y->hi && y->lo <= x->hi;
+}
+
+/* ---- one packing ---- */
+
+static void insert(struct packer *p, int i) {
+  int k = p->nplaced++;
+  for (; k > 0 && p->offset[p->placed[k - 1]] > p->offset[i]; k--) p->placed[k] = p->placed[k - 1];
+  p->placed[k] = i;
+}
+
+/* Place one block: best_fit takes the tightest gap below the top, else the lowest one. */
+static void place(struct packer *p, int i, bool best_fit) {
+  const struct mem_item *x = &p->p->item[i];
+  int64_t top = 0, spare = INT64_MAX, at = -1;
+  for (int k = 0; k < p->nplaced; k++) {
+    const struct mem_item *y = &p->p->item[p->placed[k]];
+    if (!overlaps(x, y)) continue;
+    int64_t start = ROUND_UP(top, x->align), gap = p->offset[p->placed[k]] - start;
+    if (gap >= x->size && gap - x->size < spare) {
+      spare = gap - x->size, at = start;
+      if (!best_fit) break;
+    }
+    top = MAX(top, p->offset[p->placed[k]] + y->size);
+  }
+  p->offset[i] = at >= 0 ? at : ROUND_UP(top, x->align);
+  insert(p, i);
+}
+
+static int64_t pack(struct packer *p, bool best_fit) {
+  p->nplaced = 0;
+  for (int k = 0; k < p->p->n; k++) {
+    int i = p->order[k].i;
+    p->offset[i] = p->p->item[i].fixed;
+    if (p->offset[i] >= 0) insert(p, i);
+  }
+  for (int k = 0; k < p->p->n; k++)
+    if (p->p->item[p->order[k].i].fixed < 0) place(p, p->order[k].i, best_fit);
+  int64_t old = p->p->height, height = mem_keep(p->p, p->offset);
+  for (int k = 0; k < p->p->n && height < old; k++) p->p->order[k] = p->order[k].i;
+  return height;
+}
+
+/* ---- orders ---- */
+
+static int by_key(const void *x, const void *y) {
+  const struct entry *a = x, *b = y;
+  for (int i = 0; i < 3; i++)
+    if (a->key[i] != b->key[i]) return a->key[i] > b->key[i] ? -1 : 1;
+  return a->i < b->i ? -1 : 1;
+}
+
+/* W: life; A: area; S: size; T: the greatest load of a section that it lives in; B: earliest
+ * start; E: latest end. */
+static const char orders[][4] = {"SWA", "WSA", "ASW", "BSW", "ESW", "TWA", "TAW", "TSW", "WAT"};
+
+static int64_t key_of(const struct packer *p, const struct mem_item *x, char what) {
+  int64_t life = (int64_t)x->hi - x->lo + 1, area, load = 0;
+  if (!fvm_mul(life, x->size, &area)) area = INT64_MAX;
+  for (int k = x->lo; k <= x->hi && what == 'T'; k++) load = MAX(load, p->load[k]);
+  switch (what) {
+  case 'W':
+    return life;
+  case 'A':
+    return area;
+  case 'S':
+    return x->size;
+  case 'T':
+    return load;
+  case 'B':
+    return -(int64_t)x->lo;
+  default:
+    return x->hi;
+  }
+}
+
+static void sort(struct packer *p, const char *by) {
+  for (int i = 0; i < p->p->n; i++) {
+    p->order[i].i = i;
+    for (int k = 0; k < 3; k++) p->order[i].key[k] = key_of(p, &p->p->item[i], by[k]);
+  }
+  qsort(p->order, (size_t)p->p->n, sizeof *p->order, by_key);
+}
+
+/* Move the blocks that end at the height to the front. */
+static void promote(struct packer *p, int64_t height) {
+  int front = 0;
+  for (int k = 0; k < p->p->n; k++) {
+    struct entry e = p->order[k];
+    if (p->offset[e.i] * p->p->unit + p->p->item[e.i].bytes < height) continue;
+    memmove(&p->order[front + 1], &p->order[front], (size_t)(k - front) * sizeof e);
+    p->order[front++] = e;
+  }
+}
+
+static void pack_all(struct packer *p) {
+  for (size_t by = 0; by < COUNT(orders); by++)
+    for (int fit = 0; fit < 2; fit++) {
+      sort(p, orders[by]);
+      pack(p, fit);
+      if (p->p->height <= p->enough) return;
+    }
+  /* n^2 a packing: large graphs get fewer of them. */
+  int64_t n = p->p->n, repairs = MIN((int64_t)REPAIRS, ((int64_t)1 << 26) / (n * n));
+  for (size_t by = 0; by < COUNT(orders); by++) {
+    sort(p, orders[by]);
+    for (int64_t k = 0; k < repairs && p->p->height > p->enough; k++) promote(p, pack(p, false));
+  }
+}
+
+bool mem_greedy(struct mem_part *part, int64_t enough, struct arena *a) {
+  struct packer p = {.p = part, .enough = enough};
+  p.order = ARENA_NEW(a, struct entry, part->n);
+  p.placed = ARENA_NEW(a, int, part->n);
+  p.offset = ARENA_NEW(a, int64_t, part->n);
+  p.load = ARENA_NEW(a, int64_t, part->nsec);
+  if (!p.order || !p.placed || !p.offset || !p.load) return false;
+  for (int i = 0; i < part->n; i++)
+    for (int k = part->item[i].lo; k <= part->item[i].hi; k++) p.load[k] += part->item[i].size;
+  pack_all(&p);
+  return true;
+}
