@@ -47,8 +47,8 @@ struct solve_limits {
 };
 enum fvm_status solve_limited(const struct solve_net *net, const struct solve_limits *limits,
                               struct arena *a, struct solve_result *r, struct fvm_error *err);
-/* What solve_layout takes for `entries`: about a second, and at most a few hundred megabytes. */
-#define SOLVE_ENTRIES ((int64_t)50 * 1000 * 1000)
+/* What solve_layout takes for `entries`: tenths of a second, and at most 400 megabytes. */
+#define SOLVE_ENTRIES ((int64_t)200 * 1000 * 1000)
 /* Sum of the costs of an assignment, SOLVE_INF when forbidden: for callers and the checker. */
 int64_t solve_cost(const struct solve_net *net, const int *label);
 

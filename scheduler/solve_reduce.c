@@ -1,25 +1,19 @@
-/* Exact reductions: forbidden and dominated labels, R0/R1/R2, and the elimination of a variable.
- *
- * Eliminating v replaces all functions that v is in by one over its neighbours: for each of their
- * assignments the least that v can add. With no neighbour (R0) that is a constant, with one (R1)
- * it goes into the neighbour's own costs, with two (R2) into a pairwise function; the planned
- * eliminations of solve_layout.c make larger tables. */
+/* Exact reductions: forbidden and dominated labels, functions that say nothing, R0/R1/R2. */
 #include "solve_work.h"
 
 #include <string.h>
 
-static bool enqueue(struct solve_work *w, int v) {
+bool solve_enqueue(struct solve_work *w, int v) {
   if (w->var.v[v].queued || w->var.v[v].gone) return true;
   w->var.v[v].queued = true;
   return VEC_PUSH(&w->queue, v);
 }
 
-static enum fvm_status infeasible(struct fvm_error *err) {
+enum fvm_status solve_infeasible(struct fvm_error *err) {
   return fvm_fail(err, FVM_EFAIL, "no choice of labels satisfies every constraint");
 }
 
-/* Forget the functions that are gone. */
-static void tidy(struct solve_work *w, int v) {
+void solve_tidy(struct solve_work *w, int v) {
   struct solve_wvar *x = &w->var.v[v];
   size_t n = 0;
   for (size_t i = 0; i < x->fn.n; i++)
@@ -101,7 +95,7 @@ static bool shrink(struct solve_work *w, int v, const bool *keep, int kept) {
   x->n = kept, x->orig = orig, x->cost = cost;
   for (size_t i = 0; i < x->fn.n; i++) {
     struct solve_fn *f = &w->fn.v[x->fn.v[i]];
-    if (!shrink_fn(w, f, v, keep) || !enqueue(w, f->scope[solve_other(f, v)])) return false;
+    if (!shrink_fn(w, f, v, keep) || !solve_enqueue(w, f->scope[solve_other(f, v)])) return false;
   }
   return true;
 }
@@ -123,7 +117,7 @@ static enum fvm_status prune(struct solve_work *w, int v, struct fvm_error *err)
   for (int a = n - 1; a >= 0 && kept > 1; a--)
     if (keep[a] && beaten(w, v, a, keep)) keep[a] = false, kept--;
   if (kept == 0)
-    st = infeasible(err);
+    st = solve_infeasible(err);
   else if (kept < n && !shrink(w, v, keep, kept))
     st = fvm_nomem(err);
   fvm_free(keep, (size_t)n, sizeof *keep);
@@ -164,150 +158,10 @@ static bool separate_all(struct solve_work *w, int v) {
   for (size_t i = 0; i < w->var.v[v].fn.n; i++) {
     struct solve_fn *f = &w->fn.v[w->var.v[v].fn.v[i]];
     separate(w, f);
-    if (f->gone) ok = enqueue(w, f->scope[solve_other(f, v)]) && ok;
+    if (f->gone) ok = solve_enqueue(w, f->scope[solve_other(f, v)]) && ok;
   }
-  tidy(w, v);
+  solve_tidy(w, v);
   return ok;
-}
-
-/* ---- elimination ---- */
-
-/* The functions of v over the joint assignments of its neighbours, counted like an odometer. */
-struct bucket {
-  int v, nfn, k; /* k neighbours */
-  int *scope;    /* them */
-  int *digit;
-  int64_t *at;     /* for each function: place of the neighbours' labels in its table */
-  int64_t *mine;   /* for each function: step of v */
-  int64_t *step;   /* for each function and neighbour */
-  int64_t entries; /* of the joint table */
-};
-
-static int find(const int *list, int n, int x) {
-  for (int i = 0; i < n; i++)
-    if (list[i] == x) return i;
-  return -1;
-}
-
-static bool bucket_open(struct solve_work *w, int v, struct bucket *b) {
-  struct solve_wvar *x = &w->var.v[v];
-  int room = 0;
-  *b = (struct bucket){.v = v, .nfn = (int)x->fn.n, .entries = 1};
-  for (int i = 0; i < b->nfn; i++) room += w->fn.v[x->fn.v[i]].n;
-  b->scope = ARENA_NEW(w->a, int, room);
-  if (!b->scope) return false;
-  for (int i = 0; i < b->nfn; i++) {
-    const struct solve_fn *f = &w->fn.v[x->fn.v[i]];
-    for (int j = 0; j < f->n; j++)
-      if (f->scope[j] != v && find(b->scope, b->k, f->scope[j]) < 0) {
-        b->scope[b->k++] = f->scope[j];
-        if (!fvm_mul(b->entries, w->var.v[f->scope[j]].n, &b->entries)) return false;
-      }
-  }
-  b->digit = ARENA_NEW(w->a, int, b->k);
-  b->at = ARENA_NEW(w->a, int64_t, b->nfn);
-  b->mine = ARENA_NEW(w->a, int64_t, b->nfn);
-  b->step = arena_alloc(w->a, (size_t)b->nfn, (size_t)MAX(b->k, 1) * sizeof *b->step);
-  if (!b->digit || !b->at || !b->mine || !b->step) return false;
-  for (int i = 0; i < b->nfn; i++) {
-    const struct solve_fn *f = &w->fn.v[x->fn.v[i]];
-    int64_t step = 1;
-    for (int j = f->n - 1; j >= 0; step *= f->size[j--])
-      if (f->scope[j] == v)
-        b->mine[i] = step;
-      else
-        b->step[i * b->k + find(b->scope, b->k, f->scope[j])] = step;
-  }
-  return true;
-}
-
-static void bucket_next(struct solve_work *w, struct bucket *b) {
-  for (int j = b->k - 1; j >= 0; j--) {
-    int n = w->var.v[b->scope[j]].n;
-    bool wraps = ++b->digit[j] == n;
-    for (int i = 0; i < b->nfn; i++)
-      b->at[i] += wraps ? -(n - 1) * b->step[i * b->k + j] : b->step[i * b->k + j];
-    if (!wraps) return;
-    b->digit[j] = 0;
-  }
-}
-
-/* Least cost that v adds to the current assignment of its neighbours. */
-static int64_t bucket_min(const struct solve_work *w, const struct bucket *b) {
-  const struct solve_wvar *x = &w->var.v[b->v];
-  int64_t least = SOLVE_INF;
-  for (int a = 0; a < x->n; a++) {
-    int64_t c = x->cost[a];
-    for (int i = 0; i < b->nfn && c < least; i++)
-      c = solve_add(c, w->fn.v[x->fn.v[i]].cost[b->at[i] + a * b->mine[i]]);
-    least = MIN(least, c);
-  }
-  return least;
-}
-
-/* Add a table over two variables to the function that they share, if any. */
-static bool merge_pair(struct solve_work *w, const struct bucket *b, const int64_t *table) {
-  int u = b->scope[0], v = b->scope[1], nu = w->var.v[u].n, nv = w->var.v[v].n;
-  tidy(w, u);
-  for (size_t i = 0; i < w->var.v[u].fn.n; i++) {
-    struct solve_fn *f = &w->fn.v[w->var.v[u].fn.v[i]];
-    if (f->n != 2 || f->scope[solve_other(f, u)] != v) continue;
-    int64_t su = f->scope[0] == u ? nv : 1, sv = f->scope[0] == u ? 1 : nu;
-    for (int p = 0; p < nu; p++)
-      for (int q = 0; q < nv; q++)
-        f->cost[p * su + q * sv] = solve_add(f->cost[p * su + q * sv], table[p * nv + q]);
-    return true;
-  }
-  return false;
-}
-
-static bool add_fn(struct solve_work *w, const struct bucket *b, int64_t *table) {
-  struct solve_fn f = {.n = b->k, .scope = b->scope, .cost = table};
-  f.size = ARENA_NEW(w->a, int, b->k);
-  f.orig = ARENA_NEW(w->a, const int *, b->k);
-  if (!f.size || !f.orig) return false;
-  for (int j = 0; j < b->k; j++) {
-    f.size[j] = w->var.v[b->scope[j]].n;
-    f.orig[j] = w->var.v[b->scope[j]].orig;
-    if (!VEC_PUSH(&w->var.v[b->scope[j]].fn, (int)w->fn.n)) return false;
-  }
-  return VEC_PUSH(&w->fn, f);
-}
-
-/* Put the joint table in the place of v's functions. */
-static enum fvm_status replace(struct solve_work *w, struct bucket *b, int64_t *table,
-                               struct fvm_error *err) {
-  if (b->k == 0) {
-    if (table[0] >= SOLVE_INF) return infeasible(err);
-    w->c0 += table[0];
-  } else if (b->k == 1) {
-    struct solve_wvar *u = &w->var.v[b->scope[0]];
-    for (int p = 0; p < u->n; p++) u->cost[p] = solve_add(u->cost[p], table[p]);
-  } else if (b->k > 2 || !merge_pair(w, b, table)) {
-    if (!add_fn(w, b, table)) return fvm_nomem(err);
-  }
-  for (int j = 0; j < b->k; j++) {
-    tidy(w, b->scope[j]);
-    if (!enqueue(w, b->scope[j])) return fvm_nomem(err);
-  }
-  return FVM_OK;
-}
-
-enum fvm_status solve_eliminate(struct solve_work *w, int v, struct fvm_error *err) {
-  struct bucket b;
-  struct solve_wvar *x = &w->var.v[v];
-  tidy(w, v);
-  if (!bucket_open(w, v, &b)) return fvm_nomem(err);
-  int64_t *table = arena_alloc(w->a, (size_t)b.entries, sizeof *table);
-  if (!table || !VEC_PUSH(&w->done, v)) return fvm_nomem(err);
-  for (int64_t e = 0; e < b.entries; e++) {
-    table[e] = bucket_min(w, &b);
-    bucket_next(w, &b);
-  }
-  w->ticks += b.entries * x->n;
-  x->gone = true;
-  for (int i = 0; i < b.nfn; i++) w->fn.v[x->fn.v[i]].gone = true;
-  return replace(w, &b, table, err);
 }
 
 /* A variable with one label leaves its costs to its neighbours, however many. */
@@ -321,8 +175,8 @@ static enum fvm_status absorb(struct solve_work *w, int v, struct fvm_error *err
     for (int a = 0; a < w->var.v[u].n; a++)
       w->var.v[u].cost[a] = solve_add(w->var.v[u].cost[a], f->cost[a]);
     f->gone = true;
-    tidy(w, u);
-    if (!enqueue(w, u)) return fvm_nomem(err);
+    solve_tidy(w, u);
+    if (!solve_enqueue(w, u)) return fvm_nomem(err);
   }
   x->fn.n = 0;
   x->gone = true;
@@ -330,7 +184,7 @@ static enum fvm_status absorb(struct solve_work *w, int v, struct fvm_error *err
 }
 
 static enum fvm_status reduce_var(struct solve_work *w, int v, struct fvm_error *err) {
-  tidy(w, v);
+  solve_tidy(w, v);
   enum fvm_status st = prune(w, v, err);
   if (st) return st;
   if (w->var.v[v].n == 1) return absorb(w, v, err);
@@ -340,7 +194,7 @@ static enum fvm_status reduce_var(struct solve_work *w, int v, struct fvm_error 
 
 enum fvm_status solve_reduce(struct solve_work *w, struct fvm_error *err) {
   for (int v = 0; v < (int)w->var.n; v++)
-    if (!enqueue(w, v)) return fvm_nomem(err);
+    if (!solve_enqueue(w, v)) return fvm_nomem(err);
   for (size_t head = 0; head < w->queue.n; head++) {
     int v = w->queue.v[head];
     w->var.v[v].queued = false;
@@ -350,28 +204,4 @@ enum fvm_status solve_reduce(struct solve_work *w, struct fvm_error *err) {
   }
   w->queue.n = 0;
   return FVM_OK;
-}
-
-/* ---- back-substitution ---- */
-
-static int64_t at_labels(const struct solve_fn *f, int v, int a, const int *label) {
-  int64_t i = 0;
-  for (int j = 0; j < f->n; j++)
-    i = i * f->size[j] + (f->scope[j] == v ? a : find(f->orig[j], f->size[j], label[f->scope[j]]));
-  return f->cost[i];
-}
-
-void solve_back(const struct solve_work *w, int *label) {
-  for (size_t i = w->done.n; i-- > 0;) {
-    int v = w->done.v[i];
-    const struct solve_wvar *x = &w->var.v[v];
-    int64_t least = SOLVE_INF;
-    label[v] = x->orig[0];
-    for (int a = 0; a < x->n; a++) {
-      int64_t c = x->cost[a];
-      for (size_t j = 0; j < x->fn.n; j++)
-        c = solve_add(c, at_labels(&w->fn.v[x->fn.v[j]], v, a, label));
-      if (c < least) least = c, label[v] = x->orig[a];
-    }
-  }
 }

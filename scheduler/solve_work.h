@@ -9,7 +9,8 @@
 
 #include "solve.h"
 
-/* A cost table over the variables of its scope, row-major in that order. */
+/* A cost table over the variables of its scope, row-major in that order. Of more than two
+ * variables, which only planned eliminations make, the scope is in order of rank. */
 struct solve_fn {
   int n;
   int *scope;
@@ -31,6 +32,7 @@ struct solve_work {
   VEC(struct solve_fn) fn;
   VEC(int) done; /* variables in the order in which they were eliminated */
   VEC(int) queue;
+  int *rank;  /* planned order: a higher one is eliminated earlier; NULL: none yet */
   int64_t c0; /* cost that every assignment has */
   int64_t ticks;
 };
@@ -47,6 +49,15 @@ void solve_work_free(struct solve_work *w);
 enum fvm_status solve_reduce(struct solve_work *w, struct fvm_error *err);
 /* Eliminate one variable, whatever its neighbours. */
 enum fvm_status solve_eliminate(struct solve_work *w, int v, struct fvm_error *err);
+/* Put a variable into the queue of solve_reduce; false when memory is out. */
+bool solve_enqueue(struct solve_work *w, int v);
+/* Forget the functions of a variable that are gone. */
+void solve_tidy(struct solve_work *w, int v);
+enum fvm_status solve_infeasible(struct fvm_error *err);
+/* The order for the elimination of a part, as in struct solve_part, and what it computes; beyond
+ * the limit only a rough one. */
+enum fvm_status solve_plan(struct solve_work *w, const int *member, int n, int64_t limit,
+                           int *order, int64_t *entries, struct fvm_error *err);
 /* Labels (original numbers) of the eliminated variables, given those of all others. */
 void solve_back(const struct solve_work *w, int *label);
 /* Index of the other variable of a live pairwise function, in f->scope. */
