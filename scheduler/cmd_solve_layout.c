@@ -5,11 +5,14 @@
 #include "cmd_solve.h"
 #include "solve_read.h"
 
+#define CHECK_TICKS ((int64_t)1 << 30)
+
 struct answer {
   struct solve_file f;
   struct arena a;
   struct solve_result r;
   double seconds;
+  bool checked; /* the proof of r.certified */
 };
 
 static bool ends_with(const char *s, const char *end) {
@@ -33,9 +36,14 @@ static enum fvm_status solve(struct cli *cli, struct answer *x, struct fvm_error
   struct solve_limits limits = {SOLVE_ENTRIES, INT64_MAX, solve_clock_over, &clock};
   enum fvm_status st = solve_limited(&x->f.net, &limits, &x->a, &x->r, err);
   x->seconds = cli_seconds() - clock.start;
+  if (st == FVM_OK && x->r.ticks <= CHECK_TICKS) {
+    st = solve_check(&x->f.net, &x->r, err);
+    x->checked = st == FVM_OK;
+  }
   if (st != FVM_OK) return st;
   x->r.cost = MIN(SOLVE_INF, x->r.cost + x->f.constant);
   x->r.bound = MIN(SOLVE_INF, x->r.bound + x->f.constant);
+  x->r.certified = MIN(SOLVE_INF, x->r.certified + x->f.constant);
   if (x->r.cost < x->f.top) return FVM_OK;
   return fvm_fail(err, FVM_EFAIL,
                   x->r.optimal ? "no choice of labels costs less than the file's top, %lld"
@@ -51,6 +59,7 @@ static enum fvm_status print_json(const struct answer *x, struct fvm_error *err)
   bool ok = o && labels && cJSON_AddStringToObject(o, "status", status(x)) &&
             cJSON_AddNumberToObject(o, "cost", (double)x->r.cost) &&
             cJSON_AddNumberToObject(o, "bound", (double)x->r.bound) &&
+            (!x->checked || cJSON_AddNumberToObject(o, "certified", (double)x->r.certified)) &&
             cJSON_AddNumberToObject(o, "ticks", (double)x->r.ticks) &&
             cJSON_AddNumberToObject(o, "seconds", x->seconds);
   if (ok && (ok = cJSON_AddItemToObject(o, "labels", labels))) labels = NULL;

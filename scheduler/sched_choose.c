@@ -297,6 +297,15 @@ static bool add_nodes(struct sched_net *c) {
   return true;
 }
 
+/* The solver's result is followed step by step by a checker that shares nothing with it, unless
+ * that takes longer than planning may. */
+static enum fvm_status solve_checked(struct sched_net *c, struct solve_result *r) {
+  enum { CHECK_TICKS = 1000000 }; /* some milliseconds */
+  enum fvm_status st = solve_layout(&c->net, c->w->o->max_ticks, &c->w->a, r, c->w->err);
+  if (st == FVM_OK && r->ticks <= CHECK_TICKS) st = solve_check(&c->net, r, c->w->err);
+  return st;
+}
+
 /* ---- tables that are weights of products, too ---- */
 
 /* A second copy of a table has to gain more than this part of the whole time. */
@@ -354,7 +363,7 @@ enum fvm_status sched_choose(struct sched *w) {
   struct solve_result r = {0};
   enum fvm_status st = sched_net_make(w, &c);
   phase_done(w->o->phases, PHASE_network);
-  if (!st) st = solve_layout(&c.net, w->o->max_ticks, &w->a, &r, w->err);
+  if (!st) st = solve_checked(&c, &r);
   if (st == FVM_EFAIL) fvm_prefix(w->err, "layouts");
   int64_t shared = st ? 0 : sched_net_take(&c, r.label, r.cost); /* no price of the solver's */
   w->s->layout_cost_ns = r.cost + shared;

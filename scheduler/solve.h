@@ -25,11 +25,29 @@ int solve_add_var(struct solve_net *net, int n);
 int solve_add_edge(struct solve_net *net, int u, int v);
 void solve_net_free(struct solve_net *net);
 
+/* What was done to the network to find its least cost. Every step leaves the least cost as it is,
+ * or every cost, so a checker can follow: solve_check. Labels have the caller's numbers. */
+struct solve_step {
+  enum solve_move {
+    SOLVE_DROP,      /* label a of v: label b of v does as well wherever a does; b -1: forbidden */
+    SOLVE_SEPARATE,  /* the function of v and u is a sum of one for each: no longer needed */
+    SOLVE_ELIMINATE, /* v: its functions give way to the least that it adds */
+    SOLVE_SHIFT      /* cost from the function of v and u to label a of v; these come last */
+  } move;
+  int v, u, a, b;
+  int64_t cost;
+};
 struct solve_result {
   int *label; /* one a variable, from the arena given */
   int64_t cost, bound;
   bool optimal;
   int64_t ticks; /* effort: table entries and search nodes touched */
+  /* Steps that prove a bound without any search, from the arena given: that bound is `certified`.
+   * Where nothing had to be searched it is the cost; else the search may have raised `bound` above
+   * it, and for that there is no proof but the search. */
+  const struct solve_step *step;
+  size_t nstep;
+  int64_t certified;
 };
 /* Exact: R0/R1/R2 reductions, then bucket elimination where the tables fit, else branch and bound
  * until max_ticks (deterministic), then the best found with a bound. FVM_EFAIL: infeasible, which
@@ -49,6 +67,11 @@ enum fvm_status solve_limited(const struct solve_net *net, const struct solve_li
                               struct arena *a, struct solve_result *r, struct fvm_error *err);
 /* What solve_layout takes for `entries`: tenths of a second, and at most 400 megabytes. */
 #define SOLVE_ENTRIES ((int64_t)200 * 1000 * 1000)
+/* Follow the steps, with nothing of the solver's: FVM_EFAIL when the labels do not cost what the
+ * result says, when a step does not hold, or when the steps do not prove `certified`. Takes about
+ * as long as the solver without its search. */
+enum fvm_status solve_check(const struct solve_net *net, const struct solve_result *r,
+                            struct fvm_error *err);
 /* Sum of the costs of an assignment, SOLVE_INF when forbidden: for callers and the checker. */
 int64_t solve_cost(const struct solve_net *net, const int *label);
 

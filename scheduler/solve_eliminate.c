@@ -230,6 +230,18 @@ static void fill_all(struct bucket *b, int64_t *table) {
 
 /* ---- in the place of v's functions ---- */
 
+/* What the functions of the one that is eliminated moved to a neighbour counts as moved by the one
+ * that takes their place. */
+static void inherit(struct solve_work *w, const struct bucket *b, struct solve_fn *f) {
+  const struct solve_wvar *x = &w->var.v[b->v];
+  for (size_t i = 0; i < x->fn.n; i++) {
+    const struct solve_fn *g = &w->fn.v[x->fn.v[i]];
+    int j = solve_other(g, b->v), u = g->scope[j];
+    for (int a = 0; g->n == 2 && f->n == 2 && a < w->var.v[u].all; a++)
+      f->moved[f->scope[1] == u][a] += g->moved[j][a];
+  }
+}
+
 /* Add a table over two variables to the function that they share, if any. */
 static bool merge_pair(struct solve_work *w, const struct bucket *b, const int64_t *table) {
   int u = b->scope[0], v = b->scope[1], nu = w->var.v[u].n, nv = w->var.v[v].n;
@@ -241,6 +253,7 @@ static bool merge_pair(struct solve_work *w, const struct bucket *b, const int64
     for (int p = 0; p < nu; p++)
       for (int q = 0; q < nv; q++)
         f->cost[p * su + q * sv] = solve_add(f->cost[p * su + q * sv], table[p * nv + q]);
+    inherit(w, b, f);
     return true;
   }
   return false;
@@ -250,12 +263,13 @@ static bool add_fn(struct solve_work *w, const struct bucket *b, int64_t *table)
   struct solve_fn f = {.n = b->k, .scope = b->scope, .cost = table};
   f.size = ARENA_NEW(w->a, int, b->k);
   f.orig = ARENA_NEW(w->a, const int *, b->k);
-  if (!f.size || !f.orig) return false;
+  if (!f.size || !f.orig || (b->k == 2 && !solve_fn_moves(w, &f))) return false;
   for (int j = 0; j < b->k; j++) {
     f.size[j] = w->var.v[b->scope[j]].n;
     f.orig[j] = w->var.v[b->scope[j]].orig;
     if (!VEC_PUSH(&w->var.v[b->scope[j]].fn, (int)w->fn.n)) return false;
   }
+  inherit(w, b, &f);
   return VEC_PUSH(&w->fn, f);
 }
 
@@ -284,7 +298,8 @@ enum fvm_status solve_eliminate(struct solve_work *w, int v, struct fvm_error *e
   solve_tidy(w, v);
   if (!open_bucket(w, v, &b)) return fvm_nomem(err);
   int64_t *table = arena_alloc(w->a, (size_t)b.entries, sizeof *table);
-  if (!table || !VEC_PUSH(&w->done, v)) return fvm_nomem(err);
+  bool ok = solve_note(w, (struct solve_step){SOLVE_ELIMINATE, v, -1, 0, 0, 0});
+  if (!table || !ok || !VEC_PUSH(&w->done, v)) return fvm_nomem(err);
   fill_all(&b, table);
   w->ticks += b.entries * x->n;
   x->gone = true;

@@ -47,6 +47,7 @@ static enum fvm_status solve_member(struct solve_work *w, const int *member, int
   if (st) return st;
   r->cost += part.cost;
   r->bound += part.bound;
+  r->certified += part.certified;
   for (int i = 0; i < n; i++) w->var.v[member[i]].gone = true;
   return FVM_OK;
 }
@@ -66,6 +67,16 @@ static enum fvm_status solve_parts(struct solve_work *w, const struct solve_limi
   return FVM_OK;
 }
 
+static bool keep_steps(const struct solve_work *w, struct arena *a, struct solve_result *r) {
+  size_t n = w->step.n, m = w->shift.n;
+  struct solve_step *step = ARENA_NEW(a, struct solve_step, n + m);
+  if (!step) return false;
+  if (n) memcpy(step, w->step.v, n * sizeof *step);
+  if (m) memcpy(step + n, w->shift.v, m * sizeof *step);
+  r->step = step, r->nstep = n + m;
+  return true;
+}
+
 enum fvm_status solve_limited(const struct solve_net *net, const struct solve_limits *limits,
                               struct arena *a, struct solve_result *r, struct fvm_error *err) {
   struct arena scratch = {0};
@@ -79,7 +90,9 @@ enum fvm_status solve_limited(const struct solve_net *net, const struct solve_li
     solve_back(&w, r->label);
     r->cost += w.c0;
     r->bound += w.c0;
+    r->certified += w.c0;
     r->ticks = w.ticks;
+    st = keep_steps(&w, a, r) ? FVM_OK : fvm_nomem(err);
   }
   solve_work_free(&w);
   arena_free(&scratch);

@@ -51,7 +51,7 @@ static bool shift(int64_t *cost, size_t n, int64_t *c0) {
 }
 
 static bool load_var(struct solve_work *w, const struct solve_var *from) {
-  struct solve_wvar v = {.n = from->n};
+  struct solve_wvar v = {.n = from->n, .all = from->n};
   int *orig = ARENA_NEW(w->a, int, v.n);
   v.cost = ARENA_NEW(w->a, int64_t, v.n);
   v.orig = orig;
@@ -59,6 +59,14 @@ static bool load_var(struct solve_work *w, const struct solve_var *from) {
   for (int i = 0; i < v.n; i++) orig[i] = i;
   if (v.n) memcpy(v.cost, from->cost, (size_t)v.n * sizeof *v.cost);
   return VEC_PUSH(&w->var, v);
+}
+
+bool solve_fn_moves(struct solve_work *w, struct solve_fn *f) {
+  for (int i = 0; i < 2; i++) {
+    f->moved[i] = ARENA_NEW(w->a, int64_t, w->var.v[f->scope[i]].all);
+    if (!f->moved[i]) return false;
+  }
+  return true;
 }
 
 /* Make the pairwise function of u and v, or add to the one there is. */
@@ -81,6 +89,7 @@ static bool load_edge(struct solve_work *w, const struct solve_edge *e, int64_t 
   f.orig = ARENA_NEW(w->a, const int *, 2);
   if (!f.scope || !f.size || !f.orig) return false;
   f.scope[0] = e->u, f.scope[1] = e->v;
+  if (!solve_fn_moves(w, &f)) return false;
   f.size[0] = u->n, f.size[1] = v->n;
   f.orig[0] = u->orig, f.orig[1] = v->orig;
   int id = (int)w->fn.n;
@@ -114,4 +123,6 @@ void solve_work_free(struct solve_work *w) {
   VEC_FREE(&w->fn);
   VEC_FREE(&w->done);
   VEC_FREE(&w->queue);
+  VEC_FREE(&w->step);
+  VEC_FREE(&w->shift);
 }

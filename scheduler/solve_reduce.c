@@ -100,10 +100,16 @@ static bool shrink(struct solve_work *w, int v, const bool *keep, int kept) {
   return true;
 }
 
-static bool beaten(struct solve_work *w, int v, int a, const bool *keep) {
+/* The label that beats a; -1: none does. */
+static int beaten(struct solve_work *w, int v, int a, const bool *keep) {
   for (int b = 0; b < w->var.v[v].n; b++)
-    if (b != a && keep[b] && dominated(w, v, a, b)) return true;
-  return false;
+    if (b != a && keep[b] && dominated(w, v, a, b)) return b;
+  return -1;
+}
+
+static bool note_drop(struct solve_work *w, int v, int a, int b) {
+  const int *orig = w->var.v[v].orig;
+  return solve_note(w, (struct solve_step){SOLVE_DROP, v, -1, orig[a], b < 0 ? -1 : orig[b], 0});
 }
 
 /* Drop labels; among equals the lowest number stays. */
@@ -113,12 +119,18 @@ static enum fvm_status prune(struct solve_work *w, int v, struct fvm_error *err)
   bool *keep = fvm_alloc((size_t)n, sizeof *keep);
   if (!keep) return fvm_nomem(err);
   enum fvm_status st = FVM_OK;
-  for (int a = 0; a < n; a++) kept -= !(keep[a] = supported(w, v, a));
-  for (int a = n - 1; a >= 0 && kept > 1; a--)
-    if (keep[a] && beaten(w, v, a, keep)) keep[a] = false, kept--;
+  bool ok = true;
+  for (int a = 0; a < n; a++) {
+    keep[a] = supported(w, v, a);
+    if (!keep[a]) ok = note_drop(w, v, a, -1) && ok, kept--;
+  }
+  for (int a = n - 1; a >= 0 && kept > 1; a--) {
+    int b = keep[a] ? beaten(w, v, a, keep) : -1;
+    if (b >= 0) ok = note_drop(w, v, a, b) && ok, keep[a] = false, kept--;
+  }
   if (kept == 0)
     st = solve_infeasible(err);
-  else if (kept < n && !shrink(w, v, keep, kept))
+  else if (!ok || (kept < n && !shrink(w, v, keep, kept)))
     st = fvm_nomem(err);
   fvm_free(keep, (size_t)n, sizeof *keep);
   return st;
@@ -137,6 +149,7 @@ static void project(struct solve_work *w, struct solve_fn *f, int v) {
     for (int y = 0; y < n; y++) least = MIN(least, row[y * other]);
     x->cost[a] = solve_add(x->cost[a], least);
     if (least == 0 || least >= SOLVE_INF) continue;
+    f->moved[f->scope[1] == v][x->orig[a]] += least;
     for (int y = 0; y < n; y++)
       if (row[y * other] < SOLVE_INF) row[y * other] -= least;
   }
@@ -158,7 +171,10 @@ static bool separate_all(struct solve_work *w, int v) {
   for (size_t i = 0; i < w->var.v[v].fn.n; i++) {
     struct solve_fn *f = &w->fn.v[w->var.v[v].fn.v[i]];
     separate(w, f);
-    if (f->gone) ok = solve_enqueue(w, f->scope[solve_other(f, v)]) && ok;
+    int u = f->scope[solve_other(f, v)];
+    if (f->gone)
+      ok = solve_note(w, (struct solve_step){SOLVE_SEPARATE, v, u, 0, 0, 0}) &&
+           solve_enqueue(w, u) && ok;
   }
   solve_tidy(w, v);
   return ok;
@@ -180,7 +196,8 @@ static enum fvm_status absorb(struct solve_work *w, int v, struct fvm_error *err
   }
   x->fn.n = 0;
   x->gone = true;
-  return VEC_PUSH(&w->done, v) ? FVM_OK : fvm_nomem(err);
+  bool ok = solve_note(w, (struct solve_step){SOLVE_ELIMINATE, v, -1, 0, 0, 0});
+  return ok && VEC_PUSH(&w->done, v) ? FVM_OK : fvm_nomem(err);
 }
 
 static enum fvm_status reduce_var(struct solve_work *w, int v, struct fvm_error *err) {

@@ -15,7 +15,8 @@ enum { ROOT_SWEEPS = 40, NODE_SWEEPS = 3, STARTS = 8 };
 struct pair {
   int i, j; /* positions in the order, i < j */
   int ni, nj;
-  const int64_t *cost; /* row-major by i */
+  const int64_t *cost;              /* row-major by i */
+  const int64_t *moved_i, *moved_j; /* by the reductions: struct solve_fn */
   int64_t *di, *dj;
 };
 struct place {
@@ -152,6 +153,52 @@ static bool propagate(struct search *s, int sweeps) {
   } while (ok && s->c0 > before && --sweeps > 0);
   fvm_free(reached, (size_t)most, sizeof *reached);
   return ok;
+}
+
+/* ---- the proof of the first bound ---- */
+
+/* Least of the shifted costs of the pair, over all labels. */
+static int64_t least_pair(const struct pair *p) {
+  int64_t least = SOLVE_INF;
+  for (int a = 0; a < p->ni; a++)
+    for (int b = 0; b < p->nj; b++) least = MIN(least, pair_cost(p, a, b));
+  return least;
+}
+
+static bool note_shifts(struct search *s, int i, int j, const int64_t *d, const int64_t *moved) {
+  bool ok = true;
+  const int *orig = s->w->var.v[s->at[i].v].orig;
+  for (int a = 0; a < s->at[i].n && ok; a++) {
+    struct solve_step shift = {SOLVE_SHIFT, s->at[i].v, s->at[j].v, orig[a], -1, d[a]};
+    shift.cost += moved[orig[a]];
+    ok = shift.cost == 0 || VEC_PUSH(&s->w->shift, shift);
+  }
+  return ok;
+}
+
+/* What the shifts so far prove by themselves, without the labels that were dropped for them. */
+static int64_t certify(struct search *s) {
+  int64_t sum = 0;
+  for (int i = 0; i < s->n; i++) {
+    const struct place *x = &s->at[i];
+    int64_t least = SOLVE_INF;
+    for (int a = 0; a < x->n; a++) {
+      int64_t c = x->plain[a];
+      for (size_t k = 0; k < x->pair.n; k++) {
+        const struct pair *p = &s->pair.v[x->pair.v[k]];
+        c += p->i == i ? p->di[a] : p->dj[a];
+      }
+      least = MIN(least, c);
+    }
+    sum += least;
+  }
+  for (size_t k = 0; k < s->pair.n; k++) {
+    const struct pair *p = &s->pair.v[k];
+    sum += least_pair(p);
+    s->nomem |= !note_shifts(s, p->i, p->j, p->di, p->moved_i) ||
+                !note_shifts(s, p->j, p->i, p->dj, p->moved_j);
+  }
+  return sum;
 }
 
 /* ---- assignments ---- */
@@ -298,8 +345,9 @@ static const int64_t *transposed(struct arena *a, const struct solve_fn *f) {
 
 static bool add_pair(struct search *s, const struct solve_fn *f, const int *position) {
   int p = position[f->scope[0]], q = position[f->scope[1]];
-  struct pair x = {MIN(p, q), MAX(p, q), s->at[MIN(p, q)].n, s->at[MAX(p, q)].n, f->cost,
-                   NULL,      NULL};
+  struct pair x = {.i = MIN(p, q), .j = MAX(p, q), .cost = f->cost};
+  x.ni = s->at[x.i].n, x.nj = s->at[x.j].n;
+  x.moved_i = f->moved[p > q], x.moved_j = f->moved[p < q];
   if (p > q) x.cost = transposed(s->w->a, f);
   x.di = ARENA_NEW(s->w->a, int64_t, x.ni);
   x.dj = ARENA_NEW(s->w->a, int64_t, x.nj);
@@ -343,7 +391,8 @@ enum fvm_status solve_search(struct solve_work *w, struct solve_part *p,
   struct search s = {.w = w, .n = p->n, .ub = SOLVE_INF, .open = SOLVE_INF};
   s.limits = limits;
   bool ok = set_up(&s, p);
-  if (ok) {
+  if (ok && propagate(&s, ROOT_SWEEPS)) {
+    p->certified = certify(&s);
     descend(&s);
     dfs(&s, ROOT_SWEEPS);
     ok = !s.nomem;

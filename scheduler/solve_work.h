@@ -17,10 +17,12 @@ struct solve_fn {
   int *size;        /* labels of each variable when the table was made */
   const int **orig; /* and their original numbers */
   int64_t *cost;
+  int64_t
+      *moved[2]; /* of a pairwise one: what went to the variables' own costs, by original label */
   bool gone;
 };
 struct solve_wvar {
-  int n;
+  int n, all; /* labels; as the caller has them */
   int64_t *cost;
   const int *orig;
   VEC(int) fn; /* functions with this variable in scope; those gone are skipped */
@@ -35,10 +37,16 @@ struct solve_work {
   int *rank;  /* planned order: a higher one is eliminated earlier; NULL: none yet */
   int64_t c0; /* cost that every assignment has */
   int64_t ticks;
+  VEC(struct solve_step) step, shift; /* the proof, shifts apart: they come last */
 };
 
+static inline bool solve_note(struct solve_work *w, struct solve_step s) {
+  return VEC_PUSH(&w->step, s);
+}
 static inline int64_t solve_add(int64_t a, int64_t b) { return MIN(a + b, SOLVE_INF); }
 
+/* Room for what a pairwise function moves; false when memory is out. */
+bool solve_fn_moves(struct solve_work *w, struct solve_fn *f);
 /* Copy the caller's network, tables shifted so that their least entry is 0. FVM_EFAIL: a table
  * without a finite entry. */
 enum fvm_status solve_work_load(struct solve_work *w, const struct solve_net *net,
@@ -68,7 +76,7 @@ static inline int solve_other(const struct solve_fn *f, int v) { return f->scope
 struct solve_part {
   const int *order;
   int n;
-  int64_t cost, bound;
+  int64_t cost, bound, certified;
   bool optimal;
 };
 enum fvm_status solve_search(struct solve_work *w, struct solve_part *p,

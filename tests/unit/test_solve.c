@@ -39,7 +39,7 @@ static int64_t brute(const struct solve_net *net) {
   }
 }
 
-static int infeasible_seen;
+static int infeasible_seen, certified_seen, searched_seen;
 static void against(const struct solve_net *net, int64_t want, int64_t entries) {
   struct fvm_error err;
   struct arena a = {0};
@@ -55,6 +55,11 @@ static void against(const struct solve_net *net, int64_t want, int64_t entries) 
     ck_assert_int_eq(r.cost, want);
     ck_assert_int_eq(r.bound, want);
     ck_assert_int_eq(solve_cost(net, r.label), want);
+    ck_assert_int_le(r.certified, want);
+    if (entries > 0) ck_assert_int_eq(r.certified, want);
+    OK(solve_check(net, &r, &err));
+    certified_seen += r.certified == want;
+    searched_seen += entries == 0 && r.certified < want;
   }
   arena_free(&a);
 }
@@ -74,7 +79,7 @@ static void connect(struct solve_net *net, enum shape s, int n, int inf, int64_t
 
 START_TEST(agrees_with_exhaustive_search) {
   infeasible_seen = 0;
-  for (int round = 0; round < 1200; round++) {
+  for (int round = 0; round < 2000; round++) {
     struct solve_net net = {0};
     int n = 1 + (int)rnd(7), inf = round % 3 * 22;
     int64_t range = round % 5 ? 20 : 3; /* a small range makes ties */
@@ -87,6 +92,81 @@ START_TEST(agrees_with_exhaustive_search) {
     solve_net_free(&net);
   }
   ck_assert_int_gt(infeasible_seen, 50);
+  ck_assert_int_gt(certified_seen, 2000);
+  ck_assert_int_gt(searched_seen, 30);
+}
+END_TEST
+
+/* ---- proofs ---- */
+
+/* A proof with one number changed is refused, or still shows the bound by other means: then the
+ * bound is right all the same, and one more is refused. */
+static void tamper(const struct solve_net *net, struct solve_result r, int64_t best, int *refused) {
+  struct fvm_error err;
+  int64_t proved = r.certified;
+  struct solve_step *step = malloc((r.nstep + 1) * sizeof *step);
+  if (!step) abort();
+  memcpy(step, r.step, r.nstep * sizeof *step);
+  r.step = step;
+  OK(solve_check(net, &r, &err));
+  r.certified++;
+  ck_assert(solve_check(net, &r, &err) == FVM_EFAIL);
+  r.certified--, r.cost--;
+  ck_assert(solve_check(net, &r, &err) == FVM_EFAIL);
+  r.cost++;
+  for (size_t i = 0; i < r.nstep; i++) {
+    const struct solve_step was = step[i];
+    switch (rnd(6)) {
+    case 0:
+      step[i].v = (int)rnd((int64_t)net->var.n + 2) - 1;
+      break;
+    case 1:
+      step[i].u = (int)rnd((int64_t)net->var.n + 2) - 1;
+      break;
+    case 2:
+      step[i].a = (int)rnd(6) - 1;
+      break;
+    case 3:
+      step[i].b = (int)rnd(6) - 1;
+      break;
+    case 4:
+      step[i].move = (enum solve_move)rnd(5);
+      break;
+    default:
+      step[i].cost += rnd(5) ? rnd(9) - 4 : SOLVE_INF - rnd(2) * 2 * SOLVE_INF;
+      break;
+    }
+    enum fvm_status st = solve_check(net, &r, &err);
+    ck_assert(st == FVM_OK || st == FVM_EFAIL);
+    *refused += st == FVM_EFAIL;
+    r.certified = best + 1; /* whatever the steps, they never prove what is wrong */
+    ck_assert(solve_check(net, &r, &err) == FVM_EFAIL);
+    r.certified = proved;
+    step[i] = was;
+  }
+  free(step);
+}
+
+START_TEST(proofs_that_are_changed) {
+  int refused = 0;
+  for (int round = 0; round < 400; round++) {
+    struct fvm_error err;
+    struct solve_net net = {0};
+    struct arena a = {0};
+    struct solve_result r;
+    struct solve_limits limits = {.entries = round % 2 ? INT64_MAX : 0, .ticks = 1000000};
+    rng = (uint64_t)round + 9000;
+    add_vars(&net, 6, 4, round % 3 * 10, 20);
+    connect(&net, (enum shape)(round % SHAPES), 6, round % 3 * 10, 20);
+    int64_t best = brute(&net);
+    if (best < SOLVE_INF) {
+      OK(solve_limited(&net, &limits, &a, &r, &err));
+      tamper(&net, r, best, &refused);
+    }
+    arena_free(&a);
+    solve_net_free(&net);
+  }
+  ck_assert_int_gt(refused, 1000);
 }
 END_TEST
 
@@ -336,5 +416,6 @@ START_TEST(memory_may_fail) {
 }
 END_TEST
 
-UNIT_MAIN("solve", agrees_with_exhaustive_search, deep_layered_network, search_proves, search_stops,
-          limits_agree_with_exhaustive_search, deep_networks_keep_limits, memory_may_fail)
+UNIT_MAIN("solve", agrees_with_exhaustive_search, proofs_that_are_changed, deep_layered_network,
+          search_proves, search_stops, limits_agree_with_exhaustive_search,
+          deep_networks_keep_limits, memory_may_fail)
