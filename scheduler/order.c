@@ -164,15 +164,38 @@ static bool solve(struct solver *s, const struct order_net *n, bool merged, int 
   return ok;
 }
 
-enum fvm_status order_steps(const struct order_problem *p, int64_t max_ticks, struct arena *a,
-                            struct order_result *r, struct fvm_error *err) {
+/* Parts by a rule, where that is no higher than the peak of all. */
+static bool vary(struct solver *s, const struct order_net *n, int rule, int64_t peak, int *unit,
+                 struct arena *a) {
+  bool ok = find_parts(s, n, a);
+  for (size_t i = 0; i < s->part.n && ok; i++) {
+    struct arena scratch = {0};
+    struct order_net net;
+    int from = s->part.v[i].from, size = s->part.v[i].to - from;
+    int *order = ARENA_NEW(&scratch, int, size);
+    int64_t below = peak + 1;
+    if (size > 2) {
+      ok = order && order_net_part(&net, n, from, from + size, &scratch) &&
+           order_list_by(&net, rule, order, &below, &scratch, &s->ticks);
+      for (int k = 0; k < size && ok && below <= peak; k++) unit[from + k] = from + order[k];
+    }
+    arena_free(&scratch);
+  }
+  s->part.n = 0;
+  return ok;
+}
+
+enum fvm_status order_steps(const struct order_problem *p, int64_t max_ticks, int variant,
+                            struct arena *a, struct order_result *r, struct fvm_error *err) {
   struct arena scratch = {0};
   struct order_net n;
-  struct solver s = {.max_ticks = max_ticks};
+  struct solver s = {.max_ticks = max_ticks, .below = INT64_MAX};
   *r = (struct order_result){.step = ARENA_NEW(a, int, p->nstep)};
   enum fvm_status st = r->step ? order_net_make(&n, p, &scratch, err) : fvm_nomem(err);
   r->bound = st ? 0 : n.base;
-  if (!st && !solve(&s, &n, false, r->step, &r->peak, &r->bound, &scratch)) st = fvm_nomem(err);
+  bool ok = !st && solve(&s, &n, false, r->step, &r->peak, &r->bound, &scratch);
+  if (ok && variant > 0) ok = vary(&s, &n, variant - 1, r->peak, r->step, &scratch);
+  if (!st && !ok) st = fvm_nomem(err);
   r->ticks = s.ticks;
   VEC_FREE(&s.part);
   arena_free(&scratch);

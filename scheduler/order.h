@@ -5,7 +5,7 @@
 
 #include "../vm/base.h"
 
-enum { ORDER_PLACE = -2, ORDER_TICKS = 4000000 };
+enum { ORDER_PLACE = -2, ORDER_TICKS = 4000000, ORDER_VARIANTS = 4 };
 /* Live from its producer's step to its last use, ends included; what nobody uses lives while its
  * producer runs. */
 struct order_value {
@@ -34,9 +34,10 @@ struct order_result {
   int64_t peak, bound; /* equal: proved that no order has a lower peak */
   int64_t ticks;       /* work done: looks at a value of a step */
 };
-/* The given order where none is better; else the best one found within the work allowed. The bound
- * holds for all orders. Deterministic. */
-enum fvm_status order_steps(const struct order_problem *p, int64_t max_ticks, struct arena *a,
-                            struct order_result *r, struct fvm_error *err);
+/* Variant 0: the given order where none is better; else the best one found within the work allowed.
+ * The bound holds for all orders. Variants 1 to ORDER_VARIANTS: others of the same peak, in so far
+ * as there are any, whose values are live together in other ways. Deterministic. */
+enum fvm_status order_steps(const struct order_problem *p, int64_t max_ticks, int variant,
+                            struct arena *a, struct order_result *r, struct fvm_error *err);
 
 #endif

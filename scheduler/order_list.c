@@ -4,7 +4,7 @@
 #include "order_net.h"
 
 /* What the choice among ready units goes by. */
-enum rule { RULE_LEAST_AFTER, RULE_LEAST_DURING, RULE_EAGER, RULE_RECENT, RULES };
+enum rule { RULE_LEAST_AFTER, RULE_LEAST_DURING, RULE_EAGER, RULE_RECENT, RULES = ORDER_VARIANTS };
 
 struct list {
   struct order_walk w;
@@ -68,12 +68,16 @@ static void walk(struct list *s, enum rule rule, int *unit) {
   }
 }
 
+static bool start(struct list *s, const struct order_net *n, struct arena *a) {
+  *s = (struct list){.ready = ARENA_NEW(a, int, n->nunit)};
+  return s->ready && order_walk_new(&s->w, n, a);
+}
+
 bool order_list(const struct order_net *n, int64_t enough, int *unit, int64_t *peak, int64_t *hill,
                 struct arena *a, int64_t *ticks) {
-  struct list s = {0};
+  struct list s;
   int *order = ARENA_NEW(a, int, n->nunit);
-  s.ready = ARENA_NEW(a, int, n->nunit);
-  bool ok = order && s.ready && order_walk_new(&s.w, n, a);
+  bool ok = order && start(&s, n, a);
   for (int rule = 0; ok && rule<RULES && * peak> enough; rule++) {
     walk(&s, (enum rule)rule, order);
     int64_t reached = order_walk_peak(&s.w, order, hill);
@@ -81,6 +85,20 @@ bool order_list(const struct order_net *n, int64_t enough, int *unit, int64_t *p
     *peak = reached;
     memcpy(unit, order, (size_t)n->nunit * sizeof *order);
   }
-  *ticks += s.w.ticks;
+  *ticks += ok ? s.w.ticks : 0;
   return ok;
+}
+
+bool order_list_by(const struct order_net *n, int rule, int *unit, int64_t *peak, struct arena *a,
+                   int64_t *ticks) {
+  struct list s;
+  int *order = ARENA_NEW(a, int, n->nunit);
+  if (!order || !start(&s, n, a)) return false;
+  walk(&s, (enum rule)rule, order);
+  if (s.peak < *peak) {
+    *peak = s.peak;
+    memcpy(unit, order, (size_t)n->nunit * sizeof *order);
+  }
+  *ticks += s.w.ticks;
+  return true;
 }

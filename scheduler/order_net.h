@@ -87,6 +87,9 @@ static inline void order_set(uint64_t *set, int i) { set[i / 64] |= (uint64_t)1 
  * `enough`. hill: as above, over all these orders. */
 bool order_list(const struct order_net *n, int64_t enough, int *unit, int64_t *peak, int64_t *hill,
                 struct arena *a, int64_t *ticks);
+/* The order by one rule, of 0 to ORDER_VARIANTS - 1, if that is below *peak. */
+bool order_list_by(const struct order_net *n, int rule, int *unit, int64_t *peak, struct arena *a,
+                   int64_t *ticks);
 /* The most that steps touch. */
 int64_t order_least(const struct order_net *n);
 /* The most that some step must hold in every order; stops looking when that reaches `enough` or the

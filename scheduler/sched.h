@@ -187,7 +187,7 @@ const struct menu *sched_menu(struct sched *w, int node, const struct pin *const
 const struct pin **sched_pins(struct sched *w, int node, int *n);
 enum fvm_status sched_choose(struct sched *w);
 enum fvm_status sched_steps(struct sched *w);
-enum fvm_status sched_order(struct sched *w);
+enum fvm_status sched_order(struct sched *w, int variant); /* of order.h */
 enum fvm_status sched_place(struct sched *w);
 /* Steps and places for the labels that are chosen, in a schedule that may hold others yet. */
 enum fvm_status sched_realize(struct sched *w);

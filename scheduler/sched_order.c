@@ -76,14 +76,14 @@ static bool describe_all(struct orderer *o) {
   return true;
 }
 
-enum fvm_status sched_order(struct sched *w) {
+enum fvm_status sched_order(struct sched *w, int variant) {
   struct schedule *s = w->s;
   size_t nstep = s->step.n;
   struct orderer o = {.w = w};
   struct order_result r;
   struct sched_step *sorted = ARENA_NEW(&w->a, struct sched_step, nstep);
   if (!sorted || !describe_all(&o)) return fvm_nomem(w->err);
-  enum fvm_status st = order_steps(&o.p, ORDER_TICKS, &w->a, &r, w->err);
+  enum fvm_status st = order_steps(&o.p, ORDER_TICKS, variant, &w->a, &r, w->err);
   if (st) return st;
   for (size_t k = 0; k < nstep; k++) sorted[k] = s->step.v[r.step[k]];
   if (nstep) memcpy(s->step.v, sorted, nstep * sizeof *sorted);

@@ -11,6 +11,7 @@
 #include "../vm/interp.h"
 #include "../vm/verify.h"
 #include "mem.h"
+#include "order.h"
 
 int sched_root(const struct schedule *s, int value, int64_t *offset) {
   int64_t sum = 0;
@@ -335,16 +336,57 @@ static enum fvm_status check_programs(struct sched *w) {
   return FVM_OK;
 }
 
-enum fvm_status sched_place(struct sched *w) {
+/* ---- order and arena ---- */
+
+/* The schedule before it is ordered. */
+struct unordered {
+  struct sched_step *step;
+  int *base; /* by value */
+};
+
+static bool keep(struct sched *w, struct unordered *u) {
+  const struct schedule *s = w->s;
+  u->step = ARENA_NEW(&w->a, struct sched_step, s->step.n);
+  u->base = ARENA_NEW(&w->a, int, s->value.n);
+  if (!u->step || !u->base) return false;
+  if (s->step.n) memcpy(u->step, s->step.v, s->step.n * sizeof *u->step);
+  for (size_t i = 0; i < s->value.n; i++) u->base[i] = s->value.v[i].base;
+  return true;
+}
+
+/* Order, and places in the arena. */
+static enum fvm_status arrange(struct sched *w, const struct unordered *u, int variant) {
   struct schedule *s = w->s;
-  enum fvm_status st = find_makers(w) ? sched_order(w) : fvm_nomem(w->err);
+  if (s->step.n) memcpy(s->step.v, u->step, s->step.n * sizeof *u->step);
+  for (size_t i = 0; i < s->value.n; i++) s->value.v[i].base = u->base[i];
+  enum fvm_status st = find_makers(w) ? sched_order(w, variant) : fvm_nomem(w->err);
   phase_done(w->o->phases, PHASE_order);
   if (st) return st;
   if (!find_lives(w)) return fvm_nomem(w->err);
-  for (size_t k = 0; k < s->step.n; k++) s->cost_ns += s->step.v[k].cost_ns;
   share_places(w);
   st = pack(w);
   phase_done(w->o->phases, PHASE_memory);
+  return st;
+}
+
+/* The arena may be larger than what is live at once in one order of least peak, and not in another.
+ */
+static enum fvm_status arrange_best(struct sched *w) {
+  struct schedule *s = w->s;
+  struct unordered u;
+  int best = 0, last = 0;
+  enum fvm_status st = keep(w, &u) ? arrange(w, &u, 0) : fvm_nomem(w->err);
+  for (int64_t least = s->arena_bytes; !st && last < ORDER_VARIANTS && least > s->arena_bound;) {
+    st = arrange(w, &u, ++last);
+    if (!st && s->arena_bytes < least) best = last, least = s->arena_bytes;
+  }
+  return st || best == last ? st : arrange(w, &u, best);
+}
+
+enum fvm_status sched_place(struct sched *w) {
+  struct schedule *s = w->s;
+  enum fvm_status st = arrange_best(w);
+  for (size_t k = 0; k < s->step.n; k++) s->cost_ns += s->step.v[k].cost_ns;
   if (!st) st = place_weights(w);
   phase_done(w->o->phases, PHASE_weights);
   if (st) return st;

@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
         toy_start(&t);
         family[f].make(&t, n);
         double start = now();
-        if (order_steps(&t.p, ticks, &a, &r, &err)) return EXIT_FAILURE;
+        if (order_steps(&t.p, ticks, 0, &a, &r, &err)) return EXIT_FAILURE;
         printf("%-9s %5d %9lld %9lld %-7s %9lld %9.6f\n", family[f].name, t.p.nstep,
                (long long)r.peak, (long long)r.bound, r.peak == r.bound ? "proved" : "gap",
                (long long)r.ticks, now() - start);

@@ -111,11 +111,16 @@ static void check_order(const struct toy *t, int64_t ticks, struct order_result 
   struct fvm_error err;
   struct arena a = {0};
   int given[MAXS];
-  OK(order_steps(&t->p, ticks, &a, r, &err));
+  OK(order_steps(&t->p, ticks, 0, &a, r, &err));
   for (int i = 0; i < t->p.nstep; i++) given[i] = i;
   ck_assert_int_eq(peak_of(t, r->step, ~(uint64_t)0), r->peak);
   ck_assert_int_le(r->peak, peak_of(t, given, ~(uint64_t)0));
   ck_assert_int_le(r->bound, r->peak);
+  int64_t peak = r->peak, bound = r->bound;
+  OK(order_steps(&t->p, ticks, 1 + t->p.nstep % ORDER_VARIANTS, &a, r, &err));
+  ck_assert(r->peak == peak && r->bound == bound);
+  ck_assert_int_le(peak_of(t, r->step, ~(uint64_t)0), peak);
+  ck_assert_int_ge(peak_of(t, r->step, ~(uint64_t)0), bound);
   arena_free(&a);
 }
 
@@ -235,8 +240,8 @@ START_TEST(is_deterministic) {
     struct arena a = {0};
     rng = (uint64_t)round + 3000000;
     make_family(&t, round % FAMILIES, 20 + rnd(30));
-    OK(order_steps(&t.p, 20000, &a, &x, &err));
-    OK(order_steps(&t.p, 20000, &a, &y, &err));
+    OK(order_steps(&t.p, 20000, round % (ORDER_VARIANTS + 1), &a, &x, &err));
+    OK(order_steps(&t.p, 20000, round % (ORDER_VARIANTS + 1), &a, &y, &err));
     ck_assert(!memcmp(x.step, y.step, (size_t)t.p.nstep * sizeof *x.step));
     ck_assert(x.peak == y.peak && x.bound == y.bound && x.ticks == y.ticks);
     arena_free(&a);
@@ -297,9 +302,9 @@ START_TEST(refuses_what_overflows) {
   toy_start(&t);
   add_value(&t, INT64_MAX / 2, -1);
   add_step(&t, 0, -1, INT64_MAX / 2 + 2);
-  ck_assert_int_eq(order_steps(&t.p, ORDER_TICKS, &a, &r, &err), FVM_EUNSUPPORTED);
+  ck_assert_int_eq(order_steps(&t.p, ORDER_TICKS, 0, &a, &r, &err), FVM_EUNSUPPORTED);
   toy_start(&t);
-  OK(order_steps(&t.p, ORDER_TICKS, &a, &r, &err));
+  OK(order_steps(&t.p, ORDER_TICKS, 0, &a, &r, &err));
   ck_assert_int_eq(r.peak, 0);
   arena_free(&a);
 }
