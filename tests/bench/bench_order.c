@@ -11,6 +11,7 @@
 
 static void timed(struct toy *t, int n) { make_unet(t, n / 6, true); }
 static void untimed(struct toy *t, int n) { make_unet(t, n / 4, false); }
+static void diffusion(struct toy *t, int n) { make_diffusion(t, 4, n / 80); }
 static void decoder(struct toy *t, int n) { make_decoder(t, n / 32); }
 
 static const struct {
@@ -18,9 +19,10 @@ static const struct {
   void (*make)(struct toy *t, int n);
   int most;
 } family[] = {
-    {"decoder", decoder, 4096}, {"branches", make_branches, 4096}, {"unet", untimed, 256},
-    {"timed", timed, 380},      {"wired", make_wired, 1024},       {"joins", make_joins, 1024},
-    {"tree", make_tree, 1024},  {"random", make_random, 512},
+    {"decoder", decoder, 4096},   {"branches", make_branches, 4096}, {"unet", untimed, 256},
+    {"timed", timed, 380},        {"diffuse", diffusion, 900},       {"wired", make_wired, 1024},
+    {"joins", make_joins, 1024},  {"nested", make_nested, 1024},     {"tree", make_tree, 1024},
+    {"random", make_random, 512},
 };
 
 static double now(void) {
@@ -34,7 +36,7 @@ int main(int argc, char **argv) {
   int64_t ticks = argc > 1 ? atoll(argv[1]) : ORDER_TICKS;
   printf("family    steps      peak     bound            ticks   seconds\n");
   for (size_t f = 0; f < COUNT(family); f++)
-    for (int n = 32; n <= family[f].most; n *= 2)
+    for (int n = 64; n <= family[f].most; n *= 2)
       for (int round = 0; round < 3; round++) {
         struct order_result r;
         struct arena a = {0};

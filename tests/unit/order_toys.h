@@ -92,6 +92,19 @@ static inline void make_branches(struct toy *t, int n) {
   }
 }
 
+/* Series and parallel within each other, from x. */
+static inline int add_nested(struct toy *t, int x, int n) {
+  if (n <= 2) return add_step(t, x, -1, any_bytes());
+  int part = 1 + rnd(n - 2);
+  if (rnd(2)) return add_nested(t, add_nested(t, x, part), n - part);
+  int y = add_nested(t, x, part), z = add_nested(t, x, n - part - 1);
+  return rnd(4) ? add_step(t, y, z, any_bytes()) : add_sum(t, y, z);
+}
+
+static inline void make_nested(struct toy *t, int n) {
+  add_nested(t, add_step(t, -1, -1, any_bytes()), n - 1);
+}
+
 /* Down and up with skips, and a value that branches in each block wait for. */
 static inline void make_unet(struct toy *t, int depth, bool timed) {
   int skip[64], time = timed ? add_step(t, -1, -1, 12) : -1;
@@ -138,6 +151,47 @@ static inline void make_wired(struct toy *t, int n) {
     for (int i = 0; i < NODES; i++)
       if (!used[node[i]]) sum = sum < 0 ? node[i] : add_sum(t, sum, node[i]);
     x = add_step(t, sum, -1, bytes);
+  }
+}
+
+/* A block of a diffusion network: two convolutions with the time's projection between them, then
+ * attention that reads a context as well; sums in place. */
+static inline int add_diffusion(struct toy *t, int x, int64_t bytes, int time, int context,
+                                int64_t channels) {
+  int beside = add_step(t, time, -1, channels);
+  int shortcut = add_step(t, x, -1, bytes);
+  int y = add_step(t, add_step(t, x, -1, t->value[x].bytes), -1, bytes);
+  y = add_step(t, add_sum(t, y, beside), -1, bytes);
+  x = add_sum(t, add_step(t, y, -1, bytes), shortcut);
+  y = add_step(t, x, -1, bytes);
+  int q = add_step(t, y, -1, bytes), k = add_step(t, context, -1, 77 * channels),
+      v = add_step(t, context, -1, 77 * channels);
+  int at = add_step(t, q, k, 2 * bytes);
+  return add_sum(t, x, add_step(t, add_step(t, at, v, bytes), -1, bytes));
+}
+
+/* Down and up over levels of such blocks, each of which has a skip. */
+static inline void make_diffusion(struct toy *t, int levels, int blocks) {
+  int skip[64], n = 0, time = add_step(t, add_step(t, -1, -1, 320), -1, 1280);
+  int context = add_value(t, (int64_t)77 * 768, -1);
+  int64_t area = 4096, channels = 320;
+  int x = skip[n++] = add_step(t, -1, -1, area * channels);
+  for (int l = 0; l < levels; l++) {
+    for (int b = 0; b < blocks; b++)
+      x = skip[n++] = add_diffusion(t, x, area * channels, time, context, channels);
+    if (l + 1 == levels) break;
+    area /= 4;
+    x = skip[n++] = add_step(t, x, -1, area * channels);
+    channels = MIN(2 * channels, 1280);
+  }
+  for (int l = levels - 1; l >= 0; l--) {
+    for (int b = 0; b <= blocks; b++) {
+      int64_t both = t->value[x].bytes + t->value[skip[--n]].bytes;
+      x = add_diffusion(t, add_step(t, x, skip[n], both), area * channels, time, context, channels);
+    }
+    area *= 4;
+    if (l > 0) x = add_step(t, x, -1, area * channels);
+    channels = 320 * MIN(4, 1 << MAX(0, l - 1));
   }
 }
 

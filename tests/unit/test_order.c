@@ -14,8 +14,9 @@ static void make_family(struct toy *t, int family, int n) {
   if (family == 2) make_branches(t, n);
   if (family == 3) make_tree(t, n);
   if (family == 4) make_unet(t, 1 + rnd(MAX(1, n / 6)), rnd(2));
+  if (family == 5) make_nested(t, n);
 }
-enum { FAMILIES = 5 };
+enum { FAMILIES = 6 };
 
 /* ---- by definition ---- */
 
@@ -257,11 +258,22 @@ START_TEST(solves_a_large_unet) {
       toy_start(&t);
       make_unet(&t, depth, timed);
       check_order(&t, 20 * ORDER_TICKS, &r);
-      if (getenv("SHOW"))
-        printf("unet %d %d: %d steps, %lld ticks %lld %lld\n", depth, timed, t.p.nstep,
-               (long long)r.ticks, (long long)r.peak, (long long)r.bound);
       ck_assert_int_eq(r.bound, r.peak);
     }
+}
+END_TEST
+
+/* As large as text-to-image networks are, and larger. */
+START_TEST(solves_diffusion) {
+  static struct toy t;
+  struct order_result r;
+  for (int blocks = 1; blocks <= 6; blocks++) {
+    toy_start(&t);
+    make_diffusion(&t, 4, blocks);
+    check_order(&t, ORDER_TICKS, &r);
+    ck_assert_int_eq(r.bound, r.peak);
+  }
+  ck_assert_int_gt(t.p.nstep, 500);
 }
 END_TEST
 
@@ -311,5 +323,5 @@ START_TEST(refuses_what_overflows) {
 END_TEST
 
 UNIT_MAIN("order", equals_all_orders, equals_all_sets, ways_agree, gap_is_honest, is_deterministic,
-          solves_a_large_unet, finishes_a_branch_first, takes_a_place_when_it_is_free,
-          refuses_what_overflows)
+          solves_a_large_unet, solves_diffusion, finishes_a_branch_first,
+          takes_a_place_when_it_is_free, refuses_what_overflows)
