@@ -176,7 +176,15 @@ struct sched_arena {
 bool sched_add_arena(struct sched_net *c, struct sched_arena *x);
 void sched_arena_free(struct sched_arena *x);
 
-/* w->s is the caller's to free, also when this fails. */
+/* Open, and the fastest schedule of all, whatever it takes. w->s is the caller's to free, also when
+ * this fails. */
+enum fvm_status sched_begin(struct sched *w, const struct graph *g, struct cost *cost,
+                            const struct plan_options *o, struct fvm_error *err);
+/* Another schedule, an empty one, in w->s; the one that was there is the caller's. */
+enum fvm_status sched_renew(struct sched *w);
+/* Of two forms of a graph the first one is the simpler one. */
+bool sched_is_better(const struct schedule *x, const struct schedule *y);
+/* As above. */
 enum fvm_status sched_open(struct sched *w, const struct graph *g, struct cost *cost,
                            const struct plan_options *o, struct fvm_error *err);
 void sched_close(struct sched *w);

@@ -47,22 +47,24 @@ static bool index_labels(struct fit *f) {
   return true;
 }
 
-static enum fvm_status open_fit(struct fit *f, struct sched *w) {
-  const struct plan_options *o = w->o;
+struct limits fit_limits(const struct plan_options *o) {
+  return (struct limits){o->memory ? o->memory : INT64_MAX, o->arena ? o->arena : INT64_MAX};
+}
+
+enum fvm_status fit_open(struct fit *f, struct sched *w, bool with_room) {
   *f = (struct fit){.w = w, .err = w->err, .least_memory = *w->s, .least_arena = *w->s};
-  f->limits = (struct limits){o->memory ? o->memory : INT64_MAX, o->arena ? o->arena : INT64_MAX};
   enum fvm_status st = reopen(w);
   if (!st) st = sched_net_make(w, &f->n);
   if (st) return st;
   bool ok = sched_add_arena(&f->n, &f->arena);
   f->first_room = (int)f->n.net.var.n;
-  ok = ok && (!o->memory || sched_add_room(w, &f->n.net, f->n.var, &f->room));
+  ok = ok && (!with_room || sched_add_room(w, &f->n.net, f->n.var, &f->room));
   ok = ok && copy_net(f) && index_labels(f);
-  phase_done(o->phases, PHASE_network);
+  phase_done(w->o->phases, PHASE_network);
   return ok ? FVM_OK : fvm_nomem(w->err);
 }
 
-static void close_fit(struct fit *f) {
+void fit_close(struct fit *f) {
   solve_net_free(&f->n.net);
   solve_net_free(&f->work);
   sched_arena_free(&f->arena);
@@ -151,12 +153,22 @@ static enum fvm_status conclude(struct fit *f) {
   return st;
 }
 
+enum fvm_status fit_within(struct fit *f, struct limits limits, bool *found) {
+  f->limits = limits;
+  enum fvm_status st = tree_search(f, TRIES);
+  *found = !st && f->cost < SOLVE_INF;
+  if (*found) st = conclude(f);
+  phase_done(f->w->o->phases, PHASE_solve);
+  return st;
+}
+
 enum fvm_status sched_fit(struct sched *w) {
   struct fit f;
-  enum fvm_status st = open_fit(&f, w);
-  if (!st) st = tree_search(&f, TRIES);
-  if (!st) st = f.cost < SOLVE_INF ? conclude(&f) : too_little(&f);
-  close_fit(&f);
+  bool found;
+  enum fvm_status st = fit_open(&f, w, w->o->memory > 0);
+  if (!st) st = fit_within(&f, fit_limits(w->o), &found);
+  if (!st && !found) st = too_little(&f);
+  fit_close(&f);
   phase_done(w->o->phases, PHASE_solve);
   return st;
 }

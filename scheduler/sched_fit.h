@@ -44,6 +44,19 @@ static inline void part_drop(const struct fit *f, struct part *p, int v, int k) 
   p->left[bit / 64] &= ~((uint64_t)1 << (bit % 64));
 }
 
+/* ---- all of it (sched_fit.c) ---- */
+
+/* Menus and network again, with labels that are slower and smaller; with_room: limits on memory
+ * will be asked for, too. w->s is a schedule without them. fit_close takes what failed as well. */
+enum fvm_status fit_open(struct fit *f, struct sched *w, bool with_room);
+/* The best schedule within limits that was found, into w->s. */
+enum fvm_status fit_within(struct fit *f, struct limits limits, bool *found);
+void fit_close(struct fit *f);
+static inline bool fits(const struct schedule *s, struct limits x) {
+  return s->resident_bytes <= x.memory && s->arena_bytes <= x.arena;
+}
+struct limits fit_limits(const struct plan_options *o);
+
 /* ---- rows (sched_rows.c) ---- */
 
 /* Drop the labels that no choice within p->high has, and raise p->low. False: nothing is left. */

@@ -247,6 +247,7 @@ static void note_least(struct fit *f) {
 }
 
 enum fvm_status tree_realize(struct fit *f, const int *label, int64_t cost, int64_t *more) {
+  phase_done(f->w->o->phases, PHASE_solve);
   *more = sched_net_take(&f->n, label, cost);
   arena_free(&f->w->s->arena);
   enum fvm_status st = sched_realize(f->w);
@@ -261,12 +262,12 @@ static enum fvm_status look_into(struct fit *f, const struct part *p) {
   if (use > p->high) return branch_labels(f, p, row);
   enum fvm_status st = tree_realize(f, p->label, p->cost, &more);
   if (st) return st;
-  bool fits = s->arena_bytes <= f->limits.arena && s->resident_bytes <= f->limits.memory;
-  if (fits && p->cost < f->cost) {
+  bool keeps = fits(s, f->limits);
+  if (keeps && p->cost < f->cost) {
     f->cost = p->cost;
     memcpy(f->best, p->label, f->n.net.var.n * sizeof *f->best);
   }
-  if (fits) { /* what is left of the part costs no less, unless the solver could not tell */
+  if (keeps) { /* what is left of the part costs no less, unless the solver could not tell */
     if (p->bound < p->cost) f->bound = MIN(f->bound, p->bound);
     return FVM_OK;
   }

@@ -1,5 +1,5 @@
 /* From a graph to a schedule. Contract: plan_build.h; the stages: sched.h. */
-#include "sched.h"
+#include "sched_fit.h"
 
 static void forget_values(struct sched *w) {
   size_t ntensor = w->g->tensor.n;
@@ -29,13 +29,20 @@ enum fvm_status sched_realize(struct sched *w) {
   return st ? st : sched_place(w);
 }
 
+enum fvm_status sched_renew(struct sched *w) {
+  const struct schedule *before = w->s;
+  struct schedule *s = w->s = fvm_alloc(1, sizeof *s);
+  if (!s) return fvm_nomem(w->err);
+  s->graph = w->g;
+  s->target = w->o->target;
+  if (before) s->labels_total = before->labels_total, s->labels_measured = before->labels_measured;
+  return FVM_OK;
+}
+
 enum fvm_status sched_open(struct sched *w, const struct graph *g, struct cost *cost,
                            const struct plan_options *o, struct fvm_error *err) {
   *w = (struct sched){.g = g, .cost = cost, .o = o, .err = err};
-  struct schedule *s = w->s = fvm_alloc(1, sizeof *s);
-  if (!s || !set_up(w)) return fvm_nomem(err);
-  s->graph = g;
-  s->target = o->target;
+  if (sched_renew(w) || !set_up(w)) return fvm_nomem(err);
   w->join = joins_find(g, &o->target, &w->a);
   return w->join ? FVM_OK : fvm_nomem(err);
 }
@@ -56,31 +63,30 @@ static void find_states(struct sched *w) {
   }
 }
 
+enum fvm_status sched_begin(struct sched *w, const struct graph *g, struct cost *cost,
+                            const struct plan_options *o, struct fvm_error *err) {
+  enum fvm_status st = sched_open(w, g, cost, o, err);
+  if (!st) st = sched_menus(w);
+  if (!st) find_states(w);
+  phase_done(o->phases, PHASE_menus);
+  if (!st) st = sched_choose(w);
+  return st ? st : sched_realize(w);
+}
+
 static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
                                      const struct plan_options *o, struct schedule **schedule,
                                      struct fvm_error *err) {
   struct sched w;
-  enum fvm_status st = sched_open(&w, g, cost, o, err);
-  struct schedule *s = w.s;
-  if (!st) st = sched_menus(&w);
-  if (!st) find_states(&w);
-  phase_done(o->phases, PHASE_menus);
-  if (!st) st = sched_choose(&w);
-  if (!st) st = sched_realize(&w);
-  bool fits = st || ((!o->memory || s->resident_bytes <= o->memory) &&
-                     (!o->arena || s->arena_bytes <= o->arena));
-  if (!fits) st = sched_fit(&w);
+  enum fvm_status st = sched_begin(&w, g, cost, o, err);
+  if (!st && !fits(w.s, fit_limits(o))) st = sched_fit(&w);
   sched_close(&w);
-  if (st) {
-    schedule_free(s);
-    s = NULL;
-  }
-  *schedule = s;
+  if (st) schedule_free(w.s);
+  *schedule = st ? NULL : w.s;
   return st;
 }
 
-/* Of two forms the first is the simpler one; guesses must not win against measurements. */
-static bool is_better(const struct schedule *x, const struct schedule *y) {
+/* Guesses must not win against measurements. */
+bool sched_is_better(const struct schedule *x, const struct schedule *y) {
   return x->guesses <= y->guesses && x->cost_ns < y->cost_ns;
 }
 
@@ -107,7 +113,7 @@ static enum fvm_status schedule_forms(const struct graph *g, struct cost *cost,
     *schedule = NULL;
     return fvm_fail(err, also, "%s", why.text);
   }
-  if (!*schedule || is_better(other, *schedule)) {
+  if (!*schedule || sched_is_better(other, *schedule)) {
     struct schedule *worse = *schedule;
     *schedule = other;
     other = worse;

@@ -220,6 +220,46 @@ START_TEST(limits_agree_with_enumeration) {
 }
 END_TEST
 
+/* Every point is the fastest in its memory, none is beaten, and the last is not far from the least
+ * that there is. */
+static int check_front(const struct graph *g, uint64_t seed, int n) {
+  struct fvm_error err;
+  struct front f;
+  struct cost *cost = cost_random_new(seed);
+  int64_t most = 0, least = INT64_MAX;
+  OK(schedule_front(g, cost, &options, &f, &err));
+  cost_free(cost);
+  int points = (int)f.schedule.n;
+  ck_assert_int_gt(points, 0);
+  ck_assert_int_eq(labels_ns(f.schedule.v[0]), best_within(n, 0, 0));
+  for (int i = 0; i < points; i++) {
+    const struct schedule *s = f.schedule.v[i], *before = i ? f.schedule.v[i - 1] : NULL;
+    ck_assert(!before ||
+              (s->cost_ns > before->cost_ns && s->resident_bytes < before->resident_bytes));
+    ck_assert_int_eq(labels_ns(s), best_within(n, MAX(s->resident_bytes, 1), 0));
+  }
+  for (int i = 0; i < n; i++) least = MIN(least, found[i].memory);
+  most = f.schedule.v[0]->resident_bytes;
+  ck_assert_int_le(f.schedule.v[points - 1]->resident_bytes - least, MAX(most / 24, 64));
+  front_free(&f);
+  return points;
+}
+
+START_TEST(fronts_agree_with_enumeration) {
+  int graphs = 0, points = 0;
+  for (uint64_t seed = 0; graphs < 60; seed++) {
+    ck_assert_int_lt((int)seed, 4000);
+    rng = seed * 7919 + 5;
+    struct graph *g = random_graph();
+    int n = enumerate(g, seed);
+    graphs += n > 0;
+    if (n) points += check_front(g, seed, n);
+    graph_free(g);
+  }
+  ck_assert_int_gt(points, 120);
+}
+END_TEST
+
 /* Each allocation of a search within limits fails once. */
 START_TEST(memory_may_fail) {
   struct fvm_error err;
@@ -245,8 +285,19 @@ START_TEST(memory_may_fail) {
     }
     ck_assert_msg(st == (tight ? FVM_EFAIL : FVM_OK), "%s", err.text);
   }
+  st = FVM_ENOMEM;
+  for (long k = 1; st == FVM_ENOMEM && k < 9000; k++) {
+    struct front f = {{0}};
+    struct cost *cost = cost_random_new(5);
+    fvm_fail_alloc(k);
+    st = cost ? schedule_front(g, cost, &options, &f, &err) : FVM_ENOMEM;
+    fvm_fail_alloc(0);
+    front_free(&f);
+    cost_free(cost);
+  }
+  OK(st);
   graph_free(g);
 }
 END_TEST
 
-UNIT_MAIN("fit", limits_agree_with_enumeration, memory_may_fail)
+UNIT_MAIN("fit", limits_agree_with_enumeration, fronts_agree_with_enumeration, memory_may_fail)
