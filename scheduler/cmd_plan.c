@@ -39,6 +39,7 @@ enum fvm_status plan_print_json(const struct session *session, double error, con
   };
   cJSON *o = cJSON_CreateObject();
   bool ok = o && cJSON_AddStringToObject(o, "status", s->optimal ? "optimal" : "gap");
+  ok = ok && cJSON_AddStringToObject(o, "policy", policy_name(session->policy));
   if (path) ok = ok && cJSON_AddStringToObject(o, "plan", path);
   bool ordered = s->order_peak == s->order_bound;
   bool packed = s->arena_bytes == s->arena_bound;

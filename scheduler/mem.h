@@ -35,4 +35,15 @@ enum fvm_status mem_solve(struct mem_block *block, int n, const struct mem_limit
 enum fvm_status mem_pack(struct mem_block *block, int n, struct mem_result *r,
                          struct fvm_error *err);
 
+/* As others pack, to compare with; none is fixed, and the bound is the most live bytes. One block
+ * behind the other, no byte used twice: */
+enum fvm_status mem_pack_linear(struct mem_block *block, int n, struct mem_result *r,
+                                struct fvm_error *err);
+/* the largest block first, into the tightest gap between those whose lives meet its own: */
+enum fvm_status mem_pack_by_size(struct mem_block *block, int n, struct mem_result *r,
+                                 struct fvm_error *err);
+/* and the same with lives that count as one step longer: */
+enum fvm_status mem_pack_padded(struct mem_block *block, int n, struct mem_result *r,
+                                struct fvm_error *err);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "phases.h"
+#include "policy.h"
 
 /* One thing to run: a node with its label, or a conversion of a tensor between layouts. */
 struct sched_step {
@@ -64,6 +65,7 @@ struct plan_options {
   const struct plan_watch *watch; /* NULL: nobody */
   double
       label_error; /* labels of larger errors are used only where there is none else; 0: all are */
+  enum policy policy;      /* others than exact know no limits on memory */
   struct phases *phases;   /* gets the time that each takes; may be NULL */
   const struct pins *pins; /* what the user forces or forbids; NULL: nothing */
 };

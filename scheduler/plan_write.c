@@ -235,6 +235,8 @@ static void put_report(struct writer *w) {
   if (w->nomem) return;
   text_printf(&t, "%s: %zu steps, %d conversions, predicted %.3f ms\n", s->graph->name, s->step.n,
               s->conversions, (double)s->cost_ns * 1e-6);
+  if (w->o->policy != POLICY_exact)
+    text_printf(&t, "planned by policy %s, to compare with\n", policy_name(w->o->policy));
   text_printf(&t, "layout cost %lld ns, bound %lld ns (%s), %d labels, %d measured\n",
               (long long)s->layout_cost_ns, (long long)s->layout_bound_ns,
               s->optimal ? "optimal" : "gap", s->labels_total, s->labels_measured);

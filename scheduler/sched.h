@@ -3,6 +3,7 @@
  *
  *   sched_menu.c    what each node can be run by, and what that and conversions cost
  *   sched_choose.c  one label for each node: a cost function network, solved
+ *   sched_policy.c  or as others would choose them, without a network; sched_fluidml.c is one
  *   sched_room.c    what labels take of memory: constants in layouts, scratch
  *   sched_arena.c   and of the arena, whatever the order of the steps
  *   sched_fit.c     the best schedule within limits on memory
@@ -14,6 +15,7 @@
 
 #include "joins.h"
 #include "pin.h"
+#include "mem.h"
 #include "plan_build.h"
 #include "solve.h"
 
@@ -69,7 +71,8 @@ struct sched {
   struct {
     int *first; /* by value, and one more */
     int *item;
-  } on; /* the values on each root, ascending: item[first[root]] to item[first[root + 1]] */
+  } on;      /* the values on each root, ascending: item[first[root]] to item[first[root + 1]] */
+  int *turn; /* nodes in the order in which their steps come; NULL: as in the graph */
   struct join *join; /* by tensor */
   struct fvm_error *err;
 };
@@ -194,6 +197,33 @@ const struct menu *sched_menu(struct sched *w, int node, const struct pin *const
 /* Those of the options that cover a node, from w->a; NULL when memory is out. */
 const struct pin **sched_pins(struct sched *w, int node, int *n);
 enum fvm_status sched_choose(struct sched *w);
+
+/* ---- policies ---- */
+struct sched_policy {
+  enum fvm_status (*choose)(struct sched *w); /* labels, and turns */
+  bool reorders;                              /* steps, for a smaller arena */
+  bool in_place;                              /* outputs take places of inputs that die */
+  enum fvm_status (*pack)(struct mem_block *block, int n, struct mem_result *r,
+                          struct fvm_error *err);
+};
+extern const struct sched_policy sched_policies[POLICY_COUNT];
+static inline const struct sched_policy *sched_policy(const struct sched *w) {
+  return &sched_policies[w->o->policy];
+}
+enum fvm_status sched_greedy(struct sched *w);
+enum fvm_status sched_plain(struct sched *w);
+enum fvm_status sched_fluidml(struct sched *w);
+/* Every node by the fastest label that leaves its tensors at `home` (by tensor); where it has none,
+ * by the one that takes the least with the conversions that it needs. */
+enum fvm_status sched_settle(struct sched *w, const enum layout *home);
+/* What a choice takes: its label, and copies into a view that joins. */
+int64_t sched_choice_ns(struct sched *w, int node, int choice);
+/* SOLVE_INF where there is no such conversion. */
+int64_t sched_convert_ns(struct sched *w, int tensor, enum layout from, enum layout to);
+/* Let nodes that pick rows of a table have it as a product that reads it, where that costs next to
+ * nothing of a total. Returns what it costs. */
+int64_t sched_share_tables(struct sched *w, int64_t total);
+
 enum fvm_status sched_steps(struct sched *w);
 enum fvm_status sched_order(struct sched *w, int variant); /* of order.h */
 enum fvm_status sched_place(struct sched *w);

@@ -339,7 +339,7 @@ static int64_t share_table(struct sched *w, int node, int64_t total) {
   return 0;
 }
 
-static int64_t share_tables(struct sched *w, int64_t total) {
+int64_t sched_share_tables(struct sched *w, int64_t total) {
   int64_t sum = 0;
   for (int i = 0; i < (int)w->g->node.n; i++)
     if (!w->g->node.v[i].dead && sched_is_tied(w, i)) sum += MAX(share_table(w, i, total), 0);
@@ -355,7 +355,7 @@ int64_t sched_net_take(const struct sched_net *c, const int *label, int64_t cost
   struct sched *w = c->w;
   for (size_t i = 0; i < w->g->node.n; i++)
     if (c->var[i] >= 0) w->node[i].choice = label[c->var[i]];
-  return share_tables(w, cost);
+  return sched_share_tables(w, cost);
 }
 
 enum fvm_status sched_choose(struct sched *w) {

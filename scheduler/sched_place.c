@@ -172,7 +172,7 @@ static enum fvm_status pack(struct sched *w) {
       block[n++] =
           (struct mem_block){v->first, w->end[i], sched_arena_bytes(v), FVM_ALIGN, 0, false};
   }
-  enum fvm_status st = mem_pack(block, n, &r, w->err);
+  enum fvm_status st = sched_policy(w)->pack(block, n, &r, w->err);
   if (st) return st;
   n = 0;
   for (size_t i = 0; i < s->value.n; i++)
@@ -180,6 +180,7 @@ static enum fvm_status pack(struct sched *w) {
   s->arena_bytes = r.bytes;
   s->arena_bound = r.bound;
   CHECK(r.bound >= s->order_peak); /* the order was chosen for this */
+  if (!sched_policy(w)->reorders) s->order_peak = r.bound;
   return FVM_OK;
 }
 
@@ -359,11 +360,12 @@ static enum fvm_status arrange(struct sched *w, const struct unordered *u, int v
   struct schedule *s = w->s;
   if (s->step.n) memcpy(s->step.v, u->step, s->step.n * sizeof *u->step);
   for (size_t i = 0; i < s->value.n; i++) s->value.v[i].base = u->base[i];
-  enum fvm_status st = find_makers(w) ? sched_order(w, variant) : fvm_nomem(w->err);
+  enum fvm_status st = find_makers(w) ? FVM_OK : fvm_nomem(w->err);
+  if (!st && sched_policy(w)->reorders) st = sched_order(w, variant);
   phase_done(w->o->phases, PHASE_order);
   if (st) return st;
   if (!find_lives(w)) return fvm_nomem(w->err);
-  share_places(w);
+  if (sched_policy(w)->in_place) share_places(w);
   st = pack(w);
   phase_done(w->o->phases, PHASE_memory);
   return st;
@@ -374,9 +376,9 @@ static enum fvm_status arrange(struct sched *w, const struct unordered *u, int v
 static enum fvm_status arrange_best(struct sched *w) {
   struct schedule *s = w->s;
   struct unordered u;
-  int best = 0, last = 0;
+  int best = 0, last = 0, most = sched_policy(w)->reorders ? ORDER_VARIANTS : 0;
   enum fvm_status st = keep(w, &u) ? arrange(w, &u, 0) : fvm_nomem(w->err);
-  for (int64_t least = s->arena_bytes; !st && last < ORDER_VARIANTS && least > s->arena_bound;) {
+  for (int64_t least = s->arena_bytes; !st && last < most && least > s->arena_bound;) {
     st = arrange(w, &u, ++last);
     if (!st && s->arena_bytes < least) best = last, least = s->arena_bytes;
   }

@@ -278,7 +278,8 @@ static enum fvm_status add_output(struct sched *w, int index) {
 
 enum fvm_status sched_steps(struct sched *w) {
   enum fvm_status st = add_inputs(w);
-  for (int i = 0; i < (int)w->g->node.n && !st; i++) {
+  for (int k = 0; k < (int)w->g->node.n && !st; k++) {
+    int i = w->turn ? w->turn[k] : k;
     if (w->g->node.v[i].dead) continue;
     st = add_node(w, i);
     if (st) fvm_prefix(w->err, "node '%s'", w->g->node.v[i].name);

@@ -69,7 +69,7 @@ enum fvm_status sched_begin(struct sched *w, const struct graph *g, struct cost 
   if (!st) st = sched_menus(w);
   if (!st) find_states(w);
   phase_done(o->phases, PHASE_menus);
-  if (!st) st = sched_choose(w);
+  if (!st) st = sched_policy(w)->choose(w);
   return st ? st : sched_realize(w);
 }
 

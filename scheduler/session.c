@@ -32,6 +32,22 @@ int thread_counts(int n, int *v, int cap) {
   return k;
 }
 
+static enum fvm_status read_policy(struct session *s, const struct cli *cli,
+                                   struct fvm_error *err) {
+  static const enum opt limit[] = {OPT_MEMORY, OPT_MAX_ARENA, OPT_LATENCY, OPT_PARETO};
+  const char *name = cli_text(cli, OPT_POLICY);
+  bool limited = false;
+  if (!name) return FVM_OK;
+  s->policy = policy_find(name);
+  if (s->policy == POLICY_COUNT)
+    return fvm_fail(err, FVM_EUSAGE, "--policy %s: there are exact, greedy, none and fluidml",
+                    name);
+  for (size_t i = 0; i < COUNT(limit); i++) limited |= cli_text(cli, limit[i]) != NULL;
+  if (!limited || s->policy == POLICY_exact) return FVM_OK;
+  return fvm_fail(err, FVM_EUSAGE,
+                  "--policy %s knows no limits on memory or latency; leave them or it out", name);
+}
+
 enum fvm_status session_graph(struct session *s, struct cli *cli, const char *model,
                               struct fvm_error *err) {
   struct dim_binding *dim;
@@ -39,6 +55,7 @@ enum fvm_status session_graph(struct session *s, struct cli *cli, const char *mo
   phases_start(&s->phases);
   const char *pin = cli_text(cli, OPT_PIN);
   enum fvm_status st = cli_dims(cli, &dim, &ndim, err);
+  if (st == FVM_OK) st = read_policy(s, cli, err);
   if (st == FVM_OK && pin) st = pins_read(pin, &s->pins, err);
   if (st == FVM_OK) st = onnx_import(model, dim, ndim, &s->graph, err);
   phase_done(&s->phases, PHASE_read);
@@ -91,6 +108,7 @@ void session_options(const struct session *s, struct plan_options *o) {
                              .max_ticks = MAX_TICKS,
                              .build = build_text(),
                              .machine = s->machine.text,
+                             .policy = s->policy,
                              .memory = s->memory,
                              .pins = s->pins,
                              .arena = s->arena,

@@ -18,6 +18,7 @@ struct session {
   int64_t memory, arena, latency_ns; /* limits as in struct plan_options; 0: none */
   double label_error;                /* as in struct plan_options */
   const struct plan_watch *watch;
+  enum policy policy;
   struct phases phases;
 };
 

@@ -46,6 +46,8 @@ expect 3 "text" "$fluidvm" profile "$model" --db text
 expect 4 "/proc/x.sqlite" "$fluidvm" profile "$model" --db /proc/x.sqlite
 expect 4 "/proc/x.plan" "$fluidvm" plan "$model" -o /proc/x.plan
 expect 4 "/dev/full" "$fluidvm" plan "$model" -o /dev/full
+expect 2 "--policy best" "$fluidvm" plan "$model" -o p --policy best
+expect 2 "knows no limits" "$fluidvm" plan "$model" -o p --policy none --max-arena 1M
 expect 1 "--max-arena" "$fluidvm" plan "$model" -o p --max-arena 1
 expect 1 "--memory" "$fluidvm" plan "$model" -o p --memory 1
 expect 1 "--max-error" "$fluidvm" plan "$src/tests/onnx/several.onnx" -o p --max-error 0

@@ -37,5 +37,13 @@ pins 3 "did you mean 'threads'?" '- {op: MatMul, thread: 1}'
 "$fluidvm" bench free --pin free.yaml >out 2>&1
 [ $? = 2 ] && grep -q "is a plan, with labels of its own" out || fail "pins of a plan: $(cat out)"
 
+# Published policies plan as right, and say who planned.
+for policy in greedy none fluidml; do
+  "$fluidvm" plan "$src/tests/decoder/llama/model.onnx" -o p --policy $policy --json --max-error 1e-4 >out &&
+    grep -q "\"policy\":\"$policy\"" out || fail "plan --policy $policy"
+  "$fluidvm" check p "$src/tests/decoder/llama/model.onnx" >out || fail "check of a plan by $policy"
+  "$fluidvm" bench "$src/tests/decoder/llama/model.onnx" --policy $policy --runs 3 >out || fail "bench --policy $policy"
+done
+
 [ $failed = 0 ] || echo "$failed failed"
 [ $failed = 0 ]

@@ -114,13 +114,19 @@ static struct graph *new_graph(void) {
 
 /* ---- running ---- */
 
-static struct schedule *schedule(const struct graph *g, struct cost *cost) {
+static struct schedule *schedule_by(enum policy p, const struct graph *g, struct cost *cost) {
   struct fvm_error err;
   struct schedule *s;
+  struct plan_options o = options;
   ck_assert_ptr_nonnull(cost);
-  OK(schedule_graph(g, cost, &options, &s, &err));
+  o.policy = p;
+  OK(schedule_graph(g, cost, &o, &s, &err));
   cost_free(cost);
   return s;
+}
+
+static struct schedule *schedule(const struct graph *g, struct cost *cost) {
+  return schedule_by(POLICY_exact, g, cost);
 }
 
 static void *tensor_new(const struct tensor *t) {
@@ -186,6 +192,19 @@ static void plan_and_run(const struct graph *g, struct schedule *s) {
   const char *path = in_dir("a.plan");
   OK(plan_write(s, &options, path, &err));
   run_plan(g, path);
+}
+
+/* Published policies plan as right, no faster, and at what they say. */
+static void plan_otherwise(const struct graph *g, uint64_t seed, int64_t least) {
+  for (int p = POLICY_exact + 1; p < POLICY_COUNT; p++) {
+    struct schedule *s = schedule_by((enum policy)p, g, cost_random_new(seed));
+    ck_assert_int_le(least, s->cost_ns);
+    ck_assert_int_le(s->layout_bound_ns, s->layout_cost_ns);
+    ck_assert_int_le(s->layout_cost_ns, s->cost_ns);
+    ck_assert_int_le(s->arena_bound, s->arena_bytes);
+    plan_and_run(g, s);
+    schedule_free(s);
+  }
 }
 
 /* ---- known graphs ---- */
@@ -635,6 +654,7 @@ START_TEST(random_graphs) {
       in_place += v->base >= 0 && v->first > s->value.v[v->base].first;
     }
     for (size_t i = 0; i < s->step.n; i++) threads += s->step.v[i].threads > 1;
+    int64_t ns = s->cost_ns;
     plan_and_run(g, s);
     schedule_free(s);
     if (seed % 10 == 0) {
@@ -643,6 +663,7 @@ START_TEST(random_graphs) {
       same_files(in_dir("a.plan"), in_dir("b.plan"));
       schedule_free(s);
     }
+    if (seed % 3 == 0) plan_otherwise(g, (uint64_t)seed, ns);
     graph_free(g);
   }
   ck_assert_int_gt(conversions, 100);
@@ -702,6 +723,7 @@ START_TEST(random_joins) {
     }
     boxes += count_steps(s, "Concat");
     plan_and_run(g, s);
+    if (seed % 3 == 0) plan_otherwise(g, (uint64_t)seed, s->cost_ns);
     schedule_free(s);
     graph_free(g);
   }
