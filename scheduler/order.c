@@ -6,7 +6,7 @@
  *
  *   1. a bound by minimum cuts, and list scheduling: mostly they meet
  *   2. steps joined to units, with which there may be more cuts
- *   3. exact search, forwards and backwards; where that takes too long, a beam
+ *   3. exact search, forwards and backwards; where that takes long, a beam, and again
  *
  * Parts that are not worked on keep the given order. */
 #include "order.h"
@@ -112,6 +112,21 @@ static bool solve_quickly(struct solver *s, const struct order_net *n, bool merg
   return order_bound(n, hill, *peak, s->max_ticks / 4, bound, a, &s->ticks);
 }
 
+/* Mostly a search is done soon. If not, it is done sooner when a good order is known, since then
+ * all that needs as much can be left out. */
+static bool solve_slowly(struct solver *s, const struct order_net *n, int64_t enough, int *unit,
+                         int64_t *peak, int64_t *bound, struct arena *a) {
+  struct order_aim aim = {enough, MIN(*peak, s->below), (s->max_ticks - s->ticks) / 8};
+  bool ok = order_search(n, &aim, unit, peak, bound, a, &s->ticks);
+  aim.below = MIN(*peak, s->below);
+  aim.enough = MAX(enough, *bound);
+  if (!ok || aim.below <= aim.enough) return ok;
+  ok = order_beam(n, unit, peak, a, &s->ticks);
+  aim.below = MIN(*peak, s->below);
+  aim.max_ticks = s->max_ticks - s->ticks;
+  return ok && aim.below > aim.enough ? order_search(n, &aim, unit, peak, bound, a, &s->ticks) : ok;
+}
+
 /* A net without necks. enough: a peak that is no lower elsewhere. */
 static bool solve_part(struct solver *s, const struct order_net *n, bool merged, int64_t enough,
                        int *unit, int64_t *peak, int64_t *bound, struct arena *a) {
@@ -120,9 +135,7 @@ static bool solve_part(struct solver *s, const struct order_net *n, bool merged,
   enough = MAX(enough, *bound);
   if (ok && *peak > enough && !merged) ok = solve_merged(s, n, unit, peak, bound, &joined, a);
   if (joined || *peak <= enough || !ok) return ok;
-  struct order_aim aim = {enough, MIN(*peak, s->below), s->max_ticks - s->ticks};
-  ok = order_search(n, &aim, unit, peak, bound, a, &s->ticks);
-  return ok && MIN(*peak, s->below) > *bound ? order_beam(n, unit, peak, a, &s->ticks) : ok;
+  return solve_slowly(s, n, enough, unit, peak, bound, a);
 }
 
 static bool improve(struct solver *s, const struct order_net *n, bool merged, int at,

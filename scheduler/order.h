@@ -5,7 +5,7 @@
 
 #include "../vm/base.h"
 
-enum { ORDER_PLACE = -2, ORDER_TICKS = 4000000, ORDER_VARIANTS = 4 };
+enum { ORDER_PLACE = -2, ORDER_TICKS = 8000000, ORDER_VARIANTS = 4 };
 /* Live from its producer's step to its last use, ends included; what nobody uses lives while its
  * producer runs. */
 struct order_value {

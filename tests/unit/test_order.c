@@ -306,6 +306,27 @@ START_TEST(takes_a_place_when_it_is_free) {
 }
 END_TEST
 
+/* Through search and beam, too: failing memory is an error and leaks nothing. */
+START_TEST(survives_failing_memory) {
+  struct fvm_error err;
+  static struct toy t;
+  struct order_result r;
+  enum fvm_status st = FVM_ENOMEM;
+  rng = 0;
+  toy_start(&t);
+  make_random(&t, 64);
+  long calls = 1;
+  for (; st == FVM_ENOMEM; calls++) {
+    struct arena a = {0};
+    fvm_fail_alloc(calls);
+    st = order_steps(&t.p, 300000, 1, &a, &r, &err);
+    fvm_fail_alloc(0);
+    arena_free(&a);
+  }
+  ck_assert(st == FVM_OK && calls > 30);
+}
+END_TEST
+
 START_TEST(refuses_what_overflows) {
   struct fvm_error err;
   struct arena a = {0};
@@ -324,4 +345,4 @@ END_TEST
 
 UNIT_MAIN("order", equals_all_orders, equals_all_sets, ways_agree, gap_is_honest, is_deterministic,
           solves_a_large_unet, solves_diffusion, finishes_a_branch_first,
-          takes_a_place_when_it_is_free, refuses_what_overflows)
+          takes_a_place_when_it_is_free, survives_failing_memory, refuses_what_overflows)
