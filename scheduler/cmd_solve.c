@@ -11,12 +11,13 @@ static const struct {
   enum fvm_status (*solve)(struct cli *cli, const char *path, struct fvm_error *err);
 } solvers[] = {
     {"layout", cmd_solve_layout},
+    {"memory", cmd_solve_memory},
 };
 
 enum fvm_status cmd_solve(struct cli *cli, struct fvm_error *err) {
   for (size_t i = 0; i < COUNT(solvers); i++)
     if (strcmp(cli->pos[0], solvers[i].name) == 0) return solvers[i].solve(cli, cli->pos[1], err);
-  return fvm_fail(err, FVM_EUSAGE, "solve: unknown solver '%s'; did you mean 'layout'?",
+  return fvm_fail(err, FVM_EUSAGE, "solve: unknown solver '%s'; it is 'layout' or 'memory'",
                   cli->pos[0]);
 }
 

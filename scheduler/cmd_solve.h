@@ -6,6 +6,7 @@
 
 /* Errors have the file's name in front already. */
 enum fvm_status cmd_solve_layout(struct cli *cli, const char *path, struct fvm_error *err);
+enum fvm_status cmd_solve_memory(struct cli *cli, const char *path, struct fvm_error *err);
 
 /* A whole file, NUL-terminated, *n bytes without the NUL; to be freed with solve_text_free. */
 enum fvm_status solve_text(const char *path, char **text, size_t *n, struct fvm_error *err);

@@ -96,7 +96,8 @@ static enum fvm_status check_blocks(const struct mem_block *b, int n, struct fvm
   for (int i = 0; i < n; i++) {
     CHECK(b[i].first >= 0 && b[i].first <= b[i].last && b[i].bytes >= 0 && b[i].align > 0);
     CHECK(!b[i].fixed || b[i].offset >= 0);
-    if (b[i].bytes > INT64_MAX - b[i].align)
+    if (b[i].bytes > INT64_MAX - b[i].align ||
+        (b[i].fixed && b[i].offset > INT64_MAX - b[i].bytes - b[i].align))
       return fvm_fail(err, FVM_EUNSUPPORTED, "block %d: more than 2^63 bytes, aligned", i);
     if (b[i].fixed && b[i].offset % b[i].align)
       return fvm_fail(err, FVM_EFAIL, "block %d: it is fixed at an offset that is not aligned", i);
@@ -119,9 +120,10 @@ static enum fvm_status solve_parts(struct mem_parts *p, int64_t capacity, struct
   r->bytes = r->bound = p->height;
   for (size_t i = 0; i < p->part.n; i++)
     r->bound = MAX(r->bound, below(&p->part.v[i]) + p->part.v[i].bound);
-  for (size_t i = 0; i < p->part.n && !st && (!capacity || r->bound <= capacity); i++) {
+  for (size_t i = 0; i < p->part.n && !st; i++) {
     struct mem_part *q = &p->part.v[i];
     q->capacity = capacity ? capacity - below(q) : INT64_MAX;
+    effort->out |= capacity && r->bound > capacity; /* any packing will do */
     st = solve_part(q, MAX(r->bound, capacity) - below(q), effort, err);
     if (st) break;
     r->bound = MAX(r->bound, below(q) + q->bound);

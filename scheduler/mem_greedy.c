@@ -9,7 +9,7 @@
 
 #include "mem_work.h"
 
-enum { REPAIRS = 100 };
+enum { REPAIRS = 100, MANY = 8192 };
 
 struct entry {
   int i; /* item */
@@ -67,6 +67,40 @@ static int64_t pack(struct packer *p, bool best_fit) {
   return height;
 }
 
+/* ---- many blocks ---- */
+
+/* In order of their starts only what lives at a start stands in the way: n times the most live
+ * blocks, where other orders take n^2. */
+static void place_live(struct packer *p, int i, int *live, int *nlive) {
+  const struct mem_item *x = &p->p->item[i];
+  int64_t top = 0;
+  int n = 0, k;
+  bool found = false;
+  for (k = 0; k < *nlive; k++) {
+    int j = live[k];
+    if (p->p->item[j].hi < x->lo) continue;
+    live[n++] = j;
+    found = found || p->offset[j] - ROUND_UP(top, x->align) >= x->size;
+    if (!found) top = MAX(top, p->offset[j] + p->p->item[j].size);
+  }
+  p->offset[i] = ROUND_UP(top, x->align);
+  for (k = n; k > 0 && p->offset[live[k - 1]] > p->offset[i]; k--) live[k] = live[k - 1];
+  live[k] = i;
+  *nlive = n + 1;
+}
+
+static void pack_by_start(struct packer *p) {
+  int nlive = 0;
+  for (int k = 0; k < p->p->n; k++) place_live(p, p->order[k].i, p->placed, &nlive);
+  mem_keep(p->p, p->offset);
+}
+
+static bool any_fixed(const struct mem_part *p) {
+  for (int i = 0; i < p->n; i++)
+    if (p->item[i].fixed >= 0) return true;
+  return false;
+}
+
 /* ---- orders ---- */
 
 static int by_key(const void *x, const void *y) {
@@ -120,6 +154,13 @@ static void promote(struct packer *p, int64_t height) {
 }
 
 static void pack_all(struct packer *p) {
+  if (p->p->n > MANY && !any_fixed(p->p)) {
+    sort(p, "BSW");
+    pack_by_start(p);
+    sort(p, "BWS");
+    pack_by_start(p);
+    return;
+  }
   for (size_t by = 0; by < COUNT(orders); by++)
     for (int fit = 0; fit < 2; fit++) {
       sort(p, orders[by]);
@@ -141,7 +182,7 @@ bool mem_greedy(struct mem_part *part, int64_t enough, struct arena *a) {
   p.offset = ARENA_NEW(a, int64_t, part->n);
   p.load = ARENA_NEW(a, int64_t, part->nsec);
   if (!p.order || !p.placed || !p.offset || !p.load) return false;
-  for (int i = 0; i < part->n; i++)
+  for (int i = 0; i < part->n && part->n <= MANY; i++)
     for (int k = part->item[i].lo; k <= part->item[i].hi; k++) p.load[k] += part->item[i].size;
   pack_all(&p);
   return true;

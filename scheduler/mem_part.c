@@ -117,15 +117,19 @@ static int64_t find_bound(const struct mem_part *p, int64_t *delta) {
   return MAX(live, fixed);
 }
 
-/* Wherever a packing puts them, its blocks end below the sum of all sizes, alignments and ends of
- * fixed blocks; no computation with heights leaves int64. */
+/* Wherever a packing puts them, its blocks end at most all sizes, with their alignments, above what
+ * is fixed highest: then no computation with heights leaves int64. */
 static bool is_small(const struct mem_parts *p, const struct mem_item *x, int n, int64_t base) {
-  int64_t sum = base;
-  for (int i = 0; i < n; i++)
-    if (!fvm_add(sum, x[i].size, &sum) || !fvm_add(sum, x[i].align - 1, &sum) ||
-        (x[i].fixed > 0 && !fvm_add(sum, x[i].fixed, &sum)))
+  int64_t sum = base, fixed = 0, end;
+  for (int i = 0; i < n; i++) {
+    if (x[i].fixed >= 0) {
+      if (!fvm_add(x[i].fixed, x[i].size, &end)) return false;
+      fixed = MAX(fixed, end);
+    } else if (!fvm_add(sum, x[i].size, &sum) || !fvm_add(sum, x[i].align - 1, &sum)) {
       return false;
-  return sum <= INT64_MAX / p->unit;
+    }
+  }
+  return fvm_add(sum, fixed, &sum) && sum <= INT64_MAX / p->unit;
 }
 
 static enum fvm_status add_part(struct mem_parts *p, const struct mem_item *x, int n, int nsec,
