@@ -1,6 +1,7 @@
 /* fluidvm plan: graph and costs to a plan file, checked before anybody can run it. */
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -176,15 +177,39 @@ enum fvm_status plan_write_accurate(struct session *s, struct cli *cli, const ch
   return st;
 }
 
+static bool go_on(void *ctx, double done, double total, const char *what) {
+  progress_show(ctx, done, total, what);
+  return !cli_interrupted;
+}
+
 static enum fvm_status plan_one(struct session *s, struct cli *cli, const char *out,
                                 struct accuracy *a, struct fvm_error *err) {
+  struct progress progress;
+  const struct plan_watch watch = {go_on, &progress};
+  s->watch = &watch;
+  cli_catch_interrupt();
+  progress_start(&progress, cli);
   enum fvm_status st = session_schedule(s, err);
+  progress_end(&progress);
+  s->watch = NULL;
   if (st == FVM_OK) st = plan_write_accurate(s, cli, out, a, err);
   if (st == FVM_OK && cli_flag(cli, OPT_JSON))
     st = plan_print_json(s, a->error, NULL, err);
   else if (st == FVM_OK)
     print_text(s->schedule, a->error, out);
   return st;
+}
+
+/* What is asked for: a plan of least latency or memory, or the front of both. */
+static enum fvm_status find_goal(struct session *s, struct cli *cli, struct fvm_error *err) {
+  const char *what = cli_text(cli, OPT_MINIMIZE);
+  if (!what || !strcmp(what, "latency")) return FVM_OK;
+  if (strcmp(what, "memory") != 0)
+    return fvm_fail(err, FVM_EUSAGE, "--minimize %s: it is latency or memory", what);
+  if (cli_text(cli, OPT_PARETO))
+    return fvm_fail(err, FVM_EUSAGE, "--minimize memory: --pareto has plans of all sizes");
+  s->smallest = true;
+  return FVM_OK;
 }
 
 enum fvm_status cmd_plan(struct cli *cli, struct fvm_error *err) {
@@ -195,7 +220,8 @@ enum fvm_status cmd_plan(struct cli *cli, struct fvm_error *err) {
   struct accuracy a = {.most = cli_real(cli, OPT_MAX_ERROR, 1e-4), .error = -1, .least = INFINITY};
   const char *out = cli_text(cli, OPT_OUT);
   if (!out) return fvm_fail(err, FVM_EUSAGE, "plan needs -o PLAN, the file to write");
-  enum fvm_status st = regular_or_new(out, err);
+  enum fvm_status st = find_goal(&s, cli, err);
+  if (st == FVM_OK) st = regular_or_new(out, err);
   if (st == FVM_OK) st = session_graph(&s, cli, cli->pos[0], err);
   if (st == FVM_OK) st = session_cost(&s, cli, err);
   if (st == FVM_OK)

@@ -86,6 +86,11 @@ enum fvm_status schedule_front(const struct graph *g, struct cost *cost,
                                const struct plan_options *o, struct front *f,
                                struct fvm_error *err);
 void front_free(struct front *f);
+/* The least resident_bytes within the limits that was found, but for a thousandth of it; of plans
+ * of that size the fastest. */
+enum fvm_status schedule_smallest(const struct graph *g, struct cost *cost,
+                                  const struct plan_options *o, struct schedule **s,
+                                  struct fvm_error *err);
 /* Write the plan through a temporary file and rename; the same schedule gives the same bytes. */
 enum fvm_status plan_write(const struct schedule *s, const struct plan_options *o, const char *path,
                            struct fvm_error *err);

@@ -1,4 +1,4 @@
-/* The front of latency against memory. Contract: plan_build.h.
+/* The front of latency against memory, and its end. Contract: plan_build.h.
  *
  * The fastest plan first; then with less and less memory, in steps of a part of what that one
  * takes, until there is none; then halfway between what failed and what did not, to come near the
@@ -7,6 +7,7 @@
 #include "sched_fit.h"
 
 enum { STEPS = 24, HALVINGS = 4, TIE = 100 /* a part of the latency */ };
+enum { CUTS = 24, FINE = 1000 /* a part of the memory */ };
 
 /* A schedule at the end of the front: none before it may be as slow. */
 static bool add(struct front *f, struct schedule *s) {
@@ -38,7 +39,8 @@ static void drop_ties(struct front *f) {
 struct form {
   struct sched w;
   struct fit fit;
-  bool is_open; /* else it has no plan at all: pins that are not for it */
+  struct schedule *first; /* the fastest of all */
+  bool is_open;           /* else it has no plan at all: pins that are not for it */
 };
 struct sweep {
   struct form form[2];
@@ -57,8 +59,7 @@ static enum fvm_status open_form(struct sweep *x, const struct graph *g, struct 
     form->is_open = true;
     st = fit_open(&form->fit, &form->w, true);
   }
-  schedule_free(form->w.s);
-  form->w.s = NULL;
+  form->first = form->w.s;
   form->w.err = form->fit.err = x->err;
   if (st == FVM_EFAIL || st == FVM_EFORMAT) return FVM_OK; /* the other one has a plan */
   return st ? fvm_fail(x->err, st, "%s", why.text) : FVM_OK;
@@ -67,6 +68,7 @@ static enum fvm_status open_form(struct sweep *x, const struct graph *g, struct 
 static void close_forms(struct sweep *x) {
   for (int i = 0; i < x->nform; i++) {
     if (x->form[i].is_open) fit_close(&x->form[i].fit);
+    schedule_free(x->form[i].first);
     sched_close(&x->form[i].w);
   }
 }
@@ -79,14 +81,13 @@ static enum fvm_status plan_form(struct sweep *x, struct form *form, int64_t mem
   limits.memory = memory;
   *s = NULL;
   if (!form->is_open) return FVM_OK;
-  form->w.s = NULL;
+  form->w.s = form->first;
   enum fvm_status st = sched_renew(&form->w);
   if (!st) st = fit_within(&form->fit, limits, &found);
   if (!st && found)
     *s = form->w.s;
   else
     schedule_free(form->w.s);
-  form->w.s = NULL;
   return st;
 }
 
@@ -138,22 +139,46 @@ static enum fvm_status sweep(struct sweep *x) {
   return st;
 }
 
+/* The fastest plan, and all that looks for others. */
+static enum fvm_status begin(struct sweep *x, const struct graph *g, struct cost *cost) {
+  struct schedule *first;
+  *x->f = (struct front){{0}};
+  enum fvm_status st = schedule_graph(g, cost, x->o, &first, x->err);
+  if (st) return st;
+  x->last = first->resident_bytes;
+  if (!add(x->f, first)) return fvm_nomem(x->err);
+  st = go_on(x, 0);
+  if (!st) st = open_form(x, g, cost);
+  return st || !g->other ? st : open_form(x, g->other, cost);
+}
+
 enum fvm_status schedule_front(const struct graph *g, struct cost *cost,
                                const struct plan_options *o, struct front *f,
                                struct fvm_error *err) {
   struct sweep x = {.o = o, .f = f, .err = err};
-  struct schedule *first;
-  *f = (struct front){{0}};
-  enum fvm_status st = schedule_graph(g, cost, o, &first, err);
-  if (st) return st;
-  x.last = first->resident_bytes;
-  if (!add(f, first)) return fvm_nomem(err);
-  st = go_on(&x, 0);
-  if (!st) st = open_form(&x, g, cost);
-  if (!st && g->other) st = open_form(&x, g->other, cost);
+  enum fvm_status st = begin(&x, g, cost);
   if (!st) st = sweep(&x);
   if (!st) drop_ties(f);
   close_forms(&x);
+  return st;
+}
+
+/* The least latency within a size of memory falls with the size: halve what is between too little
+ * and enough. */
+enum fvm_status schedule_smallest(const struct graph *g, struct cost *cost,
+                                  const struct plan_options *o, struct schedule **schedule,
+                                  struct fvm_error *err) {
+  struct front f;
+  struct sweep x = {.o = o, .f = &f, .err = err};
+  bool found;
+  enum fvm_status st = begin(&x, g, cost);
+  for (int i = 0; !st && i < CUTS && x.last - x.low > x.last / FINE; i++) {
+    st = go_on(&x, i);
+    if (!st) st = try(&x, x.low + (x.last - x.low) / 2, &found);
+  }
+  close_forms(&x);
+  *schedule = st ? NULL : f.schedule.v[--f.schedule.n];
+  front_free(&f);
   return st;
 }
 

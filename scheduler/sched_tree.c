@@ -283,6 +283,13 @@ static struct part *whole(struct fit *f, struct limits limits) {
   return p;
 }
 
+/* Now and then, for those who wait. */
+static enum fvm_status go_on(const struct fit *f, int turn, int tries) {
+  const struct plan_watch *w = f->w->o->watch;
+  bool on = !w || turn % 16 || w->go_on(w->ctx, f->tried, tries, "plans within the limits");
+  return on ? FVM_OK : fvm_fail(f->err, FVM_EINTR, "interrupted: no plan was written");
+}
+
 enum fvm_status tree_search(struct fit *f, int tries) {
   f->open.n = 0;
   f->cost = f->bound = SOLVE_INF;
@@ -292,6 +299,7 @@ enum fvm_status tree_search(struct fit *f, int tries) {
   for (int turn = 0; !st && f->open.n && f->tried < tries; turn++) {
     p = next_part(f, turn);
     if (p->bound < f->cost) st = look_into(f, p);
+    if (!st) st = go_on(f, turn + 1, tries);
   }
   for (size_t i = 0; i < f->open.n; i++) f->bound = MIN(f->bound, f->open.v[i]->bound);
   f->bound = MIN(f->bound, f->cost);

@@ -122,7 +122,8 @@ enum fvm_status session_schedule(struct session *s, struct fvm_error *err) {
   session_options(s, &o);
   o.phases = &s->phases;
   double start = cli_seconds();
-  enum fvm_status st = schedule_graph(s->graph, s->cost, &o, &s->schedule, err);
+  enum fvm_status st = s->smallest ? schedule_smallest(s->graph, s->cost, &o, &s->schedule, err)
+                                   : schedule_graph(s->graph, s->cost, &o, &s->schedule, err);
   if (st == FVM_OK) s->schedule->plan_seconds = cli_seconds() - start;
   return st;
 }

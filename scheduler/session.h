@@ -17,6 +17,7 @@ struct session {
   int64_t machine_id, build_id;
   int64_t memory, arena, latency_ns; /* limits as in struct plan_options; 0: none */
   double label_error;                /* as in struct plan_options */
+  bool smallest;                     /* plan for least memory, not for least latency */
   const struct plan_watch *watch;
   enum policy policy;
   struct phases phases;

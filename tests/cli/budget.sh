@@ -40,4 +40,19 @@ for name in googlenet-ts15 densenet-ts17 efficientnet-dy20; do
   done
   rm -rf again net-*
 done
+# The smallest plan within a latency: none of the front's that is as fast takes less.
+model=$src/tests/vision/densenet-ts17/model.onnx
+"$fluidvm" plan "$model" -o net.plan --threads 1 --pareto front >out 2>err || fail "$(cat err)"
+"$fluidvm" plan "$model" -o small.plan --threads 1 --minimize memory --json >out 2>err ||
+  fail "--minimize memory: $(cat err)"
+small=$(sed 's/.*"resident_bytes":\([0-9]*\).*/\1/' out)
+last=$(tail -n 1 front.csv | cut -d, -f2)
+[ "$small" -le $((last + last / 100)) ] || fail "--minimize memory gave $small, the front $last"
+ms=$(tail -n 1 front.csv | awk -F, '{ printf "%.6f", $1 / 1e6 }')
+"$fluidvm" plan "$model" -o small.plan --threads 1 --minimize memory --latency "$ms" --json >out 2>err ||
+  fail "--minimize memory --latency $ms: $(cat err)"
+ns=$(sed 's/.*"predicted_ns":\([0-9]*\).*/\1/' out)
+[ "$ns" -le "$(tail -n 1 front.csv | cut -d, -f1)" ] || fail "--latency $ms was not kept: $ns ns"
+"$fluidvm" plan "$model" -o small.plan --minimize speed >out 2>err && fail "--minimize speed"
+grep -q "it is latency or memory" err || fail "--minimize speed: $(cat err)"
 [ "$failed" = 0 ]
