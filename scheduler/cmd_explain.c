@@ -19,6 +19,9 @@ static enum fvm_status from_plan(struct session *s, struct cli *cli, struct fvm_
                                  struct fvm_error *err) {
   const char *model = cli_text(cli, OPT_MODEL);
   s->memory = cli_int(cli, OPT_MEMORY, 0);
+  if (cli_text(cli, OPT_PIN) && !model)
+    return fvm_fail(err, FVM_EUSAGE, "--pin is for models; %s is a plan: give its --model, too",
+                    cli->pos[0]);
   enum fvm_status st = fvm_load(cli->pos[0], plan, err);
   if (st == FVM_OK && model) st = session_graph(s, cli, model, err);
   if (st == FVM_OK && model && s->graph->model_hash != (*plan)->meta->model_hash)
@@ -130,6 +133,15 @@ static enum fvm_status find_node(const struct session *s, const struct fvm_plan 
                              chosen, err);
 }
 
+static enum fvm_status find_pins(const struct session *s, struct explanation *x,
+                                 struct fvm_error *err) {
+  struct plan_options o;
+  session_options(s, &o);
+  struct explain_source from = source_of(s, &o);
+  from.graph = s->graph;
+  return explain_pins(x, &from, err);
+}
+
 static enum fvm_status find_races(const struct session *s, struct explanation *x,
                                   struct fvm_error *err) {
   struct plan_options o;
@@ -171,6 +183,7 @@ enum fvm_status cmd_explain(struct cli *cli, struct fvm_error *err) {
   if (st == FVM_OK) st = measure(cli, &x, err);
   if (st == FVM_OK) st = explain_steps(&x, err);
   if (st == FVM_OK && !name) st = find_races(&s, &x, err);
+  if (st == FVM_OK && !name) st = find_pins(&s, &x, err);
   if (st == FVM_OK) {
     print(cli, &x, name ? &node : NULL, &out);
     st = cli_print(&out, err);

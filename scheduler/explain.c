@@ -298,5 +298,6 @@ void explain_free(struct explanation *x) {
   VEC_FREE(&x->kind);
   for (size_t i = 0; i < x->race.n; i++) explain_node_free(&x->race.v[i].node);
   VEC_FREE(&x->race);
+  explain_pins_free(&x->pins);
   arena_free(&x->arena);
 }

@@ -4,6 +4,8 @@
  *   explain.c        steps with their bounds, equal ones together, by time lost
  *   explain_node.c   all labels of one problem, and what each would cost the whole plan
  *   explain_race.c   of each convolution the best of every algorithm and layout
+ *   explain_pins.c   what pins cost, as text and as JSON, too
+ *   explain_plan.c   the plan at a glance: proofs, time by algorithm and layout, conversions
  *   explain_text.c   the first two as text and as JSON; explain_race_text.c the third
  *
  * The bound of a step is the longest of three times on all threads of the plan: its multiply-adds
@@ -34,6 +36,23 @@ struct explain_times {
   int64_t timed_ns;   /* the least with a clock read after each step */
   int64_t *step_ns;   /* the least of each step */
 };
+/* What the pins of a file cost. Differences are those of the whole plan without them, less than 0
+ * when it is faster then; WHAT_IF_NONE: there is none. */
+struct explain_pin {
+  size_t line;
+  int nodes; /* that it covers */
+  int64_t ns;
+};
+struct explain_pinned {
+  const char *name, *label, *free_label; /* free_label: without its pins; NULL: unknown */
+  int64_t ns;
+};
+struct explain_pins {
+  const char *path;                /* NULL: there are none */
+  int64_t ns, free_ns;             /* predicted with all and without any */
+  VEC(struct explain_pin) pin;     /* in the file's order */
+  VEC(struct explain_pinned) node; /* those that cost most first */
+};
 struct explanation {
   struct arena arena;
   const struct fvm_plan *plan;
@@ -48,6 +67,7 @@ struct explanation {
   VEC(struct explain_step) group; /* equal ones together, most time lost first */
   VEC(struct explain_step) kind;  /* by kind, most time first; name and label are NULL */
   VEC(struct explain_race) race;  /* of equal convolutions together, in order of execution */
+  struct explain_pins pins;
   struct explain_step all;
   int64_t flops_ns, weights_ns; /* the plan's multiply-adds at the peak; its weights read once */
 };
@@ -71,6 +91,7 @@ struct explain_label {
   enum outcome outcome;      /* OUTCOME_COUNT: not measured */
   int64_t ns;                /* 0: none */
   int64_t plan_ns;           /* the whole plan with it on all nodes of the problem; -1: unknown */
+  int64_t alone_ns; /* by how much it is dearer with it on this node alone; WHAT_IF_NONE: unknown */
   int64_t weight_bytes, scratch_bytes; /* -1: unknown */
   int64_t flops;       /* multiply-adds of its program, times two; -1: unknown, or no rival */
   int64_t moved;       /* bytes that its micro-kernels read and write; -1: the same */
@@ -81,9 +102,12 @@ struct explain_label {
 };
 struct explain_node {
   struct arena arena;
-  const char *name, *problem;      /* problem: its canonical text */
-  int uses;                        /* nodes of the graph that are this problem; 0: unknown */
-  int64_t plan_ns;                 /* of the plan as it is */
+  const char *name, *problem; /* problem: its canonical text */
+  int uses;                   /* nodes of the graph that are this problem; 0: unknown */
+  int64_t plan_ns;            /* of the plan as it is */
+  size_t pin_line;            /* of the first pin that covers it; 0: none does */
+  const char *free_label;     /* without its pins: what it would run, NULL: unknown; */
+  int64_t free_ns;            /* and by how much the plan would be dearer (less than 0: cheaper) */
   VEC(struct explain_label) label; /* fastest first, then those without a time */
 };
 /* From the graph of a schedule: all labels of the target, with costs from the chain cost and
@@ -128,8 +152,17 @@ struct explain_race {
  * labels only. What the database has no measurements of is left out. */
 enum fvm_status explain_races(struct explanation *x, const struct explain_source *s,
                               struct fvm_error *err);
+/* "nhwc" of a label with in=nhwc,f32,row out=nhwc, "row>nhwc" of one with in=row,... */
+const char *explain_layouts(struct arena *a, const char *label);
 /* How many characters of a label are its candidate. */
 size_t explain_candidate(const char *label);
+
+/* ---- pins ---- */
+
+/* Of the options of a schedule, which the source must have. Nothing when there are none. */
+enum fvm_status explain_pins(struct explanation *x, const struct explain_source *s,
+                             struct fvm_error *err);
+void explain_pins_free(struct explain_pins *p);
 
 /* ---- text ---- */
 
@@ -145,6 +178,14 @@ void explain_race_json(const struct explanation *x, struct text *out); /* an arr
 void explain_node_text(const struct explanation *x, const struct explain_node *n,
                        const struct explain_style *s, struct text *out);
 /* One object; n may be NULL. */
+void explain_plan_text(const struct explanation *x, const struct explain_style *s,
+                       struct text *out);
+void explain_plan_json(const struct explanation *x, struct text *out);
+void explain_pins_text(const struct explanation *x, const struct explain_style *s,
+                       struct text *out);
+void explain_pins_json(const struct explanation *x, struct text *out);
+/* Of one node: its pins, and what other labels forced on it alone would cost. */
+void explain_forced_text(const struct explain_node *n, struct text *out);
 void explain_json(const struct explanation *x, const struct explain_node *n, struct text *out);
 
 #endif

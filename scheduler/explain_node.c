@@ -2,70 +2,20 @@
  *
  * Labels that agree in the layouts of their run-time inputs and outputs look alike to the rest of
  * the graph, so the plan is solved again once for each kind of look: with one label of that kind
- * pinned on all nodes of the problem. The others of the kind differ by their own times. */
+ * forced on all nodes of the problem, and on the one node alone. The others of the kind differ by
+ * their own times. */
 #include "explain.h"
 #include "../vm/interp.h"
+#include "pin.h"
 #include "sched.h"
+#include "what_if.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- a cost source that leaves one problem one label ---- */
-
-struct forced {
-  struct cost cost;
-  struct cost *inner;
-  uint64_t problem;
-  const char *label;
-};
-
-static int64_t pin_node(struct cost *c, const struct opcall *call, const struct label *l) {
-  const struct forced *p = (const struct forced *)c;
-  struct text t = {0};
-  if (opcall_hash(call) == p->problem) {
-    label_text(call, l, &t);
-    bool other = t.failed || strcmp(t.v, p->label) != 0;
-    text_free(&t);
-    if (other) return COST_FORBIDDEN;
-  }
-  return p->inner->node(p->inner, call, l);
-}
-
-static int64_t pin_convert(struct cost *c, const struct tensor *t, enum layout from, enum layout to,
-                           int threads) {
-  const struct forced *p = (const struct forced *)c;
-  return p->inner->convert(p->inner, t, from, to, threads);
-}
-
-static double pin_error(struct cost *c, const struct opcall *call, const struct label *l) {
-  const struct forced *p = (const struct forced *)c;
-  return p->inner->error ? p->inner->error(p->inner, call, l) : -1;
-}
-
-/* Cost of the plan with a label pinned; -1 when there is no such plan. */
-static enum fvm_status plan_with(const struct explain_source *s, uint64_t problem,
-                                 const char *label, int64_t *ns, struct fvm_error *err) {
-  struct forced p = {.inner = s->cost, .problem = problem, .label = label};
-  struct schedule *with = NULL;
-  p.cost = (struct cost){.node = pin_node,
-                         .convert = pin_convert,
-                         .error = pin_error,
-                         .name = s->cost->name,
-                         .measured = s->cost->measured,
-                         .fallback = s->cost->fallback};
-  struct graph form =
-      *s->schedule->graph; /* without the other form, in which the problem may not be */
-  form.other = NULL;
-  enum fvm_status st = schedule_graph(&form, &p.cost, s->options, &with, err);
-  *ns = st == FVM_OK ? with->cost_ns : -1;
-  schedule_free(with);
-  return st == FVM_ENOMEM ? st : FVM_OK;
-}
-
 /* ---- labels ---- */
 
-/* "nhwc" of a label with in=nhwc,f32,row out=nhwc, "row>nhwc" of one with in=row,... */
-static const char *layouts_of(struct arena *a, const char *label) {
+const char *explain_layouts(struct arena *a, const char *label) {
   const char *in = strstr(label, " in="), *out = strstr(label, " out=");
   if (!in || !out) return "";
   int n = (int)strcspn(in + 4, ", "), m = (int)strcspn(out + 5, ", ");
@@ -147,6 +97,7 @@ static bool add_label(struct finder *f, const struct label *l, const char *chose
   struct explain_label e = {.text = t.failed ? NULL : arena_strdup(&f->n->arena, t.v),
                             .outcome = OUTCOME_COUNT,
                             .plan_ns = -1,
+                            .alone_ns = WHAT_IF_NONE,
                             .threads = l->threads,
                             .weight_bytes = stored_bytes(f, l),
                             .scratch_bytes = scratch_bytes(f, l),
@@ -154,7 +105,7 @@ static bool add_label(struct finder *f, const struct label *l, const char *chose
   text_free(&t);
   if (!e.text) return false;
   e.flops = e.moved = -1;
-  e.layouts = layouts_of(&f->n->arena, e.text);
+  e.layouts = explain_layouts(&f->n->arena, e.text);
   e.chosen = chosen && !strcmp(chosen, e.text);
   if (!e.layouts) return false;
   take_known(f, &e);
@@ -201,35 +152,84 @@ static bool is_usable(const struct finder *f, const struct explain_label *e) {
   return e->ns > 0 && (f->known.list.n ? right : e->outcome == OUTCOME_COUNT);
 }
 
-static enum fvm_status what_if(struct finder *f) {
-  enum fvm_status st = FVM_OK;
-  for (size_t i = 0; i < f->label.n && st == FVM_OK; i++) {
-    struct explain_label *e = &f->n->label.v[i];
-    if (!is_usable(f, e)) continue;
-    size_t k = f->s->options->memory ? i : 0; /* labels that look alike differ in bytes */
-    while (k < i &&
-           (f->n->label.v[k].plan_ns < 0 || !look_alike(f, &f->label.v[k], &f->label.v[i])))
-      k++;
-    if (k < i)
-      e->plan_ns = f->n->label.v[k].plan_ns + (e->ns - f->n->label.v[k].ns) * f->n->uses;
-    else
-      st = plan_with(f->s, f->hash, e->text, &e->plan_ns, f->err);
-  }
-  return st;
-}
-
-/* ---- the node ---- */
-
-static int count_uses(struct finder *f) {
+/* Nodes of the same problem, counted, and listed unless `list` is NULL. */
+static int list_uses(const struct finder *f, int *list) {
   struct arena a = {0};
   struct opcall c;
   int n = 0;
-  for (size_t i = 0; i < f->graph->node.n; i++)
-    if (!f->graph->node.v[i].dead && !graph_opcall(f->graph, (int)i, &a, &c, NULL))
-      n += opcall_hash(&c) == f->hash;
+  for (size_t i = 0; i < f->graph->node.n; i++) {
+    if (f->graph->node.v[i].dead || graph_opcall(f->graph, (int)i, &a, &c, NULL) ||
+        opcall_hash(&c) != f->hash)
+      continue;
+    if (list) list[n] = (int)i;
+    n++;
+  }
   arena_free(&a);
   return n;
 }
+
+/* The first label before i whose plans are known and which looks the same; i: none does. */
+static size_t twin_of(const struct finder *f, size_t i) {
+  const struct plan_options *o = f->s->options;
+  size_t k = o->memory || o->arena ? i : 0; /* labels that look alike differ in bytes */
+  while (k < i && (f->n->label.v[k].plan_ns < 0 || f->n->label.v[k].alone_ns == WHAT_IF_NONE ||
+                   !look_alike(f, &f->label.v[k], &f->label.v[i])))
+    k++;
+  return k;
+}
+
+/* With the label on all nodes of the problem, and on this one alone. */
+static enum fvm_status force(struct finder *f, struct what_if *x, const int *uses,
+                             struct explain_label *e) {
+  int64_t more;
+  enum fvm_status st = what_if_forced(x, uses, f->n->uses, e->text, &more, f->err);
+  if (st == FVM_OK && more != WHAT_IF_NONE) e->plan_ns = f->n->plan_ns + more;
+  if (st == FVM_OK && f->n->uses > 1) st = what_if_forced(x, &f->node, 1, e->text, &more, f->err);
+  if (st == FVM_OK) e->alone_ns = more;
+  return st;
+}
+
+static enum fvm_status ask_pins(struct finder *f, struct what_if *x) {
+  const struct pins *p = f->s->options->pins;
+  struct explain_node *n = f->n;
+  const char *label;
+  for (size_t i = 0; p && i < p->pin.n && !n->pin_line; i++)
+    if (pin_covers(&p->pin.v[i], &f->graph->node.v[f->node])) n->pin_line = p->pin.v[i].line;
+  if (!n->pin_line) return FVM_OK;
+  enum fvm_status st = what_if_free(x, f->node, &n->free_ns, &label, f->err);
+  n->free_label = label ? arena_strdup(&n->arena, label) : NULL;
+  return st == FVM_OK && label && !n->free_label ? fvm_nomem(f->err) : st;
+}
+
+static enum fvm_status ask(struct finder *f, struct what_if *x) {
+  enum fvm_status st = FVM_OK;
+  int *uses = ARENA_NEW(&f->n->arena, int, MAX(f->n->uses, 1));
+  if (!uses) return fvm_nomem(f->err);
+  list_uses(f, uses);
+  for (size_t i = 0; i < f->label.n && st == FVM_OK; i++) {
+    struct explain_label *e = &f->n->label.v[i];
+    if (!is_usable(f, e)) continue;
+    const struct explain_label *twin = &f->n->label.v[twin_of(f, i)];
+    if (twin < e) {
+      e->plan_ns = twin->plan_ns + (e->ns - twin->ns) * f->n->uses;
+      e->alone_ns = twin->alone_ns + e->ns - twin->ns;
+    } else {
+      st = force(f, x, uses, e);
+    }
+  }
+  return st == FVM_OK ? ask_pins(f, x) : st;
+}
+
+/* Pins that fit the schedule fit here, too: only memory can be out. */
+static enum fvm_status ask_what_if(struct finder *f) {
+  struct what_if *x;
+  enum fvm_status st = what_if_open(f->s->schedule->graph, f->s->cost, f->s->options, &x, f->err);
+  if (st == FVM_OK) st = ask(f, x);
+  what_if_close(x);
+  return st == FVM_ENOMEM ? st : FVM_OK;
+}
+
+/* ---- the node ---- */
 
 /* The label that the schedule has for the node; NULL when it runs nothing, being a view. */
 static const char *chosen_label(struct finder *f) {
@@ -277,7 +277,7 @@ static enum fvm_status begin(struct finder *f, const char *name) {
   n->name = arena_strdup(&n->arena, name);
   n->problem = problem.failed ? NULL : arena_strdup(&n->arena, problem.v);
   text_free(&problem);
-  n->uses = count_uses(f);
+  n->uses = list_uses(f, NULL);
   n->plan_ns = f->s->schedule ? f->s->schedule->cost_ns : 0;
   if (f->s->db)
     st = db_list(f->s->db, f->s->machine_id, f->s->build_id, f->s->warmth, f->hash, &n->arena,
@@ -304,7 +304,7 @@ enum fvm_status explain_node(struct explain_node *n, const struct explain_source
   enum fvm_status st = begin(&f, name);
   const char *chosen = st != FVM_OK ? NULL : s->chosen ? s->chosen : chosen_label(&f);
   if (st == FVM_OK) st = add_labels(&f, chosen);
-  if (st == FVM_OK && chosen) st = what_if(&f);
+  if (st == FVM_OK && chosen) st = ask_what_if(&f);
   end(&f);
   return st;
 }
@@ -344,13 +344,14 @@ enum fvm_status explain_node_stored(struct explain_node *n, struct db *db, int64
                               .outcome = k->outcome,
                               .ns = k->ns,
                               .plan_ns = -1,
+                              .alone_ns = WHAT_IF_NONE,
                               .weight_bytes = -1,
                               .scratch_bytes = -1,
                               .flops = -1,
                               .moved = -1,
                               .error = k->error,
                               .threads = threads ? (int)strtol(threads + 9, NULL, 10) : 0,
-                              .layouts = layouts_of(&n->arena, k->label)};
+                              .layouts = explain_layouts(&n->arena, k->label)};
     e.chosen = chosen && !strcmp(chosen, k->label);
     if (!e.layouts) st = fvm_nomem(err);
     if (st == FVM_OK && !VEC_PUSH(&n->label, e)) st = fvm_nomem(err);

@@ -2,6 +2,7 @@
 #include "explain.h"
 
 #include "../profiles/json.h"
+#include "what_if.h"
 
 #include <string.h>
 
@@ -165,6 +166,8 @@ static void put_misses(const struct explanation *x, const struct explain_style *
 
 void explain_text(const struct explanation *x, const struct explain_style *s, struct text *out) {
   put_head(x, s, out);
+  explain_plan_text(x, s, out);
+  explain_pins_text(x, s, out);
   put_kinds(x, s, out);
   put_steps(x, s, out);
   explain_race_text(x, s, out);
@@ -196,6 +199,9 @@ static void put_why(const struct explain_node *n, struct text *out) {
                      "ranks; run 'fluidvm profile'\n");
   else if (c->ns <= best->ns)
     text_printf(out, "the fastest of %d that were measured and right\n", right);
+  else if (n->pin_line)
+    text_printf(out, "pinned by line %zu; %.1f us slower by itself than the fastest\n", n->pin_line,
+                us(c->ns - best->ns));
   else if (best->plan_ns >= 0 && best->plan_ns > n->plan_ns)
     text_printf(out,
                 "%.1f us slower by itself than the fastest, but with that one the plan would take "
@@ -268,6 +274,7 @@ void explain_node_text(const struct explanation *x, const struct explain_node *n
     text_printf(out, " of it\n");
   }
   put_why(n, out);
+  explain_forced_text(n, out);
   put_outcomes(n, out);
   text_printf(
       out,
@@ -338,6 +345,7 @@ static void json_label(const struct explain_label *l, struct text *out) {
               l->chosen ? "true" : "false");
   json_number(out, "ns", l->ns);
   json_number(out, "plan_ns", l->plan_ns);
+  if (l->alone_ns != WHAT_IF_NONE) json_number(out, "alone_ns", l->alone_ns);
   json_number(out, "weight_bytes", l->weight_bytes);
   json_number(out, "scratch_bytes", l->scratch_bytes);
   json_number(out, "threads", l->threads);
@@ -354,6 +362,12 @@ static void json_node(const struct explain_node *n, struct text *out) {
   json_text(out, "problem", n->problem);
   json_number(out, "uses", n->uses);
   json_number(out, "plan_ns", n->plan_ns);
+  if (n->pin_line) {
+    json_number(out, "pin_line", (int64_t)n->pin_line);
+    text_printf(out, ",");
+    json_text(out, "free_label", n->free_label);
+    if (n->free_ns != WHAT_IF_NONE) json_number(out, "free_ns", n->free_ns);
+  }
   text_printf(out, ",\"labels\":[");
   for (size_t i = 0; i < n->label.n; i++) {
     if (i) text_printf(out, ",");
@@ -390,7 +404,12 @@ void explain_json(const struct explanation *x, const struct explain_node *n, str
     if (i) text_printf(out, ",");
     json_step(x, &x->step.v[i], out);
   }
-  text_printf(out, "]");
+  text_printf(out, "],\"plan\":");
+  explain_plan_json(x, out);
+  if (x->pins.path) {
+    text_printf(out, ",\"pins\":");
+    explain_pins_json(x, out);
+  }
   text_printf(out, ",\"convolutions\":");
   explain_race_json(x, out);
   json_misses(x->graph, out);

@@ -16,6 +16,8 @@ static bool matches(const char *pattern, const char *text, int flags) {
 static bool is_name(const char *pattern) { return !pattern[strcspn(pattern, "*?[\\")]; }
 
 bool pin_covers(const struct pin *p, const struct node *n) {
+  if (p->exact && strcmp(p->exact, n->name) != 0) return false;
+  if (p->except && !strcmp(p->except, n->name)) return false;
   if (p->node && is_name(p->node) ? strcmp(p->node, n->name) != 0
                                   : p->node && !matches(p->node, n->name, 0))
     return false;
@@ -36,6 +38,7 @@ static bool matches_any(const char *const *pattern, size_t n, const char *text) 
 }
 
 bool pin_allows(const struct pin *p, const char *text, const struct label *l) {
+  if (p->label && strcmp(p->label, text) != 0) return false;
   if (p->threads && !l->view && l->threads != p->threads) return false;
   if (p->layout != LAYOUT_COUNT && label_out(l, 0) != p->layout) return false;
   if (p->use.n && !matches_any(p->use.v, p->use.n, text)) return false;
@@ -68,7 +71,7 @@ static void put_wish(const struct pin *p, struct text *out) {
 enum fvm_status pins_check(const struct pins *p, const struct graph *g, struct fvm_error *err) {
   for (size_t i = 0; i < p->pin.n; i++) {
     const struct pin *pin = &p->pin.v[i];
-    if (covers_any(pin, g)) continue;
+    if (pin->except || covers_any(pin, g)) continue;
     struct text t = {0};
     put_wish(pin, &t);
     const char *near = pin->node && is_name(pin->node) ? nearest_node(g, pin->node) : NULL;

@@ -21,6 +21,10 @@ struct pin {
   int threads;        /* 0: any */
   enum layout layout; /* LAYOUT_COUNT: any */
   size_t line;        /* in its file; 0: none */
+  /* Of the planner's own pins only. */
+  const char *exact;  /* the name of the node; NULL: any */
+  const char *except; /* the name of a node that is not covered after all; NULL: none */
+  const char *label;  /* the text of the label; NULL: any */
 };
 struct pins {
   struct arena arena; /* texts */

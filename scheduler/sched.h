@@ -192,6 +192,8 @@ enum fvm_status sched_open(struct sched *w, const struct graph *g, struct cost *
                            const struct plan_options *o, struct fvm_error *err);
 void sched_close(struct sched *w);
 enum fvm_status sched_menus(struct sched *w);
+/* After the menus: in which layouts the caller has states. */
+void sched_find_states(struct sched *w);
 /* The menu of a node under these pins; NULL when memory is out. They must last as long as w. */
 const struct menu *sched_menu(struct sched *w, int node, const struct pin *const *pin, int npin);
 /* Those of the options that cover a node, from w->a; NULL when memory is out. */

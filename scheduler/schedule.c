@@ -54,7 +54,7 @@ void sched_close(struct sched *w) {
 }
 
 /* The caller has a state in the only layout that its node has. */
-static void find_states(struct sched *w) {
+void sched_find_states(struct sched *w) {
   for (size_t i = 0; i < w->g->node.n; i++) {
     const struct node *n = &w->g->node.v[i];
     if (n->dead || !(n->op->flags & OPF_STATE)) continue;
@@ -67,7 +67,7 @@ enum fvm_status sched_begin(struct sched *w, const struct graph *g, struct cost 
                             const struct plan_options *o, struct fvm_error *err) {
   enum fvm_status st = sched_open(w, g, cost, o, err);
   if (!st) st = sched_menus(w);
-  if (!st) find_states(w);
+  if (!st) sched_find_states(w);
   phase_done(o->phases, PHASE_menus);
   if (!st) st = sched_policy(w)->choose(w);
   return st ? st : sched_realize(w);

@@ -34,6 +34,14 @@ if [ $? != 3 ] || ! grep -q "its cost is .* ns, but .* by the database" err; the
 fi
 
 says "time by kind of step" "$fluidvm" explain "$model" --threads 1 --runs 2
+printf '%s\n' '- {op: MatMul, threads: 1}' >pins.yaml
+says "labels and layouts" "$fluidvm" explain "$model" --threads 1 --runs 2
+says "conversions: 0" "$fluidvm" explain plan --runs 2
+says "pins of pins.yaml" "$fluidvm" explain "$model" --threads 2 --runs 2 --pin pins.yaml
+says "pinned; without the pin: " "$fluidvm" explain "$model" --threads 2 --runs 2 --pin pins.yaml
+says "pinned by line 1; without the pin: " "$fluidvm" explain "$model" "$node" --threads 2 --runs 2 --pin pins.yaml
+says "forced to gemm_" "$fluidvm" explain "$model" "$node" --db db --threads 1 --runs 2
+says '"pins":{"file":"pins.yaml"' "$fluidvm" explain "$model" --json --threads 2 --runs 2 --pin pins.yaml
 says "every pattern that was begun was found whole" "$fluidvm" explain "$model" --db db --runs 2
 says "give its model by --model" "$fluidvm" explain plan --runs 2
 says "MatMul+Add" "$fluidvm" explain plan --model "$model" --runs 2 --all
@@ -58,6 +66,7 @@ refuses() {
     echo "FAIL: $*: status $got, $(cat err)"
   fi
 }
+refuses "--pin is for models" "$fluidvm" explain plan --pin pins.yaml
 refuses "needs the model, too" "$fluidvm" check plan --db db
 refuses "--db DB" "$fluidvm" explain plan "$node" --runs 2
 refuses "no node 'none'" "$fluidvm" explain plan none --db db --runs 2

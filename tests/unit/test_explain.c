@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "../../scheduler/explain.h"
+#include "../../scheduler/pin.h"
+#include "../../scheduler/what_if.h"
 
 /* Two equal layers and an activation that cannot join the second, since both are outputs. */
 static const char text[] = "graph layers opset=17\n"
@@ -177,6 +179,78 @@ START_TEST(labels_and_their_plans) {
 }
 END_TEST
 
+/* Costs of forcing and of pins add up to those of the plans. */
+START_TEST(pins_are_accounted_for) {
+  static const char text_of[] = "- {node: relu2, threads: 1}\n- {op: MatMul, avoid: '*mr=6 *'}\n";
+  struct fvm_error err = {0};
+  struct made m;
+  struct explanation x;
+  struct explain_node n = {0};
+  struct text out = {0};
+  struct plan_options o = options;
+  struct pins *p;
+  make(&m, "gemm_panels mr=6 700\ngemm 900\n1000\nconvert * * 100\n");
+  int64_t unpinned = m.s->cost_ns;
+  OK(pins_parse(text_of, sizeof text_of - 1, "a.yaml", &p, &err));
+  o.pins = p;
+  schedule_free(m.s);
+  OK(schedule_graph(m.g, m.cost, &o, &m.s, &err));
+  const struct explain_source from = {.schedule = m.s, .graph = m.g, .options = &o, .cost = m.cost};
+  explain(&m, true, &x);
+  OK(explain_pins(&x, &from, &err));
+  ck_assert_int_eq(x.pins.ns, m.s->cost_ns);
+  ck_assert_int_eq(x.pins.free_ns, unpinned);
+  ck_assert_uint_eq(x.pins.pin.n, 2);
+  ck_assert_int_eq(x.pins.pin.v[0].ns, 0);
+  ck_assert_int_eq(x.pins.pin.v[0].nodes, 1);
+  ck_assert_int_eq(x.pins.pin.v[1].ns, unpinned - m.s->cost_ns);
+  ck_assert_int_lt(x.pins.pin.v[1].ns, 0);
+  ck_assert_uint_eq(x.pins.node.n, 3);
+  ck_assert(!strncmp(x.pins.node.v[0].free_label, "gemm_panels mr=6 ", 17));
+  ck_assert_int_lt(x.pins.node.v[0].ns, 0);
+  explain_pins_text(&x, &(struct explain_style){0}, &out);
+  ck_assert_ptr_nonnull(strstr(out.v, "pins of a.yaml\n"));
+  ck_assert_ptr_nonnull(strstr(out.v, "    pinned; without the pin: gemm_panels mr=6 "));
+  text_free(&out);
+  OK(explain_node(&n, &from, "first", &err));
+  ck_assert_uint_eq(n.pin_line, 2);
+  explain_node_text(&x, &n, &(struct explain_style){0}, &out);
+  ck_assert_ptr_nonnull(strstr(out.v, "pinned by line 2; without the pin: gemm_panels mr=6 "));
+  ck_assert_ptr_nonnull(strstr(out.v, "forced to gemm_panels mr=6 "));
+  text_free(&out);
+  explain_node_free(&n);
+  explain_free(&x);
+  pins_free(p);
+  unmake(&m);
+}
+END_TEST
+
+START_TEST(plan_at_a_glance) {
+  struct made m;
+  struct explanation x;
+  struct text out = {0};
+  make(&m, "1000\n");
+  explain(&m, true, &x);
+  explain_plan_text(&x, &(struct explain_style){0}, &out);
+  static const char *const says[] = {"labels and layouts      0.003 ms, at least 0.003: optimal",
+                                     "order  ", "arena  ", "conversions: 0, 0.000 ms",
+                                     "      2       0.080   66.7 %   gemm_"};
+  for (size_t i = 0; i < COUNT(says); i++)
+    ck_assert_msg(strstr(out.v, says[i]) != NULL, "no '%s' in:\n%s", says[i], out.v);
+  text_free(&out);
+  explain_plan_json(&x, &out);
+  cJSON *o = cJSON_Parse(out.v);
+  ck_assert_msg(o != NULL, "%s", out.v);
+  ck_assert_int_eq(cJSON_GetObjectItem(o, "layout_cost_ns")->valueint, 3000);
+  ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(o, "conversions")), 0);
+  ck_assert_int_ge(cJSON_GetArraySize(cJSON_GetObjectItem(o, "algorithms")), 2);
+  cJSON_Delete(o);
+  text_free(&out);
+  explain_free(&x);
+  unmake(&m);
+}
+END_TEST
+
 START_TEST(unknown_nodes_are_refused) {
   struct fvm_error err = {0};
   struct made m;
@@ -239,4 +313,5 @@ START_TEST(memory_runs_out) {
 END_TEST
 
 UNIT_MAIN("explain", work_and_bounds, losers_come_first, text_accounts_for_the_time,
-          labels_and_their_plans, unknown_nodes_are_refused, json_is_one_object, memory_runs_out)
+          labels_and_their_plans, pins_are_accounted_for, plan_at_a_glance,
+          unknown_nodes_are_refused, json_is_one_object, memory_runs_out)

@@ -5,6 +5,7 @@
 
 #include "../../scheduler/pin.h"
 #include "../../scheduler/plan_build.h"
+#include "../../scheduler/what_if.h"
 
 static struct fvm_error err;
 
@@ -337,6 +338,123 @@ START_TEST(plans_are_frozen) {
 }
 END_TEST
 
+/* ---- what if --------------------------------------------------------------------------------- */
+static int node_called(const struct graph *g, const char *name) {
+  int node = 0;
+  while (strcmp(g->node.v[node].name, name) != 0) node++;
+  return node;
+}
+
+/* Cost of a plan with the pins of a text; WHAT_IF_NONE when there is none. */
+static int64_t cost_with(const struct graph *g, uint64_t seed, const char *text) {
+  struct pins *p = parse(text);
+  struct schedule *s;
+  int64_t ns = try_plan(g, seed, p, &s) == FVM_OK ? s->cost_ns : WHAT_IF_NONE;
+  schedule_free(s);
+  pins_free(p);
+  return ns;
+}
+
+static int64_t less(int64_t ns, int64_t base) { return ns == WHAT_IF_NONE ? ns : ns - base; }
+
+/* Each label forced on a node costs what a plan costs in which it is pinned, in spite of other pins
+ * there. */
+static void force_all(struct what_if *x, const struct graph *g, uint64_t seed, int64_t base,
+                      const char *others) {
+  struct arena a = {0};
+  struct opcall c;
+  struct label l;
+  int node = node_called(g, "first");
+  OK(graph_opcall(g, node, &a, &c, &err));
+  for (int i = 0; opcall_label(&c, &options.target, i, &l); i++) {
+    struct text t = {0}, pins = {0};
+    int64_t more;
+    label_text(&c, &l, &t);
+    pin_print("first", t.v, &pins);
+    text_printf(&pins, "%s", others);
+    OK(what_if_forced(x, &node, 1, t.v, &more, &err));
+    ck_assert_int_eq(more, less(cost_with(g, seed, pins.v), base));
+    text_free(&t);
+    text_free(&pins);
+  }
+  arena_free(&a);
+}
+
+#define PIN_1 "- {node: first, use: conv_direct, threads: 1}\n"
+#define PIN_2 "- {node: second, avoid: conv_direct}\n"
+
+static void ask(const struct graph *g, uint64_t seed, const struct plan_options *o,
+                struct cost *cost) {
+  struct what_if *x;
+  const char *label;
+  int64_t more, base = cost_with(g, seed, PIN_1 PIN_2);
+  OK(what_if_open(g, cost, o, &x, &err));
+  OK(what_if_unpinned(x, 0, &more, &err));
+  ck_assert_int_eq(more, cost_with(g, seed, PIN_2) - base);
+  OK(what_if_unpinned(x, 1, &more, &err));
+  ck_assert_int_eq(more, cost_with(g, seed, PIN_1) - base);
+  OK(what_if_free(x, node_called(g, "first"), &more, &label, &err));
+  ck_assert_int_eq(more, cost_with(g, seed, PIN_2) - base);
+  ck_assert_int_le(more, 0);
+  if (!o->memory) {
+    struct pins *p = parse(PIN_2);
+    struct schedule *s = plan(g, seed, p);
+    char text[200];
+    label_of(s, "first", text, sizeof text);
+    ck_assert_str_eq(label, text);
+    schedule_free(s);
+    pins_free(p);
+  }
+  force_all(x, g, seed, base, PIN_2);
+  what_if_close(x);
+}
+
+START_TEST(what_if_agrees_with_plans) {
+  struct graph *g = make_graph();
+  struct pins *p = parse(PIN_1 PIN_2);
+  for (uint64_t seed = 0; seed < 6; seed++) {
+    struct cost *cost = cost_random_new(seed);
+    struct plan_options o = options;
+    o.pins = p;
+    o.memory =
+        seed % 2 ? (int64_t)1 << 30 : 0; /* a limit that limits nothing, but all is planned */
+    ask(g, seed, &o, cost);
+    cost_free(cost);
+  }
+  pins_free(p);
+  graph_free(g);
+}
+END_TEST
+
+START_TEST(what_if_may_lack_memory) {
+  struct graph *g = make_graph();
+  struct pins *p = parse(PIN_1 PIN_2);
+  struct cost *cost = cost_random_new(1);
+  struct plan_options o = options;
+  o.pins = p;
+  size_t before = fvm_bytes_in_use();
+  enum fvm_status st = FVM_ENOMEM;
+  for (long i = 1; st == FVM_ENOMEM; i += 1 + i / 20) {
+    struct what_if *x;
+    int64_t ns;
+    const char *label;
+    int node = node_called(g, "first");
+    fvm_fail_alloc(i);
+    st = what_if_open(g, cost, &o, &x, &err);
+    if (!st) st = what_if_forced(x, &node, 1, "none", &ns, &err);
+    if (!st) st = what_if_free(x, node, &ns, &label, &err);
+    if (!st) st = what_if_unpinned(x, 0, &ns, &err);
+    if (fvm_fail_alloc(0) == 0 && st == FVM_OK) st = FVM_ENOMEM; /* it made no difference */
+    what_if_close(x);
+    ck_assert_uint_eq(fvm_bytes_in_use(), before);
+  }
+  ck_assert_msg(st == FVM_OK, "%s", err.text);
+  cost_free(cost);
+  pins_free(p);
+  graph_free(g);
+}
+END_TEST
+
 static const struct {
   const char *text, *says;
 } unfit[] = {
@@ -415,4 +533,4 @@ END_TEST
 UNIT_MAIN("pin", files_are_read, bad_files_are_refused, file_that_is_missing, nodes_are_covered,
           labels_are_allowed, printed_pins_are_read_back, pinned_plans_are_optimal,
           equal_problems_are_pinned_apart, plans_are_frozen, unfit_pins_are_refused,
-          pins_choose_the_form, memory_runs_out)
+          pins_choose_the_form, memory_runs_out, what_if_agrees_with_plans, what_if_may_lack_memory)
