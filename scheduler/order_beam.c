@@ -25,19 +25,6 @@ static uint64_t *row(uint64_t *rows, const struct beam *b, int i) {
   return &rows[(size_t)i * (size_t)b->words];
 }
 
-static void load(struct beam *b, const uint64_t *to, int64_t live) {
-  for (int k = 0; k < b->words; k++)
-    for (uint64_t d = b->now[k] ^ to[k]; d; d &= d - 1) {
-      int u = k * 64 + __builtin_ctzll(d);
-      if (to[k] >> (u % 64) & 1)
-        order_walk_go(&b->w, u);
-      else
-        order_walk_back(&b->w, u);
-    }
-  memcpy(b->now, to, (size_t)b->words * sizeof *to);
-  b->w.live = live;
-}
-
 /* Moves that stay below `below`; one that costs nothing is the only one. */
 static bool extend(struct beam *b, int from, const struct state *x, int64_t below) {
   size_t first = b->next.n;
@@ -103,7 +90,8 @@ static bool run(struct beam *b, int64_t below, bool backwards, int *unit, int64_
     const struct state *from = &b->state[(size_t)layer * (size_t)b->width];
     b->next.n = 0;
     for (int i = 0; i < n; i++) {
-      load(b, row(b->bits, b, i), from[i].live);
+      order_walk_to(&b->w, b->now, row(b->bits, b, i));
+      b->w.live = from[i].live;
       if (!extend(b, i, &from[i], below)) return false;
     }
     n = keep_best(b, &b->state[((size_t)layer + 1) * (size_t)b->width]);

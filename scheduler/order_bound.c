@@ -146,9 +146,8 @@ static int64_t sum_up(struct bounder *b, int v, int64_t *open) {
     struct open o = look(b, v, x);
     bool touched = false;
     ORDER_EACH(i, n->value, v) touched |= n->value.item[i] == x;
-    if (touched && x != share) {
-      sum += n->bytes[x];
-    } else if (touched ? o.needed : o.begun && o.needed) {
+    bool sure = touched ? x != share || o.needed : o.begun && o.needed;
+    if (sure) {
       sum += n->bytes[x];
     } else if (o.loose) {
       b->value[b->nvalue++] = x;

@@ -20,11 +20,11 @@ enum { MAX_UNITS = 4096, MAX_PASSES = 64 };
 struct merger {
   const struct order_net *n;
   int nunit;
-  int *group;       /* by step: its unit */
-  int *next, *tail; /* by step: the next one of its unit; by unit: its last */
-  int *head;        /* by unit: its first step; -1: joined to another */
-  bool *fresh;      /* by unit: joined in this pass */
-  int *count;       /* by value, of what is looked at */
+  int *group;          /* by step: its unit */
+  int *next, *tail;    /* by step: the next one of its unit; by unit: its last */
+  int *head;           /* by unit: its first step; -1: joined to another */
+  bool *fresh;         /* by unit: joined in this pass */
+  struct order_walk w; /* of which only what is looked at counts */
   struct order_reach r;
   uint64_t *all; /* a set of units */
 };
@@ -104,30 +104,18 @@ static void count_values(struct merger *m, int unit, const uint64_t *done) {
   EACH_STEP(s, m, unit)
   ORDER_EACH(i, n->value, s) {
     int v = n->value.item[i];
-    m->count[v] = 0;
-    ORDER_EACH(k, n->touch, v) m->count[v] += order_bit(done, m->group[n->touch.item[k]]);
+    m->w.count[v] = 0;
+    ORDER_EACH(k, n->touch, v) m->w.count[v] += order_bit(done, m->group[n->touch.item[k]]);
   }
 }
 
-static bool begins(const struct merger *m, int v) { return !m->n->here[v] && m->count[v] == 0; }
-static bool ends(const struct merger *m, int v) {
-  return !m->n->stays[v] && m->count[v] + 1 == m->n->touch.first[v + 1] - m->n->touch.first[v];
-}
-
 static struct shape run(struct merger *m, int unit) {
-  const struct order_net *n = m->n;
   struct shape x = {INT64_MIN, 0};
   EACH_STEP(s, m, unit) {
-    int64_t up = 0, down = 0, shared = 0;
-    ORDER_EACH(i, n->value, s) {
-      int v = n->value.item[i];
-      if (begins(m, v)) up += n->bytes[v];
-      if (ends(m, v)) down += n->bytes[v];
-    }
-    if (n->in[s] >= 0 && ends(m, n->in[s]) && begins(m, n->out[s])) shared = n->bytes[n->in[s]];
-    x.height = MAX(x.height, x.rise + up - shared);
-    x.rise += up - down;
-    ORDER_EACH(i, n->value, s) m->count[n->value.item[i]]++;
+    m->w.live = x.rise;
+    struct order_move one = order_walk_try(&m->w, s);
+    x = (struct shape){MAX(x.height, one.hill), one.after};
+    order_walk_go(&m->w, s);
   }
   return x;
 }
@@ -223,13 +211,12 @@ static bool start(struct merger *m, struct arena *a) {
   m->tail = ARENA_NEW(a, int, n);
   m->head = ARENA_NEW(a, int, n);
   m->fresh = ARENA_NEW(a, bool, n);
-  m->count = ARENA_NEW(a, int, m->n->nvalue);
   m->r.words = (n + 63) / 64;
   m->r.before = ARENA_NEW(a, uint64_t, (int64_t)n * m->r.words);
   m->r.after = ARENA_NEW(a, uint64_t, (int64_t)n * m->r.words);
   m->all = ARENA_NEW(a, uint64_t, m->r.words);
-  bool ok = m->group && m->next && m->tail && m->head && m->fresh && m->count && m->r.before &&
-            m->r.after && m->all;
+  bool ok = m->group && m->next && m->tail && m->head && m->fresh && m->r.before && m->r.after &&
+            m->all && order_walk_new(&m->w, m->n, a);
   for (int s = 0; s < n && ok; s++) {
     m->group[s] = m->tail[s] = m->head[s] = s;
     m->next[s] = -1;

@@ -284,6 +284,16 @@ static void change(struct order_walk *w, int unit, int by) {
 void order_walk_go(struct order_walk *w, int unit) { change(w, unit, 1); }
 void order_walk_back(struct order_walk *w, int unit) { change(w, unit, -1); }
 
+void order_walk_to(struct order_walk *w, uint64_t *now, const uint64_t *set) {
+  for (int k = 0; k < (w->n->nunit + 63) / 64; k++) {
+    for (uint64_t d = now[k] ^ set[k]; d; d &= d - 1) {
+      int u = k * 64 + __builtin_ctzll(d);
+      change(w, u, order_bit(set, u) ? 1 : -1);
+    }
+    now[k] = set[k];
+  }
+}
+
 int64_t order_walk_peak(struct order_walk *w, const int *unit, int64_t *hill) {
   order_walk_start(w);
   int64_t peak = w->live;

@@ -66,9 +66,11 @@ struct order_move {
 bool order_walk_new(struct order_walk *w, const struct order_net *n, struct arena *a);
 void order_walk_start(struct order_walk *w);
 struct order_move order_walk_try(struct order_walk *w, int unit);
-/* Does a unit, or undoes it; live is the caller's to set. */
+/* Does a unit, or undoes it. What is live is the caller's to set, here and below. */
 void order_walk_go(struct order_walk *w, int unit);
 void order_walk_back(struct order_walk *w, int unit);
+/* From the set of units in now[] to another one. */
+void order_walk_to(struct order_walk *w, uint64_t *now, const uint64_t *set);
 /* Bytes live at most when the units run in this order (NULL: by number). hill (may be NULL): by
  * unit, lowered to what is live while it runs. */
 int64_t order_walk_peak(struct order_walk *w, const int *unit, int64_t *hill);

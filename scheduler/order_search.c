@@ -90,16 +90,7 @@ static void flip(struct search *s, int unit) { s->now[unit / 64] ^= (uint64_t)1 
 
 /* Let the walk stand at a state. */
 static void load(struct search *s, int state) {
-  const uint64_t *to = bits(s, state);
-  for (int k = 0; k < s->words; k++)
-    for (uint64_t d = s->now[k] ^ to[k]; d; d &= d - 1) {
-      int u = k * 64 + __builtin_ctzll(d);
-      if (to[k] >> (u % 64) & 1)
-        order_walk_go(&s->w, u);
-      else
-        order_walk_back(&s->w, u);
-    }
-  memcpy(s->now, to, (size_t)s->words * sizeof *to);
+  order_walk_to(&s->w, s->now, bits(s, state));
   s->w.live = s->state.v[state].live;
 }
 
