@@ -29,6 +29,7 @@ struct work {
   struct mem_search *search;
   struct mem_climb *climb;
   int64_t *offset;
+  int *start; /* order of the best packing so far */
   struct mem_effort *effort;
   struct arena *a;
 };
@@ -37,7 +38,10 @@ static bool open_work(struct work *w) {
   w->search = mem_search_new(w->p, w->a);
   w->climb = mem_climb_new(w->p, w->a);
   w->offset = ARENA_NEW(w->a, int64_t, w->p->n);
-  return w->search && w->climb && w->offset;
+  w->start = ARENA_NEW(w->a, int, w->p->n);
+  if (!w->search || !w->climb || !w->offset || !w->start) return false;
+  memcpy(w->start, w->p->order, (size_t)w->p->n * sizeof *w->start);
+  return true;
 }
 
 /* Searches in all orders; what the first says that says anything. */
@@ -51,19 +55,24 @@ static enum mem_found search_all(struct work *w, int64_t cap, uint64_t seed, int
 
 static bool climb(struct work *w, int64_t cap, uint64_t seed, int64_t moves) {
   bool found = mem_climb(w->climb, cap, seed, w->p->order, moves, w->offset, w->effort);
-  if (found) mem_keep(w->p, w->offset);
-  return found;
+  if (!found) return false;
+  mem_keep(w->p, w->offset);
+  memcpy(w->start, w->p->order, (size_t)w->p->n * sizeof *w->start);
+  return true;
 }
 
 /* Look for packings within `enough` in rounds of twice the effort, and on the way for any that are
  * lower than the best: search and local search take turns, since each finds in no time what the
  * other never does. A capacity that is proved to be too small raises the bound. */
+enum { NODES = 12 }; /* of a search in the time of a move */
+
 static enum fvm_status improve(struct work *w, int64_t enough, struct fvm_error *err) {
   struct mem_part *p = w->p;
   int64_t effort = 2 * (int64_t)p->n, share = 2;
   for (uint64_t round = 0; p->height > enough && !w->effort->out; round++, effort *= 2) {
+    if (round % 3 == 0) memcpy(p->order, w->start, (size_t)p->n * sizeof *p->order);
     if (climb(w, enough, round + 1, effort)) break;
-    enum mem_found f = search_all(w, enough, round / 2, effort);
+    enum mem_found f = search_all(w, enough, round / 2, NODES * effort);
     if (f == MEM_NOMEM) return fvm_nomem(err);
     if (f == MEM_NONE) {
       p->bound = mem_next_height(p, enough);

@@ -32,7 +32,7 @@ struct mem_climb {
   int *place; /* item -> index in now.order */
   int64_t *most, *weight;
   int nfixed; /* they are first in the order */
-  int *outside;
+  int *outside, *before;
   uint64_t *near, *moved; /* near: rows by item; moved: has a neighbour that moved */
   int64_t history[HISTORY];
 };
@@ -63,11 +63,13 @@ struct mem_climb *mem_climb_new(const struct mem_part *p, struct arena *a) {
   bool ok = packing_new(&c->now, p->n, a) && packing_new(&c->next, p->n, a);
   c->place = ARENA_NEW(a, int, p->n);
   c->outside = ARENA_NEW(a, int, p->n);
+  c->before = ARENA_NEW(a, int, p->n);
   c->most = ARENA_NEW(a, int64_t, p->n);
   c->weight = ARENA_NEW(a, int64_t, p->n);
   c->moved = ARENA_NEW(a, uint64_t, c->words);
   c->near = ARENA_NEW(a, uint64_t, (size_t)p->n * (size_t)c->words);
-  if (!ok || !c->place || !c->outside || !c->most || !c->weight || !c->moved || !c->near)
+  if (!ok || !c->place || !c->outside || !c->before || !c->most || !c->weight || !c->moved ||
+      !c->near)
     return NULL;
   for (int i = 0; i < p->n; i++)
     for (int j = 0; j < p->n; j++)
@@ -155,11 +157,27 @@ static int first_in_the_way(const struct mem_climb *c, int i, int64_t y) {
   return first;
 }
 
+/* Index in the order of a neighbour that comes before, the latest of a few drawn; i's own: none. */
+static int some_earlier(struct mem_climb *c, int i) {
+  int n = 0, best = 0;
+  for (int q = 0; q < c->place[i]; q++) {
+    c->before[n] = q;
+    n += near(c, i, c->now.order[q]);
+  }
+  if (!n) return c->place[i];
+  for (int d = 0; d < 3; d++) {
+    int k = (int)draw(c, (uint32_t)n);
+    best = MAX(best, k);
+  }
+  return c->before[best];
+}
+
 /* Index in the order before which i can go to a place next to some neighbour. By chance: the place
  * where least is in the way is taken too often. */
 static int some_before(struct mem_climb *c, int i) {
   uint32_t skip = draw(c, (uint32_t)c->now.npile + 1);
   int64_t y = 0;
+  if (draw(c, 2)) return some_earlier(c, i);
   for (int q = 0; q < c->now.npile; q++) {
     int j = c->now.pile[((uint32_t)q + skip) % (uint32_t)c->now.npile];
     if (j == i || !near(c, i, j)) continue;
@@ -214,13 +232,15 @@ static void step(struct mem_climb *c, int64_t *late) {
 /* ---- the walk ---- */
 
 /* Large blocks are hard to bring in at last: those of little life or size may be outside. */
-static bool set_up(struct mem_climb *c, int64_t cap, const int *order) {
+static bool set_up(struct mem_climb *c, int64_t cap, int kind, const int *order) {
   int n = 0;
   c->nfixed = 0;
   for (int i = 0; i < c->n; i++) {
     const struct mem_item *x = &c->p->item[i];
-    double area = (double)x->bytes / (double)cap * (x->hi - x->lo + 1) / c->p->nsec;
-    c->weight[i] = 1 + (int64_t)(1e6 * sqrt(area));
+    double size = (double)x->bytes / (double)cap, life = (double)(x->hi - x->lo + 1) / c->p->nsec;
+    c->weight[i] = 1 + (int64_t)(1e6 * (kind == 0   ? sqrt(size * life)
+                                        : kind == 1 ? 1
+                                                    : size * life));
     c->most[i] = mem_most(c->p, x, cap);
     if (c->most[i] < MAX(0, x->fixed)) return false;
     c->now.spot[i] = (struct spot){OUT, OUT, x->lo, x->hi};
@@ -241,9 +261,9 @@ static bool set_up(struct mem_climb *c, int64_t cap, const int *order) {
 bool mem_climb(struct mem_climb *c, int64_t cap, uint64_t seed, int *order, int64_t moves,
                int64_t *offset, struct mem_effort *effort) {
   c->rng = seed * 0x9E3779B97F4A7C15u + 88172645463325252u;
-  if (!set_up(c, cap, order)) return false;
+  if (!set_up(c, cap, (int)(seed % 3), order)) return false;
   for (int i = 0; i < HISTORY; i++) c->history[i] = c->now.cost;
-  int64_t ticks = 1 + c->n / 16; /* what a move takes, about, in nodes of the search */
+  int64_t ticks = 1 + c->n / 6; /* what a move takes, about, in nodes of the search */
   for (int64_t move = 0; move < moves && c->now.cost && mem_spend(effort, ticks); move++)
     step(c, &c->history[move % HISTORY]);
   memcpy(order, c->now.order, (size_t)c->n * sizeof *order);
