@@ -378,7 +378,7 @@ static enum fvm_status arrange_best(struct sched *w) {
   struct unordered u;
   int best = 0, last = 0, most = sched_policy(w)->reorders ? ORDER_VARIANTS : 0;
   enum fvm_status st = keep(w, &u) ? arrange(w, &u, 0) : fvm_nomem(w->err);
-  for (int64_t least = s->arena_bytes; !st && last < most && least > s->arena_bound;) {
+  for (int64_t least = s->arena_bytes; !st && last < most && least > s->order_peak;) {
     st = arrange(w, &u, ++last);
     if (!st && s->arena_bytes < least) best = last, least = s->arena_bytes;
   }

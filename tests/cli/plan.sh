@@ -15,6 +15,13 @@ for phase in $(sed -n 's/^PHASE(\([a-z]*\),.*/\1/p' "$src/scheduler/phases.def")
   grep -q "\"seconds\":{[^}]*\"$phase\":[0-9]" out || fail "plan --json has no seconds of $phase"
 done
 
+# What is proved of order and arena.
+number() { sed -n "s/.*\"$1\":\([0-9]*\)[,}].*/\1/p" out; }
+"$fluidvm" plan "$src/tests/decoder/llama/model.onnx" -o p --json >out || fail "plan --json"
+grep -q '"order_status":"optimal"' out || fail "the order of a small decoder is not proved"
+[ "$(number order_peak_bytes)" = "$(number order_bound_bytes)" ] || fail "a proved order with a gap"
+[ "$(number arena_bytes)" -ge "$(number order_peak_bytes)" ] || fail "an arena below the order's peak"
+
 # --pin: an error names the file's line; dump --pins writes a file that makes the plan again.
 model=$src/tests/onnx/matmul_add.onnx
 pins() {
