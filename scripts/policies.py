@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plans by all policies, their predicted and measured latencies and arenas. Called by scripts/bench-policies.
 
-Of each model and number of threads the plans run in turn (A B C D, A B C D, ...), each time in a process of its own, so
+Of each model and number of threads the plans run in turn (A B C D, B C D A, ...), each time in a process of its own, so
 that a drift of the machine's speed hits all of them; the least latency counts.
 
   policies.py --build DIR [--out FILE] [--db FILE] [--threads 1,2] [--rounds N] MODEL.onnx ...
@@ -48,8 +48,9 @@ def measure(a, model, threads, folder):
         j = json.loads(run(a.build + "/fluidvm", "plan", model, "--db", db, "--threads", str(threads), "--policy", p, "-o",
                            plan, "--json", "-q"))
         rows[p] = {"plan": plan, "predicted": j["predicted_ns"] / 1e6, "arena": j["arena_bytes"] / 1024, "ns": []}
-    for _ in range(a.rounds):
-        for r in rows.values():
+    for i in range(a.rounds):
+        for p in POLICIES[i % len(POLICIES):] + POLICIES[:i % len(POLICIES)]:
+            r = rows[p]
             n = max(3, int(SLICE_NS / 1e6 / r["predicted"]))
             out = run(a.build + "/fvmrun", r["plan"], "--threads", str(threads), "--bench", str(n))
             r["ns"] += [int(x) for x in out.split()]
