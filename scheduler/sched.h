@@ -215,9 +215,9 @@ static inline const struct sched_policy *sched_policy(const struct sched *w) {
 enum fvm_status sched_greedy(struct sched *w);
 enum fvm_status sched_plain(struct sched *w);
 enum fvm_status sched_fluidml(struct sched *w);
-/* Every node by the fastest label that leaves its tensors at `home` (by tensor); where it has none,
- * by the one that takes the least with the conversions that it needs. */
-enum fvm_status sched_settle(struct sched *w, const enum layout *home);
+/* Every node by the label that takes the least with the conversions that it needs where its tensors
+ * lie at `home` (by tensor). stays: labels that need none go before those that do. */
+enum fvm_status sched_settle(struct sched *w, const enum layout *home, bool stays);
 /* What a choice takes: its label, and copies into a view that joins. */
 int64_t sched_choice_ns(struct sched *w, int node, int choice);
 /* SOLVE_INF where there is no such conversion. */

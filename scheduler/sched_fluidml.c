@@ -1,13 +1,10 @@
 /* FluidML's policy (arXiv 2411.09242), from its description: the graph is cut into paths, the
  * longest first; on each path alone dynamic programming finds the layouts in which its nodes take
- * the least time; where paths meet, the first one's layout stays. Conversions are neither planned
- * nor priced. What is its own here, since our programs have the layouts that they have and none
- * reads any strides:
+ * the least time; where paths meet, the first one's layout stays.
  *
- * - where no layout that a node makes is one that its reader takes, any two will do;
- * - a node that has no label for the layouts that were decided takes the one that costs least with
- *   the conversions that it then needs;
- * - those conversions are made and paid for when the plan is realised. */
+ * Its operators read any layout, by strides, and were measured for each. Ours read the layouts that
+ * they have labels for. What stands for an operator that reads another one is the label behind a
+ * conversion, and takes the time of both. */
 #include "sched.h"
 
 #include <stdlib.h>
@@ -159,39 +156,35 @@ static struct reach *reach_at(const struct flow *f, const struct path *p, int i)
   return &f->reach[(size_t)(p->first + i) * LAYOUT_COUNT];
 }
 
-/* The best way to what node i reads in a layout; any: in whatever layout it is made. */
-static int64_t approach(struct flow *f, const struct path *p, int i, enum layout want, bool any,
+/* The best way to what node i reads in a layout. */
+static int64_t approach(struct flow *f, const struct path *p, int i, enum layout want,
                         enum layout *from) {
-  const struct reach *r = i ? reach_at(f, p, i - 1) : NULL;
   int x = f->node[p->first + i];
   int64_t best = i ? SOLVE_INF : 0;
-  for (int l = 0; r && l < LAYOUT_COUNT; l++) {
-    int t = node_of(f, x)->in.v[f->input[x]];
-    if (r[l].ns >= best) continue;
-    if (!any && sched_convert_ns(f->w, t, (enum layout)l, want) != 0) continue;
-    best = r[l].ns;
+  for (int l = 0; i && l < LAYOUT_COUNT; l++) {
+    int64_t ns = reach_at(f, p, i - 1)[l].ns;
+    if (ns >= best) continue;
+    ns += sched_convert_ns(f->w, node_of(f, x)->in.v[f->input[x]], (enum layout)l, want);
+    if (ns >= best) continue;
+    best = ns;
     *from = (enum layout)l;
   }
   return best;
 }
 
-/* Every label of node i behind the best way to it. False when none is reached. */
-static bool step(struct flow *f, const struct path *p, int i, bool any) {
+/* Every label of node i behind the best way to it. */
+static void step(struct flow *f, const struct path *p, int i) {
   int x = f->node[p->first + i], out = output_of(f, p, i);
   const struct menu *m = f->w->node[x].menu;
   struct reach *r = reach_at(f, p, i);
-  bool found = false;
   for (int l = 0; l < LAYOUT_COUNT; l++) r[l].ns = SOLVE_INF;
   for (int k = 0; k < m->n; k++) {
     enum layout from = LAYOUT_ROW, to = label_out(&m->choice[k].label, out);
     enum layout want = i ? label_in(&m->choice[k].label, f->input[x]) : LAYOUT_ROW;
-    int64_t ns = approach(f, p, i, want, any, &from);
-    if (ns < SOLVE_INF) ns = MIN(SOLVE_INF, ns + sched_choice_ns(f->w, x, k));
-    if (ns >= r[to].ns) continue;
-    r[to] = (struct reach){ns, k, from};
-    found = true;
+    int64_t ns = approach(f, p, i, want, &from);
+    ns = MIN(SOLVE_INF, ns + sched_choice_ns(f->w, x, k));
+    if (ns < r[to].ns) r[to] = (struct reach){ns, k, from};
   }
-  return found;
 }
 
 /* Layouts of a label's inputs and outputs, where none are decided yet. */
@@ -208,8 +201,7 @@ static void decide(struct flow *f, int x, int choice) {
 
 static void walk(struct flow *f, const struct path *p) {
   enum layout at = LAYOUT_ROW;
-  for (int i = 0; i < p->n; i++)
-    if (!step(f, p, i, false)) step(f, p, i, true);
+  for (int i = 0; i < p->n; i++) step(f, p, i);
   for (int l = 0; l < LAYOUT_COUNT; l++)
     if (reach_at(f, p, p->n - 1)[l].ns < reach_at(f, p, p->n - 1)[at].ns) at = (enum layout)l;
   for (int i = p->n; i-- > 0;) {
@@ -276,5 +268,5 @@ enum fvm_status sched_fluidml(struct sched *w) {
   VEC_FREE(&f.part);
   VEC_FREE(&f.path);
   if (!ok) return fvm_nomem(w->err);
-  return sched_settle(w, f.layout);
+  return sched_settle(w, f.layout, false);
 }

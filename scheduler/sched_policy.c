@@ -131,26 +131,21 @@ static int64_t detours(struct sched *w, int node, const struct label *l, const e
   return sum;
 }
 
-static bool is_nearer(const int64_t x[2], const int64_t y[2]) {
-  if (!x[1] != !y[1]) return !x[1];
-  return x[0] + x[1] < y[0] + y[1];
-}
-
-enum fvm_status sched_settle(struct sched *w, const enum layout *home) {
+enum fvm_status sched_settle(struct sched *w, const enum layout *home, bool stays) {
   for (int i = 0; i < (int)w->g->node.n; i++) {
-    int64_t best[2] = {0};
+    int64_t best = INT64_MAX;
     for (int k = 0; !w->g->node.v[i].dead && k < w->node[i].menu->n; k++) {
-      int64_t x[2] = {sched_choice_ns(w, i, k),
-                      detours(w, i, &w->node[i].menu->choice[k].label, home)};
-      if (k && !is_nearer(x, best)) continue;
-      memcpy(best, x, sizeof best);
+      int64_t more = detours(w, i, &w->node[i].menu->choice[k].label, home);
+      int64_t ns = sched_choice_ns(w, i, k) + more + (stays && more ? SOLVE_INF : 0);
+      if (ns >= best) continue;
+      best = ns;
       w->node[i].choice = k;
     }
   }
   return note_choice(w);
 }
 
-enum fvm_status sched_plain(struct sched *w) { return sched_settle(w, w->io); }
+enum fvm_status sched_plain(struct sched *w) { return sched_settle(w, w->io, true); }
 
 /* ---- greedy ---- */
 
