@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { TRIES = 600, LEAST_TRIES = 60, HALVINGS = 40, DESCENTS = 8 };
+enum { FIRST_TRIES = 30, TRIES = 600, LEAST_TRIES = 60, HALVINGS = 40, DESCENTS = 8, SQUEEZES = 8 };
 
 /* ---- set-up ---- */
 
@@ -86,7 +86,6 @@ static int64_t least_found(const struct fit *f) {
 
 /* The least limit that the network knows nothing against: no plan has less. */
 static enum fvm_status least_possible(struct fit *f, int64_t *least) {
-  struct limits kept = f->limits;
   int64_t low = 0, high = least_found(f); /* below low there is nothing */
   enum fvm_status st = FVM_OK;
   for (int i = 0; i < HALVINGS && low < high && !st; i++) {
@@ -99,32 +98,33 @@ static enum fvm_status least_possible(struct fit *f, int64_t *least) {
     else
       low = middle + 1;
   }
-  f->limits = kept;
+  f->limits = f->goal;
   *least = low;
   return st;
 }
 
 /* Plans with less and less, down from the smallest that came up so far. */
 static enum fvm_status descend(struct fit *f, int64_t least) {
-  struct limits kept = f->limits;
   int64_t low = least;
   enum fvm_status st = FVM_OK;
-  for (int i = 0; i < DESCENTS && low < least_found(f) && !st; i++) {
+  for (int i = 0; i < DESCENTS && low < least_found(f) && f->cost >= SOLVE_INF && !st; i++) {
     int64_t at = i == 0 ? low : low + (least_found(f) - low) / 2;
     *searched(f) = at;
     st = tree_search(f, LEAST_TRIES);
-    if (f->cost >= SOLVE_INF) low = at + 1;
+    if (least_found(f) > at) low = at + 1;
   }
-  f->limits = kept;
+  f->limits = f->goal;
   return st;
 }
 
+/* FVM_OK: one that fits came up after all. */
 static enum fvm_status too_little(struct fit *f) {
   const struct schedule *m = &f->least_memory;
-  int64_t least;
+  int64_t least, bound = f->bound;
   enum fvm_status st = least_possible(f, &least);
   if (!st) st = descend(f, least);
-  if (st) return st;
+  f->bound = MIN(bound, f->cost);
+  if (st || f->cost < SOLVE_INF) return st;
   if (!f->w->o->memory)
     return fvm_fail(f->err, FVM_EFAIL,
                     "no plan within --max-arena %lld bytes: the smallest found needs %lld, and "
@@ -153,9 +153,27 @@ static enum fvm_status conclude(struct fit *f) {
   return st;
 }
 
+/* Arenas that come out are larger than rows say, most of all where branches join. Labels that are
+ * to have less than they may are more likely to fit. */
+static enum fvm_status squeeze(struct fit *f) {
+  int64_t most = MIN(MIN(f->goal.arena, f->goal.memory), f->least_arena.arena_bytes);
+  enum fvm_status st = FVM_OK;
+  for (int i = 1; i < SQUEEZES && f->cost >= SOLVE_INF && !st; i++) {
+    f->limits.arena = most - most * i / SQUEEZES;
+    st = tree_search(f, FIRST_TRIES);
+  }
+  f->limits = f->goal;
+  return st;
+}
+
 enum fvm_status fit_within(struct fit *f, struct limits limits, bool *found) {
-  f->limits = limits;
-  enum fvm_status st = tree_search(f, TRIES);
+  f->limits = f->goal = limits;
+  f->cost = SOLVE_INF;
+  enum fvm_status st = tree_search(f, FIRST_TRIES);
+  if (!st && f->bound < f->cost) {
+    if (f->cost >= SOLVE_INF) st = squeeze(f);
+    if (!st) st = tree_search(f, TRIES);
+  }
   *found = !st && f->cost < SOLVE_INF;
   if (*found) st = conclude(f);
   phase_done(f->w->o->phases, PHASE_solve);
@@ -167,7 +185,10 @@ enum fvm_status sched_fit(struct sched *w) {
   bool found;
   enum fvm_status st = fit_open(&f, w, w->o->memory > 0);
   if (!st) st = fit_within(&f, fit_limits(w->o), &found);
-  if (!st && !found) st = too_little(&f);
+  if (!st && !found) {
+    st = too_little(&f);
+    if (!st) st = conclude(&f);
+  }
   fit_close(&f);
   phase_done(w->o->phases, PHASE_solve);
   return st;

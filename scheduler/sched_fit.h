@@ -26,10 +26,10 @@ struct fit {
   struct solve_net work; /* the network of a part */
   size_t *first, words;  /* of struct part: where a variable's labels begin; words of a set */
   int *node, first_room; /* by variable: its node, or -1; variables from there on are constants */
-  struct limits limits;
-  VEC(struct part *) open; /* to be looked into */
-  int *best;               /* labels of the best schedule within the limits; see cost */
-  int64_t cost, bound;     /* SOLVE_INF: none found; of all parts that were given up */
+  struct limits limits, goal; /* of the parts looked at; of what is a solution */
+  VEC(struct part *) open;    /* to be looked into */
+  int *best;                  /* labels of the best schedule within the limits; see cost */
+  int64_t cost, bound;        /* SOLVE_INF: none found; of all parts that were given up */
   struct schedule least_memory, least_arena; /* numbers of the smallest that came up */
   int tried;                                 /* parts */
   struct fvm_error *err;

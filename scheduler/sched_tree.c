@@ -263,7 +263,7 @@ static enum fvm_status look_into(struct fit *f, const struct part *p) {
   enum fvm_status st = tree_realize(f, p->label, p->cost, &more);
   if (st) return st;
   bool keeps = fits(s, f->limits);
-  if (keeps && p->cost < f->cost) {
+  if (fits(s, f->goal) && p->cost < f->cost) {
     f->cost = p->cost;
     memcpy(f->best, p->label, f->n.net.var.n * sizeof *f->best);
   }
@@ -292,7 +292,7 @@ static enum fvm_status go_on(const struct fit *f, int turn, int tries) {
 
 enum fvm_status tree_search(struct fit *f, int tries) {
   f->open.n = 0;
-  f->cost = f->bound = SOLVE_INF;
+  f->bound = SOLVE_INF;
   f->tried = 0;
   struct part *p = whole(f, f->limits);
   enum fvm_status st = p ? offer(f, p) : fvm_nomem(f->err);
