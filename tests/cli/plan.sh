@@ -52,5 +52,32 @@ for policy in greedy none fluidml; do
   "$fluidvm" bench "$src/tests/decoder/llama/model.onnx" --policy $policy --runs 3 >out || fail "bench --policy $policy"
 done
 
+# The same inputs give the same bytes: from another folder, by another way to the model, at other addresses
+# (all of them random, all fixed), with another environment, for every policy and limit.
+same() {
+  model=$1
+  shift
+  name=$(echo "$model $*" | tr '/ ' '__')
+  "$fluidvm" plan "$src/tests/$model" -o one "$@" -q >out || fail "plan of $model"
+  mkdir -p "deep/$name"
+  (cd "deep/$name" && cp "$src/tests/$model" other.onnx &&
+    TMPDIR=$dir LANG=C MALLOC_PERTURB_=85 "$fluidvm" plan other.onnx -o ./two "$@" -q >out) || fail "plan of a copy of $model"
+  cmp one "deep/$name/two" || fail "$model $*: other bytes from another folder"
+  if setarch -R true 2>/dev/null; then
+    setarch -R "$fluidvm" plan "$src/tests/$model" -o three "$@" -q >out || fail "plan of $model at fixed addresses"
+    cmp one three || fail "$model $*: other bytes at other addresses"
+  fi
+}
+for model in decoder/llama decoder/llama-past exporters/bert-dy18 exporters/t5-gated-dy20 vision/densenet-ts17 \
+  vision/efficientnet-dy20; do
+  same $model/model.onnx --threads 2 --dim '*=3'
+done
+for policy in greedy none fluidml; do
+  same vision/googlenet-ts15/model.onnx --threads 2 --policy $policy
+done
+same vision/googlenet-ts15/model.onnx --threads 1 --max-arena 20K
+"$fluidvm" profile "$src/tests/onnx/matmul_add.onnx" --db db --threads 1,2 --budget 5 -q >out || fail "profile"
+same onnx/matmul_add.onnx --threads 2 --db "$dir/db"
+
 [ $failed = 0 ] || echo "$failed failed"
 [ $failed = 0 ]
