@@ -5,7 +5,7 @@ BUILD=${BUILD:-build}
 VENV=${VENV:-.venv}
 PACKAGES="gcc make autoconf automake libtool pkg-config libtcc-dev libpapi-dev libsqlite3-dev
 libyaml-dev check libprotobuf-c-dev protobuf-c-compiler libonnx-dev uthash-dev libcjson-dev
-libxxhash-dev python3 python3-venv"
+libxxhash-dev python3 python3-venv toulbar2"
 
 say() { printf '\n== %s\n' "$*" >&2; }
 

@@ -53,6 +53,10 @@ expect 1 "--memory" "$fluidvm" plan "$model" -o p --memory 1
 expect 1 "--max-error" "$fluidvm" plan "$src/tests/onnx/several.onnx" -o p --max-error 0
 expect 1 "--latency" "$fluidvm" plan "$model" -o p --latency 0
 
+expect 2 "unknown solver" "$fluidvm" solve layot text
+expect 3 "none.wcsp: cannot be opened" "$fluidvm" solve layout none.wcsp
+expect 3 "text: line 1: 'a' is not an integer" "$fluidvm" solve layout text
+
 expect 2 "no node 'none'" "$fluidvm" explain "$model" none
 expect 2 "--model belongs to a plan" "$fluidvm" explain "$model" --model "$model"
 expect 3 "none.onnx" "$fluidvm" explain none.onnx
