@@ -316,9 +316,18 @@ static int64_t at_labels(const struct solve_fn *f, int v, int a, const int *labe
   return f->cost[i];
 }
 
+static void back_leaf(const struct solve_leaf *l, int *label) {
+  int a = find(l->orig, l->labels, label[l->x]);
+  for (int k = 0; k < l->n; k++) label[l->var[k]] = l->label[a * l->n + k];
+}
+
 void solve_back(const struct solve_work *w, int *label) {
   for (size_t i = w->done.n; i-- > 0;) {
     int v = w->done.v[i];
+    if (v < 0) {
+      back_leaf(&w->leaf.v[-1 - v], label);
+      continue;
+    }
     const struct solve_wvar *x = &w->var.v[v];
     int64_t least = SOLVE_INF;
     label[v] = x->orig[0];

@@ -4,6 +4,13 @@
 
 #include <string.h>
 
+struct layout {
+  struct solve_work *w;
+  const struct solve_limits *limits;
+  struct solve_result *r;
+  bool *certified; /* by variable: the bound of its part is */
+};
+
 static enum fvm_status eliminate_all(struct solve_work *w, const int *order, int n,
                                      struct fvm_error *err) {
   for (int k = 0; k < n; k++) w->rank[order[k]] = k;
@@ -32,38 +39,69 @@ static int gather(const struct solve_work *w, int v, bool *seen, int *member) {
   return n;
 }
 
-static enum fvm_status solve_member(struct solve_work *w, const int *member, int n,
-                                    const struct solve_limits *limits, struct solve_result *r,
-                                    struct fvm_error *err) {
-  int64_t entries;
-  int *order = ARENA_NEW(w->a, int, n);
-  if (!order) return fvm_nomem(err);
-  enum fvm_status st = solve_plan(w, member, n, limits->entries, order, &entries, err);
-  if (st) return st;
-  if (entries <= limits->entries) return eliminate_all(w, order, n, err);
+/* A part that is one block, by search. */
+static enum fvm_status search_part(struct layout *l, const int *order, int n,
+                                   struct fvm_error *err) {
   struct solve_part part = {.order = order, .n = n};
-  st = solve_search(w, &part, limits, r->label, err);
-  r->optimal &= part.optimal;
+  enum fvm_status st = solve_search(l->w, &part, l->limits, l->r->label, err);
+  l->r->optimal &= part.optimal;
   if (st) return st;
-  r->cost += part.cost;
-  r->bound += part.bound;
-  r->certified += part.certified;
-  for (int i = 0; i < n; i++) w->var.v[member[i]].gone = true;
+  l->r->cost += part.cost;
+  l->r->bound += part.bound;
+  for (int i = 0; i < n; i++) l->w->var.v[order[i]].gone = true;
   return FVM_OK;
 }
 
-static enum fvm_status solve_parts(struct solve_work *w, const struct solve_limits *limits,
-                                   struct solve_result *r, struct fvm_error *err) {
+/* Where elimination does not do: first of all a bound that can be proved, for the whole part; then
+ * block by block. */
+static enum fvm_status decompose(struct layout *l, const int *order, int n, struct fvm_error *err) {
+  struct solve_work *w = l->w;
+  bool found = false;
+  int64_t bound;
+  enum fvm_status st = FVM_OK;
+  if (!l->certified[order[0]]) {
+    st = solve_certify(w, order, n, &bound, err);
+    if (st) return st;
+    l->r->certified += bound;
+    for (int i = 0; i < n; i++) l->certified[order[i]] = true;
+  }
+  w->quiet = true;
+  st = solve_leaf_block(w, order[0], n, l->limits, &found, err);
+  if (st) return st;
+  return found ? solve_reduce_queue(w, err) : search_part(l, order, n, err);
+}
+
+/* All of a part, or a block of it. */
+static enum fvm_status solve_member(struct layout *l, const int *member, int n,
+                                    struct fvm_error *err) {
+  struct solve_work *w = l->w;
+  int64_t entries, before = w->c0;
+  int *order = ARENA_NEW(w->a, int, n);
+  if (!order) return fvm_nomem(err);
+  enum fvm_status st = solve_plan(w, member, n, l->limits->entries, order, &entries, err);
+  if (st) return st;
+  w->quiet = l->certified[member[0]];
+  st =
+      entries <= l->limits->entries ? eliminate_all(w, order, n, err) : decompose(l, order, n, err);
+  if (w->quiet) l->r->certified -= w->c0 - before; /* what is in c0 is added in the end */
+  w->quiet = false;
+  return st;
+}
+
+static enum fvm_status solve_parts(struct layout *l, struct fvm_error *err) {
+  struct solve_work *w = l->w;
   bool *seen = ARENA_NEW(w->a, bool, w->var.n);
   int *member = ARENA_NEW(w->a, int, w->var.n);
   w->rank = ARENA_NEW(w->a, int, w->var.n);
-  if (!seen || !member || !w->rank) return fvm_nomem(err);
-  for (int v = 0; v < (int)w->var.n; v++) {
-    if (w->var.v[v].gone) continue;
-    int n = gather(w, v, seen, member);
-    enum fvm_status st = solve_member(w, member, n, limits, r, err);
-    if (st) return st;
-  }
+  l->certified = ARENA_NEW(w->a, bool, w->var.n);
+  if (!seen || !member || !w->rank || !l->certified) return fvm_nomem(err);
+  for (int v = 0; v < (int)w->var.n; v++)
+    while (!w->var.v[v].gone) {
+      int n = gather(w, v, seen, member);
+      for (int i = 0; i < n; i++) seen[member[i]] = false;
+      enum fvm_status st = solve_member(l, member, n, err);
+      if (st) return st;
+    }
   return FVM_OK;
 }
 
@@ -85,15 +123,19 @@ enum fvm_status solve_limited(const struct solve_net *net, const struct solve_li
   r->label = ARENA_NEW(a, int, net->var.n);
   enum fvm_status st = r->label ? solve_work_load(&w, net, err) : fvm_nomem(err);
   if (!st) st = solve_reduce(&w, err);
-  if (!st) st = solve_parts(&w, limits, r, err);
+  struct layout l = {&w, limits, r, NULL};
+  if (!st) st = solve_parts(&l, err);
   if (!st) {
     solve_back(&w, r->label);
     r->cost += w.c0;
-    r->bound += w.c0;
+    r->bound += w.c0 - w.slack;
     r->certified += w.c0;
     r->ticks = w.ticks;
+    r->bound = MAX(r->bound, r->certified);
+    r->optimal = r->bound == r->cost;
     st = keep_steps(&w, a, r) ? FVM_OK : fvm_nomem(err);
   }
+  if (st == FVM_EFAIL && w.slack > 0) r->optimal = false;
   solve_work_free(&w);
   arena_free(&scratch);
   return st;

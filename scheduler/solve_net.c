@@ -123,6 +123,7 @@ void solve_work_free(struct solve_work *w) {
   VEC_FREE(&w->fn);
   VEC_FREE(&w->done);
   VEC_FREE(&w->queue);
+  VEC_FREE(&w->leaf);
   VEC_FREE(&w->step);
   VEC_FREE(&w->shift);
 }

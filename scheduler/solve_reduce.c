@@ -209,9 +209,7 @@ static enum fvm_status reduce_var(struct solve_work *w, int v, struct fvm_error 
   return w->var.v[v].fn.n <= 2 ? solve_eliminate(w, v, err) : FVM_OK;
 }
 
-enum fvm_status solve_reduce(struct solve_work *w, struct fvm_error *err) {
-  for (int v = 0; v < (int)w->var.n; v++)
-    if (!solve_enqueue(w, v)) return fvm_nomem(err);
+enum fvm_status solve_reduce_queue(struct solve_work *w, struct fvm_error *err) {
   for (size_t head = 0; head < w->queue.n; head++) {
     int v = w->queue.v[head];
     w->var.v[v].queued = false;
@@ -221,4 +219,10 @@ enum fvm_status solve_reduce(struct solve_work *w, struct fvm_error *err) {
   }
   w->queue.n = 0;
   return FVM_OK;
+}
+
+enum fvm_status solve_reduce(struct solve_work *w, struct fvm_error *err) {
+  for (int v = 0; v < (int)w->var.n; v++)
+    if (!solve_enqueue(w, v)) return fvm_nomem(err);
+  return solve_reduce_queue(w, err);
 }

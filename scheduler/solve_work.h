@@ -28,20 +28,36 @@ struct solve_wvar {
   VEC(int) fn; /* functions with this variable in scope; those gone are skipped */
   bool gone, queued;
 };
+/* A block that hung on variable x, solved for each of the labels that x had left. */
+struct solve_leaf {
+  int x, n, labels;
+  const int *var;   /* n variables */
+  const int *orig;  /* x's labels */
+  const int *label; /* by label of x, for each variable: original numbers */
+};
 struct solve_work {
   struct arena *a;
   VEC(struct solve_wvar) var;
   VEC(struct solve_fn) fn;
-  VEC(int) done; /* variables in the order in which they were eliminated */
+  VEC(int) done; /* variables in the order in which they were eliminated; -1 - i: leaf i */
+  VEC(struct solve_leaf) leaf;
   VEC(int) queue;
   int *rank;  /* planned order: a higher one is eliminated earlier; NULL: none yet */
   int64_t c0; /* cost that every assignment has */
   int64_t ticks;
+  int64_t searched;                   /* ticks of searches, which have a limit */
+  int64_t slack;                      /* most that the costs of leaves may be above the least */
+  bool quiet;                         /* no more steps: the part at work is certified otherwise */
   VEC(struct solve_step) step, shift; /* the proof, shifts apart: they come last */
 };
 
 static inline bool solve_note(struct solve_work *w, struct solve_step s) {
-  return VEC_PUSH(&w->step, s);
+  return w->quiet || VEC_PUSH(&w->step, s);
+}
+/* Whether a search has to come to an end; ticks: its own so far. */
+static inline bool solve_spent(const struct solve_work *w, const struct solve_limits *l,
+                               int64_t ticks) {
+  return w->searched + ticks > l->ticks || (l->stop && l->stop(l->arg));
 }
 static inline int64_t solve_add(int64_t a, int64_t b) { return MIN(a + b, SOLVE_INF); }
 
@@ -55,6 +71,13 @@ void solve_work_free(struct solve_work *w);
 /* Drop forbidden and dominated labels, and eliminate variables with at most two neighbours, until
  * nothing moves. Exact. */
 enum fvm_status solve_reduce(struct solve_work *w, struct fvm_error *err);
+/* The same for the variables in the queue and what follows from them. */
+enum fvm_status solve_reduce_queue(struct solve_work *w, struct fvm_error *err);
+/* Solve a block that hangs on one variable of the part that start is in, of n variables, and take
+ * it away. *found false: the part is one block. */
+enum fvm_status solve_leaf_block(struct solve_work *w, int start, int n,
+                                 const struct solve_limits *limits, bool *found,
+                                 struct fvm_error *err);
 /* Eliminate one variable, whatever its neighbours. */
 enum fvm_status solve_eliminate(struct solve_work *w, int v, struct fvm_error *err);
 /* Put a variable into the queue of solve_reduce; false when memory is out. */
@@ -76,9 +99,12 @@ static inline int solve_other(const struct solve_fn *f, int v) { return f->scope
 struct solve_part {
   const int *order;
   int n;
-  int64_t cost, bound, certified;
+  int64_t cost, bound;
   bool optimal;
 };
+/* The bound of a part that shifts prove, with these put into w->shift. */
+enum fvm_status solve_certify(struct solve_work *w, const int *order, int n, int64_t *bound,
+                              struct fvm_error *err);
 enum fvm_status solve_search(struct solve_work *w, struct solve_part *p,
                              const struct solve_limits *limits, int *label, struct fvm_error *err);
 

@@ -64,14 +64,15 @@ static void against(const struct solve_net *net, int64_t want, int64_t entries) 
   arena_free(&a);
 }
 
-enum shape { TREE, CYCLE, CLIQUE, SPARSE, SHAPES };
+enum shape { TREE, CYCLE, CLIQUE, SPARSE, BLOCKS, SHAPES };
 
 static void connect(struct solve_net *net, enum shape s, int n, int inf, int64_t range) {
   for (int v = 1; v < n; v++) {
     if (s == TREE) add_pair(net, (int)rnd(v), v, inf, range);
     if (s == CYCLE) add_pair(net, v - 1, v, inf, range);
     for (int u = 0; u < v; u++)
-      if (s == CLIQUE || (s == SPARSE && rnd(3) == 0)) add_pair(net, v, u, inf, range);
+      if (s == CLIQUE || (s == SPARSE && rnd(3) == 0) || (s == BLOCKS && u >= (v - 1) / 3 * 3))
+        add_pair(net, v, u, inf, range);
   }
   if (s == CYCLE && n > 2) add_pair(net, n - 1, 0, inf, range);
   if (s == SPARSE && n > 1) add_pair(net, 1, 0, inf, range); /* parallel edges */
