@@ -298,7 +298,7 @@ static void cost_dw(const struct opcall *c, const struct label *l, struct opcost
 }
 
 /* ---- depthwise, channels last ---------------------------------------------------------------- */
-static bool last_of(const struct opcall *c, struct last *op) {
+bool last_of_conv(const struct opcall *c, struct last *op) {
   struct conv v;
   if (c->in[0].dtype != FVM_F32 || conv_init(&v, c, NULL) != FVM_OK) return false;
   *op = (struct last){.w = v.w, .ukr = UKR_dwconv_last_f32, .weights = true, .bias = v.bias};
@@ -307,18 +307,18 @@ static bool last_of(const struct opcall *c, struct last *op) {
 
 static bool label_dw_last(const struct opcall *c, const struct target *t, int i, struct label *l) {
   struct last op;
-  return last_of(c, &op) && last_label(&op, c, t, i, l);
+  return last_of_conv(c, &op) && last_label(&op, c, t, i, l);
 }
 
 static void emit_dw_last(const struct opcall *c, const struct label *l, struct builder *b) {
   struct last op;
-  CHECK(last_of(c, &op));
+  CHECK(last_of_conv(c, &op));
   last_emit(&op, c, l, b);
 }
 
 static void cost_dw_last(const struct opcall *c, const struct label *l, struct opcost *cost) {
   struct last op;
-  CHECK(last_of(c, &op));
+  CHECK(last_of_conv(c, &op));
   last_cost(&op, c, l, cost);
 }
 

@@ -14,70 +14,43 @@
  *
  * A 1x1 window of stride 1 sees the image as one row. An input in layout row (few channels: the
  * first layer) works alike, its blocks having one channel. */
-#include "conv.h"
+#include "direct.h"
 #include "op_impl.h"
-#include "view.h"
 
 /* Knobs. ROWS: output rows in a block (pixels, where the image is one row). */
 enum { MR, NR, ROWS, SPLIT };
 
-/* An image whose pixels lie in blocks of `block` channels. Strides in elements. */
-struct image {
-  int64_t block, blocks; /* channels in a block of a pixel, blocks of an image */
-  int64_t pixel, row, plane;
-};
-
-struct gen {
-  struct conv v;
-  struct view view;
-  struct epilogue e;
-  struct builder *b;
-  const struct gemm_tile *tile;
-  bool cut, flat, bordered, split;
-  struct image in, from; /* the input; what the products read: that, or the copy with borders */
-  int64_t width, count;  /* pixels in a row; rows (flat: pixels) of the output */
-  int64_t rows;          /* of a block */
-  int64_t k;
-  int strip;              /* buffer of the copy */
-  struct span n, p, j, y; /* images, blocks of rows, panels, rows */
-};
-
-static struct image image_of(enum layout l, int64_t channels, int64_t h, int64_t w) {
+static struct direct_image image_of(enum layout l, int64_t channels, int64_t h, int64_t w) {
   int64_t block = l == LAYOUT_ROW ? 1 : layout_is_cut(l) ? LAYOUT_CUT : channels;
-  return (struct image){block, channels / block, block, w * block, h * w * block};
-}
-
-/* Extent of the input under n outputs along axis i. */
-static int64_t under(const struct window *w, int i, int64_t n) {
-  return (n - 1) * w->stride[i] + (w->kernel[i] - 1) * w->dilation[i] + 1;
+  return (struct direct_image){block, channels / block, block, w * block, h * w * block};
 }
 
 static bool has_border(const struct window *w) {
   for (int i = 1; i <= 2; i++)
-    if (w->lo[i] || under(w, i, w->out[i]) > w->in[i]) return true;
+    if (w->lo[i] || window_under(w, i, w->out[i]) > w->in[i]) return true;
   return false;
 }
 
 /* ---- emission -------------------------------------------------------------------------------- */
 /* The rows under a block of output rows go to the strip. */
-static void copy_rows(const struct gen *g, struct addr x) {
+static void copy_rows(const struct direct *g, struct addr x) {
   const struct window *w = &g->v.w;
-  const struct image *in = &g->in;
+  const struct direct_image *in = &g->in;
   struct val first = g->p.reg >= 0 ? reg(g->p.reg) : val(0);
   build_ukr(g->b, UKR_border_4, (struct addr[]){x, ADDR(g->strip, 0)},
             (struct val[]){val(in->blocks), val(w->in[1]), val(in->row), val(in->plane),
-                           val(in->row), val(under(w, 1, g->rows)), val(g->from.row),
+                           val(in->row), val(window_under(w, 1, g->rows)), val(g->from.row),
                            val(g->from.plane), first, val(w->stride[1]), val(w->lo[1]),
                            val(w->lo[2] * in->pixel)});
 }
 
 static void post(void *ctx, const struct place *p, struct val m, int64_t m_max, struct val n,
                  int64_t n_max) {
-  const struct gen *g = ctx;
+  const struct direct *g = ctx;
   epilogue_emit(&g->e, p, m, m_max, n, n_max, g->b);
 }
 
-static void place_all(const struct gen *g, struct place *at) {
+static void place_all(const struct direct *g, struct place *at) {
   int64_t pixels = window_outputs(&g->v.w);
   if (g->cut) {
     place_block(at, &g->n, g->v.out_channels / LAYOUT_CUT);
@@ -86,16 +59,29 @@ static void place_all(const struct gen *g, struct place *at) {
     place_row(at, &g->n, pixels);
     place_col(at, &g->j, 1);
   }
-  place_row(at, &g->p, g->flat ? 1 : g->width);
+  place_row(at, &g->p, g->unit);
   place_row(at, &g->y, g->width);
 }
 
+/* Pixels of a block, where they are one row. */
+static struct val flat_pixels(const struct direct *g) {
+  return g->p.len.is_reg ? g->p.len : val(g->p.len.v * g->unit);
+}
+
+/* Where the rows at hand go in the sink. */
+static struct addr sink_at(const struct direct *g) {
+  struct addr a = ADDR(g->sink, 0);
+  span_term(&a, &g->y, g->width * g->tile->nr * 4);
+  return a;
+}
+
 /* One row of pixels (flat: a block of them) by one panel. */
-static void product(struct gen *g, struct addr x) {
+static void product(struct direct *g, struct addr x) {
   const struct window *w = &g->v.w;
-  const struct image *f = &g->from;
+  const struct direct_image *f = &g->from;
   int64_t nr = g->tile->nr;
-  bool joined = w->dilation[2] == 1;
+  struct addr sink = sink_at(g);
+  bool sinks = g->sink >= 0, joined = w->dilation[2] == 1;
   int64_t k = f->block * (joined ? w->kernel[2] : 1);
   struct gemm_block t = {.tile = g->tile,
                          .a = x,
@@ -103,12 +89,13 @@ static void product(struct gen *g, struct addr x) {
                          .ka = 1,
                          .a_row = w->stride[2] * f->pixel * 4,
                          .b = ADDR(1, 0),
-                         .c = g->e.anchor,
+                         .c = sinks ? (struct matrix){g->sink, 0, nr * 4, 4, 0} : g->e.anchor,
                          .c_local = g->e.local,
+                         .c_base = sinks ? &sink : NULL,
                          .d = g->e.add,
                          .mode = g->v.bias || g->e.addend >= 0,
-                         .m = g->flat ? g->p.len : val(g->width),
-                         .m_max = g->flat ? g->p.max : g->width,
+                         .m = g->flat ? flat_pixels(g) : val(g->width),
+                         .m_max = g->flat ? g->p.max * g->unit : g->width,
                          .n = g->cut ? val(nr) : g->j.len,
                          .n_max = g->cut ? nr : g->j.max,
                          .k = val(k),
@@ -116,7 +103,7 @@ static void product(struct gen *g, struct addr x) {
                          .b_col = g->k * 4,
                          .ahead = g->flat,
                          .tail = &g->e,
-                         .post = g->e.call.body ? post : NULL,
+                         .post = g->e.call.body && !sinks ? post : NULL,
                          .ctx = g};
   struct gemm_level rows = {w->kernel[1], w->dilation[1] * f->row, 0};
   struct gemm_level taps = {w->kernel[2], w->dilation[2] * f->pixel, k * nr};
@@ -137,67 +124,100 @@ static void product(struct gen *g, struct addr x) {
 }
 
 /* Address of the input under the first pixel of a block. */
-static struct addr block_input(struct gen *g, const struct addr *image) {
+struct addr direct_input(const struct direct *g, const struct addr *image) {
   struct addr x = *image;
   if (g->bordered) {
     copy_rows(g, x);
     return ADDR(g->strip, 0);
   }
-  int64_t step = g->flat ? g->from.pixel : g->v.w.stride[1] * g->from.row;
+  int64_t step = g->flat ? g->unit * g->from.pixel : g->v.w.stride[1] * g->from.row;
   span_term(&x, &g->p, step * 4);
   return x;
 }
 
-static struct span open_panels(const struct gen *g) {
+struct span direct_panels(const struct direct *g) {
   int64_t nr = g->tile->nr, outs = g->v.out_channels;
   return g->cut ? span_open(g->b, g->split, val(outs / nr), outs / nr, 1)
                 : span_open(g->b, g->split, val(outs), outs, nr);
 }
 
-static void emit_block(struct gen *g, const struct addr *image) {
+void direct_rows(struct direct *g, struct addr x) {
   const struct span none = {-1, val(1), 1};
-  struct addr x = g->split ? *image : block_input(g, image);
-  g->j = open_panels(g);
-  if (g->split) x = block_input(g, image);
   g->y = g->flat ? none : span_open(g->b, false, g->p.len, g->p.max, 1);
   span_term(&x, &g->y, g->v.w.stride[1] * g->from.row * 4);
   product(g, x);
   span_close(g->b, &g->y);
+}
+
+void direct_body(struct direct *g) {
+  if (!g->e.call.body) return;
+  int64_t row = g->tile->nr * 4, width = g->v.w.out[2];
+  struct place at = {0};
+  struct addr line = ADDR(g->sink, 0);
+  g->y = span_open(g->b, false, g->p.len, g->p.max, 1);
+  span_term(&line, &g->y, width * row);
+  place_all(g, &at);
+  struct tile t = {.at = at,
+                   .m = val(width),
+                   .n = g->cut ? val(g->tile->nr) : g->j.len,
+                   .m_max = width,
+                   .n_max = g->cut ? g->tile->nr : g->j.max,
+                   .dims = g->e.dims,
+                   .anchor = line,
+                   .anchor_row = row,
+                   .dst = line,
+                   .dst_row = row};
+  body_emit(&g->e.call, &t, &g->e.scratch, g->b);
+  span_close(g->b, &g->y);
+}
+
+static void emit_block(struct direct *g, const struct addr *image) {
+  struct addr x = g->split ? *image : direct_input(g, image);
+  g->j = direct_panels(g);
+  if (g->split) x = direct_input(g, image);
+  direct_rows(g, x);
   span_close(g->b, &g->j);
 }
 
 /* What of the body a tile does: it makes all of k at once. */
 static unsigned fuses(const struct conv *v) { return FUSE_TAIL | (v->bias ? 0 : FUSE_START); }
 
-static void init(struct gen *g, const struct opcall *c, const struct label *l, struct builder *b) {
-  enum layout in = (enum layout)l->in[0], out = (enum layout)l->out[0];
-  *g = (struct gen){.b = b,
-                    .tile = gemm_tile_find(l->knob[MR], l->knob[NR]),
-                    .rows = l->knob[ROWS],
-                    .split = l->knob[SPLIT] != 0,
-                    .cut = layout_is_cut(out)};
+void direct_init(struct direct *g, const struct opcall *c, const struct direct_form *f,
+                 int64_t rows, bool sinks, struct builder *b) {
+  *g = (struct direct){.b = b,
+                       .tile = gemm_tile_find(f->mr, f->nr),
+                       .rows = rows,
+                       .sink = -1,
+                       .cut = layout_is_cut(f->out)};
   CHECK(conv_init(&g->v, c, NULL) == FVM_OK);
   const struct window *w = &g->v.w;
-  int64_t channels = g->v.in_channels = layout_channels(&c->in[0], in);
-  g->v.out_channels = layout_channels(&c->out[0], out);
-  g->flat = window_is_point(w) && in != LAYOUT_ROW;
+  int64_t channels = g->v.in_channels = layout_channels(&c->in[0], f->in), nr = f->nr;
+  g->v.out_channels = layout_channels(&c->out[0], f->out);
+  g->flat = window_is_point(w) && f->in != LAYOUT_ROW;
   g->bordered = has_border(w);
-  g->width = g->flat ? window_outputs(w) : w->out[2];
-  g->count = g->flat ? window_outputs(w) : w->out[1];
+  g->width = w->out[2];
+  g->unit = g->flat && !sinks ? 1 : g->width;
+  g->count = window_outputs(w) / MAX(g->unit, 1);
   g->k = channels * w->kernel[1] * w->kernel[2];
-  g->in = g->from = image_of(in, channels, w->in[1], w->in[2]);
-  if (g->bordered) g->from = image_of(in, channels, under(w, 1, g->rows), under(w, 2, w->out[2]));
-  view_init(&g->view, c, c->nown, out);
-  int64_t m_max = g->flat ? g->rows : g->width, nr = g->tile->nr;
-  epilogue_init_blocks(&g->e, &g->view.call, g->view.dims, m_max, MIN(nr, g->v.out_channels),
-                       fuses(&g->v), b);
+  g->in = g->from = image_of(f->in, channels, w->in[1], w->in[2]);
+  if (g->bordered)
+    g->from = image_of(f->in, channels, window_under(w, 1, rows), window_under(w, 2, w->out[2]));
+  view_init(&g->view, c, c->nown, f->out);
+  epilogue_init_blocks(&g->e, &g->view.call, g->view.dims, g->flat && !sinks ? rows : g->width,
+                       MIN(nr, g->v.out_channels), fuses(&g->v), b);
   if (g->bordered) g->strip = build_buf(b, BUF_SCRATCH, g->from.plane * g->from.blocks * 4);
+  if (sinks) g->sink = build_buf(b, BUF_SCRATCH, rows * g->width * nr * 4);
 }
 
 void direct_emit(const struct opcall *c, const struct label *l, struct builder *b) {
-  struct gen g;
+  struct direct g;
   struct addr image = ADDR(0, 0);
-  init(&g, c, l, b);
+  const struct direct_form f = {.in = (enum layout)l->in[0],
+                                .out = (enum layout)l->out[0],
+                                .mr = l->knob[MR],
+                                .nr = l->knob[NR]};
+  direct_init(&g, c, &f, l->knob[ROWS], false, b);
+  g.split = l->knob[SPLIT] != 0;
   g.n = span_open(b, false, val(g.v.n), g.v.n, 1);
   span_term(&image, &g.n, g.v.in_channels * window_inputs(&g.v.w) * 4);
   g.p = span_open(b, !g.split, val(g.count), g.count, g.rows);
@@ -220,12 +240,7 @@ void direct_cost(const struct opcall *c, const struct label *l, struct opcost *c
 }
 
 /* ---- labels ---------------------------------------------------------------------------------- */
-/* Layouts and tiles, best guess first; what an ISA is offered is what was made for it. */
-static const struct form {
-  enum layout in, out;
-  int mr, nr;
-  enum isa from, to;
-} forms[] = {
+const struct direct_form direct_forms[] = {
     {LAYOUT_NHWC, LAYOUT_NHWC, 14, 32, ISA_AVX512, ISA_AVX512},
     {LAYOUT_NHWC, LAYOUT_NHWC, 8, 48, ISA_AVX512, ISA_AVX512},
     {LAYOUT_NHWC, LAYOUT_NHWC, 8, 32, ISA_AVX512, ISA_AVX512},
@@ -238,15 +253,15 @@ static const struct form {
     {LAYOUT_ROW, LAYOUT_NHWC, 6, 16, ISA_REF, ISA_AVX2},
     {LAYOUT_ROW, LAYOUT_C16, 14, 16, ISA_AVX512, ISA_AVX512},
     {LAYOUT_ROW, LAYOUT_C16, 6, 16, ISA_REF, ISA_AVX2},
+    {0},
 };
 
 /* A row's blocks are one channel, so short walks: worth it for the few channels of an image. */
 enum { FEW_CHANNELS = 4 };
 
-static bool form_fits(const struct opcall *c, const struct conv *v, const struct form *f,
-                      enum isa isa, struct label *l) {
+bool direct_fits(const struct opcall *c, const struct conv *v, const struct direct_form *f,
+                 enum isa isa, struct label *l) {
   if (isa < f->from || isa > f->to || !layout_fits(&c->in[0], f->in)) return false;
-  if (f->in == LAYOUT_NHWC && window_is_point(&v->w)) return false; /* conv_gemm's */
   if (f->in == LAYOUT_ROW && v->in_channels > FEW_CHANNELS) return false;
   bool one_block = f->in == LAYOUT_NHWC || v->in_channels == 1;
   if (v->w.dilation[2] != 1 && !one_block) return false;
@@ -263,7 +278,7 @@ static bool form_fits(const struct opcall *c, const struct conv *v, const struct
   return view_fits(c, tensor_count(&c->out[0]), f->out);
 }
 
-static bool is_ours(const struct opcall *c, struct conv *v) {
+bool direct_takes(const struct opcall *c, struct conv *v) {
   if (c->in[0].dtype != FVM_F32 || conv_init(v, c, NULL) != FVM_OK) return false;
   const struct window *w = &v->w;
   if (v->groups != 1 || !window_is_plane(w) || tensor_count(&c->out[0]) == 0) return false;
@@ -276,7 +291,7 @@ static bool is_ours(const struct opcall *c, struct conv *v) {
 static int64_t block_rows(const struct conv *v, bool flat, int64_t bytes, int threads) {
   const struct window *w = &v->w;
   int64_t all = flat ? window_outputs(w) : w->out[1];
-  int64_t each = 4 * v->in_channels * (flat ? 1 : w->stride[1] * under(w, 2, w->out[2]));
+  int64_t each = 4 * v->in_channels * (flat ? 1 : w->stride[1] * window_under(w, 2, w->out[2]));
   int64_t blocks = CEIL_DIV(all, MAX(bytes / each, 1));
   return MAX(CEIL_DIV(all, ROUND_UP(blocks, threads)), 1);
 }
@@ -316,9 +331,10 @@ static int inplace(const struct opcall *c, const struct conv *v, const struct la
 
 bool direct_label(const struct opcall *c, const struct target *t, int i, struct label *l) {
   struct conv v;
-  if (!is_ours(c, &v)) return false;
-  for (size_t k = 0; k < COUNT(forms); k++) {
-    if (!form_fits(c, &v, &forms[k], t->isa, l)) continue;
+  if (!direct_takes(c, &v)) return false;
+  for (const struct direct_form *f = direct_forms; f->mr; f++) {
+    if (f->in == LAYOUT_NHWC && window_is_point(&v.w)) continue; /* conv_gemm's */
+    if (!direct_fits(c, &v, f, t->isa, l)) continue;
     int n = offers(&v, t, l);
     if (i < n) {
       l->inplace = inplace(c, &v, l);

@@ -115,8 +115,9 @@ struct gemm_block {
   struct addr b;  /* panel of column 0, at the block's first k */
   int64_t b_col;  /* bytes that a column's panel is further on, per column */
   struct matrix c, d;
-  bool c_local;              /* c's place counts from the piece, not from `at` */
-  const struct addr *d_base; /* when set: d's element (0, 0), whatever `at` says */
+  bool c_local; /* c's place counts from the piece, not from `at` */
+  /* When set: the element (0, 0) of c, of d, whatever `at` says. */
+  const struct addr *c_base, *d_base;
   int mode;
   struct place at;             /* of the block in c, d and e */
   const struct epilogue *tail; /* when set: its residual and bounds are applied, too */

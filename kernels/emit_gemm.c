@@ -54,20 +54,26 @@ static struct addr next_panel(const struct gemm_block *g, struct addr p, const s
   return p;
 }
 
+static struct addr based_at(const struct addr *base, const struct matrix *m, const struct span *r,
+                            const struct span *s) {
+  struct addr a = *base;
+  span_term(&a, r, m->rs);
+  span_term(&a, s, m->cs);
+  return a;
+}
+
 static void tile_call(const struct gemm_block *g, const struct span *r, const struct span *s,
                       const struct place *inner, struct builder *b) {
   struct place at = g->at;
   place_row(&at, r, 1);
   place_col(&at, s, 1);
-  struct addr a = g->a, p = g->b, c = matrix_at(&g->c, g->c_local ? inner : &at), d = c;
+  struct addr a = g->a, p = g->b, c = matrix_at(&g->c, g->c_local ? inner : &at);
+  if (g->c_base) c = based_at(g->c_base, &g->c, r, s);
+  struct addr d = c;
   span_term(&a, r, g->a_row);
   span_term(&p, s, g->b_col);
   if (g->mode) d = g->d.buf == g->c.buf ? c : matrix_at(&g->d, &at);
-  if (g->mode && g->d_base) {
-    d = *g->d_base;
-    span_term(&d, r, g->d.rs);
-    span_term(&d, s, g->d.cs);
-  }
+  if (g->mode && g->d_base) d = based_at(g->d_base, &g->d, r, s);
   const struct matrix *dm = g->mode ? &g->d : &g->c;
   int64_t ahead = 0;
   struct addr next = g->ahead ? next_panel(g, p, r, &ahead) : p;

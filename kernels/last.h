@@ -22,6 +22,9 @@ struct last {
   struct val tail[3]; /* further arguments of the one without */
   int ntail;
 };
+/* Of a depthwise convolution, a pool; false when it is none. */
+bool last_of_conv(const struct opcall *c, struct last *op);
+bool last_of_pool(const struct opcall *c, struct last *op);
 /* The i-th label of an opcall whose input 0 and output lie in nhwc or c16. */
 bool last_label(const struct last *op, const struct opcall *c, const struct target *t, int i,
                 struct label *l);

@@ -98,7 +98,7 @@ static struct opcall without_body(const struct opcall *c) {
 }
 
 void opcall_anchor(const struct opcall *c, struct opcall *anchor, struct tensor *out) {
-  *anchor = without_body(c);
+  *anchor = without_body(c->part ? &c->part[1] : c);
   if (!c->body) {
     *out = c->out[0];
     return;

@@ -115,7 +115,8 @@ struct opcall {
   struct tensor *in, *out;
   const struct attr *attr;
   int nattr;
-  const struct body *body; /* NULL: none */
+  const struct body *body;   /* NULL: none */
+  const struct opcall *part; /* of a Chain (chain.h): its two; else NULL */
   int opset;
 };
 int64_t opcall_int(const struct opcall *c, const char *name, int64_t otherwise);

@@ -33,7 +33,8 @@ enum fvm_status op_axis_attr(const struct opcall *c, int64_t otherwise, int *out
 /* All of n axes; *mask has bit a set for axis a. Twice the same axis is an error. */
 enum fvm_status op_axes(const int64_t *v, int n, int rank, unsigned *mask, struct fvm_error *err);
 /* The opcall of the anchor alone, without body; *out is its output (one-output anchors). Its
- * shape function has accepted it before, so this does not fail. */
+ * shape function has accepted it before, so this does not fail. Of what stands for the second part
+ * of a chain (cand_chain.c): that part's. */
 void opcall_anchor(const struct opcall *c, struct opcall *anchor, struct tensor *out);
 
 /* ---- shapes and walks ---------------------------------------------------------------------- */

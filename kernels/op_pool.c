@@ -126,7 +126,7 @@ static void cost_planes(const struct opcall *c, const struct label *l, struct op
 }
 
 /* ---- channels last --------------------------------------------------------------------------- */
-static bool last_of(const struct opcall *c, struct last *op) {
+bool last_of_pool(const struct opcall *c, struct last *op) {
   struct window w;
   bool max = is_max(c->op);
   if (pool_window(&w, c, NULL) != FVM_OK) return false;
@@ -140,18 +140,18 @@ static bool last_of(const struct opcall *c, struct last *op) {
 
 static bool label_last(const struct opcall *c, const struct target *t, int i, struct label *l) {
   struct last op;
-  return last_of(c, &op) && last_label(&op, c, t, i, l);
+  return last_of_pool(c, &op) && last_label(&op, c, t, i, l);
 }
 
 static void emit_last(const struct opcall *c, const struct label *l, struct builder *b) {
   struct last op;
-  CHECK(last_of(c, &op));
+  CHECK(last_of_pool(c, &op));
   last_emit(&op, c, l, b);
 }
 
 static void cost_last(const struct opcall *c, const struct label *l, struct opcost *cost) {
   struct last op;
-  CHECK(last_of(c, &op));
+  CHECK(last_of_pool(c, &op));
   last_cost(&op, c, l, cost);
 }
 

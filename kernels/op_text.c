@@ -94,7 +94,7 @@ static void put_body(struct text *out, const struct body *body) {
   text_printf(out, "}");
 }
 
-void opcall_text(const struct opcall *c, struct text *out) {
+static void put_call(const struct opcall *c, struct text *out) {
   text_printf(out, "%s", c->op->name);
   if (c->op->flags & OPF_V13 && c->opset < 13) text_printf(out, "<13");
   put_attrs(out, c->attr, c->nattr);
@@ -112,6 +112,18 @@ void opcall_text(const struct opcall *c, struct text *out) {
       put_dims(out, &c->out[i]);
   }
   if (c->body) put_body(out, c->body);
+}
+
+/* A chain is its parts; its own inputs and output follow from theirs. */
+void opcall_text(const struct opcall *c, struct text *out) {
+  if (!c->part) {
+    put_call(c, out);
+    return;
+  }
+  text_printf(out, "%s: ", c->op->name);
+  put_call(&c->part[0], out);
+  text_printf(out, " -> ");
+  put_call(&c->part[1], out);
 }
 
 static uint64_t take_hash(struct text *t) {

@@ -101,6 +101,10 @@ enum fvm_status window_shape(const struct window *w, struct opcall *c, int64_t c
   return tensor_init(&c->out[0], c->in[0].dtype, 2 + w->nd, dim, err);
 }
 
+int64_t window_under(const struct window *w, int axis, int64_t n) {
+  return (n - 1) * w->stride[axis] + (w->kernel[axis] - 1) * w->dilation[axis] + 1;
+}
+
 int64_t window_inputs(const struct window *w) { return dims_product(w->in, 0, WINDOW_AXES); }
 int64_t window_outputs(const struct window *w) { return dims_product(w->out, 0, WINDOW_AXES); }
 

@@ -27,6 +27,8 @@ enum fvm_status window_ints(const struct opcall *c, const char *name, int n, int
 /* [N, channels, out ...] */
 enum fvm_status window_shape(const struct window *w, struct opcall *c, int64_t channels,
                              struct fvm_error *err);
+/* Extent of the input under n outputs along an axis. */
+int64_t window_under(const struct window *w, int axis, int64_t n);
 int64_t window_inputs(const struct window *w); /* spatial elements */
 int64_t window_outputs(const struct window *w);
 /* Visit the taps of an output: false for one outside the input, else its place in a plane. */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../../kernels/chain.h"
 #include "../../kernels/op_impl.h"
 #include "../../vm/jit.h"
 #include "../../vm/verify.h"
@@ -129,6 +130,32 @@ void opcase_item(struct opcase *o, const char *op, enum fvm_dtype dtype, int nar
   *it = (struct body_item){.op = op_find(op, strlen(op)), .narg = narg, .dtype = dtype};
   ck_assert_msg(it->op != NULL, "no operator %s", op);
   memcpy(it->arg, arg, sizeof *arg * (size_t)narg);
+}
+
+/* A copy of an opcall's tensors: those of the cases change. */
+static void own_tensors(struct arena *a, struct opcall *c) {
+  struct tensor *in = ARENA_NEW(a, struct tensor, c->nin), *out = ARENA_NEW(a, struct tensor, 1);
+  memcpy(in, c->in, (size_t)c->nin * sizeof *in);
+  *out = c->out[0];
+  c->in = in;
+  c->out = out;
+}
+
+bool opcase_chain(struct opcase *o, struct opcase *first) {
+  struct opcall a = first->c, b = o->c;
+  struct fvm_error err;
+  OK(opcall_shape(&a, &err));
+  OK(opcall_shape(&b, &err));
+  if (!chain_fits(&a, &b)) return false;
+  own_tensors(&o->arena, &a);
+  own_tensors(&o->arena, &b);
+  ck_assert(chain_init(&o->c, &a, &b, &o->arena));
+  memmove(o->x + a.nin, o->x + 1, (size_t)(b.nin - 1) * sizeof *o->x);
+  memcpy(o->x, first->x, (size_t)a.nin * sizeof *o->x);
+  memcpy(o->in, o->c.in, (size_t)o->c.nin * sizeof *o->in);
+  o->c.in = o->in;
+  o->c.out = o->out;
+  return true;
 }
 
 void opcase_free(struct opcase *o) { arena_free(&o->arena); }

@@ -54,6 +54,10 @@ void opcase_own(struct opcase *o);
 /* Append an element-wise operator to the body; arguments number values as struct body does. */
 void opcase_item(struct opcase *o, const char *op, enum fvm_dtype dtype, int narg, const int *arg);
 
+/* Make of `first` and o a chain, in o: input 0 of o becomes what first makes, and what first has
+ * must outlive o. False, and all stays as it was, when the two are none. */
+bool opcase_chain(struct opcase *o, struct opcase *first);
+
 /* Run the shape function and the reference; both must succeed. */
 void opcase_reference(struct opcase *o);
 /* After opcase_reference: output i has this shape and these values. */
