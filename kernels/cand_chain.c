@@ -184,7 +184,7 @@ static void init(struct gen *g, const struct opcall *c, const struct label *l, s
                                 .out = (enum layout)l->out[0],
                                 .mr = l->knob[MR],
                                 .nr = l->knob[NR]};
-  *g = (struct gen){.b = b, .channels = c->out[0].dim[1]};
+  *g = (struct gen){.b = b, .channels = layout_channels(&c->out[0], f.out)};
   g->wide = MIN(f.nr, g->channels);
   CHECK(last_of(&c->part[1], &g->op));
   g->high = strip_rows(&g->op.w, l->knob[ROWS]);
@@ -230,14 +230,17 @@ static bool panels_fit(const struct opcall *c, int64_t nr) {
          (channels <= nr || ROUND_UP(channels, (int64_t)LAYOUT_CUT) % nr == 0);
 }
 
-static bool fits(const struct opcall *c, const struct conv *v, const struct direct_form *f,
-                 enum isa isa, struct label *l) {
+static bool fits(const struct opcall *c, const struct conv *v, const struct last *op,
+                 const struct direct_form *f, enum isa isa, struct label *l) {
   struct opcall tail;
   struct arena a = {0};
+  int nfirst = c->part[0].nin;
+  if (!last_keeps_padding(op, &c->part[1].in[0], f->out)) return false;
   if (!panels_fit(c, f->nr) || !direct_fits(&c->part[0], v, f, isa, l)) return false;
   bool ok = tail_init(&tail, c, &a) && view_layouts(&tail, tail.nown, f->out, l) &&
             view_fits(&tail, tensor_count(&c->out[0]), f->out);
-  if (c->part[1].nown > 1) l->in[c->part[0].nin] = LAYOUT_F16;
+  if (op->weights) l->in[nfirst] = LAYOUT_F16;
+  if (op->bias) view_vector(c, nfirst + 1, l);
   arena_free(&a);
   return ok;
 }
@@ -291,7 +294,7 @@ static bool label(const struct opcall *c, const struct target *t, int i, struct 
   if (!is_ours(c, &v, &op)) return false;
   for (const struct direct_form *f = direct_forms; f->mr; f++) {
     int n = 0;
-    if (!fits(c, &v, f, t->isa, l)) continue;
+    if (!fits(c, &v, &op, f, t->isa, l)) continue;
     while (offer(&v, &op.w, t, n, l)) {
       if (i-- == 0) return true;
       n++;

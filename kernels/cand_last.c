@@ -162,12 +162,16 @@ static bool windows_meet(const struct window *w) {
   return true;
 }
 
+bool last_keeps_padding(const struct last *op, const struct tensor *x, enum layout l) {
+  return !layout_pads(x, l) || op->ukr != UKR_maxpool_last_f32 || windows_meet(&op->w);
+}
+
 static bool fits(const struct last *op, const struct opcall *c, enum layout l,
                  struct label *label) {
   const struct tensor *x = &c->in[0];
   struct tensor out = *x; /* of the anchor, before the body */
   memcpy(out.dim + 2, op->w.out + 1, 2 * sizeof *out.dim);
-  if (layout_pads(x, l) && op->ukr == UKR_maxpool_last_f32 && !windows_meet(&op->w)) return false;
+  if (!last_keeps_padding(op, x, l)) return false;
   if (x->rank != 4 || !layout_fits(x, l) || !view_layouts(c, c->nown, l, label)) return false;
   label->in[0] = (uint8_t)l;
   if (op->weights) label->in[1] = LAYOUT_F16;

@@ -25,6 +25,8 @@ struct last {
 /* Of a depthwise convolution, a pool; false when it is none. */
 bool last_of_conv(const struct opcall *c, struct last *op);
 bool last_of_pool(const struct opcall *c, struct last *op);
+/* Whether a block of channels that they do not fill stays zero where it is padded. */
+bool last_keeps_padding(const struct last *op, const struct tensor *x, enum layout l);
 /* The i-th label of an opcall whose input 0 and output lie in nhwc or c16. */
 bool last_label(const struct last *op, const struct opcall *c, const struct target *t, int i,
                 struct label *l);

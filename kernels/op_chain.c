@@ -19,7 +19,7 @@ bool chain_fits(const struct opcall *first, const struct opcall *second) {
   if (strcmp(first->op->name, "Conv") != 0 || opcall_int(first, "group", 1) != 1) return false;
   if (first->out[0].dtype != FVM_F32 || second->out[0].dtype != FVM_F32) return false;
   if (first->nin + second->nin - 1 > NEST_MAXOP || body_reads(second, 0)) return false;
-  if (second->nown > 1 && first->nin >= LABEL_MAXIO) return false; /* weights have a layout */
+  if (second->nown > 1 && first->nin + 1 >= LABEL_MAXIO) return false; /* weights have layouts */
   bool pool = !strcmp(second->op->name, "MaxPool") || !strcmp(second->op->name, "AveragePool");
   return pool ? last_of_pool(second, &op)
               : !strcmp(second->op->name, "Conv") && last_of_conv(second, &op);

@@ -1,4 +1,5 @@
-/* The checker beside the model: every step is a node or a conversion; each buffer of a step stands
+/* The checker beside the model: every step is a node, two of which one alone reads what the other
+ * makes, or a conversion; each buffer of a step stands
  * in the place of the tensor that the graph wants there, in the layout that the step's label names.
  */
 #include "check_impl.h"
@@ -179,59 +180,117 @@ static enum fvm_status misplaced(const struct check_match *m, uint32_t step, uin
                   layout < LAYOUT_COUNT ? layout_name(layout) : "a layout");
 }
 
-/* Input or output i of a node, inputs first, and its layout by the label. */
-static int tensor_at(const struct node *n, const char *label, uint32_t i, enum layout *layout) {
-  bool out = i >= n->in.n;
-  int at = (int)(out ? i - n->in.n : i);
-  *layout = label_layout(label, out ? " out=" : " in=", at);
-  return out ? n->out.v[at] : n->in.v[at];
+/* What a step runs: a node, and before it the one that makes its input 0 unless first is -1. */
+struct work {
+  int first, node;
+};
+
+static uint32_t count_inputs(const struct check_match *m, struct work x) {
+  size_t n = m->g->node.v[x.node].in.n;
+  return (uint32_t)(x.first < 0 ? n : n - 1 + m->g->node.v[x.first].in.n);
 }
 
-/* The first buffer that does not stand where the node's tensor is; that of its last output and one
- * when all do. What the step writes is proved then. */
-static uint32_t misfit(struct check_match *m, uint32_t step, const struct node *n, bool prove) {
+static uint32_t count_buffers(const struct check_match *m, struct work x) {
+  return count_inputs(m, x) + (uint32_t)m->g->node.v[x.node].out.n;
+}
+
+/* The tensor of buffer i, inputs first (those of the first node, and those of the second but what
+ * is between them), and its layout by the label. */
+static int tensor_at(const struct check_match *m, struct work x, const char *label, uint32_t i,
+                     enum layout *layout) {
+  const struct node *n = &m->g->node.v[x.node];
+  uint32_t nin = count_inputs(m, x), nf = x.first < 0 ? 0 : nin + 1 - (uint32_t)n->in.n;
+  bool out = i >= nin;
+  *layout = label_layout(label, out ? " out=" : " in=", (int)(out ? i - nin : i));
+  if (out) return n->out.v[i - nin];
+  if (i < nf) return m->g->node.v[x.first].in.v[i];
+  return n->in.v[x.first < 0 ? i : i - nf + 1];
+}
+
+/* The first buffer that does not stand where its tensor is; that of the last output and one when
+ * all do. What the step writes is proved then. */
+static uint32_t misfit(struct check_match *m, uint32_t step, struct work x, bool prove) {
   const char *label = plan_string(m->k->p, m->k->p->step[step].label);
   enum layout layout;
   int row;
   uint32_t i = 0;
-  for (; i < n->in.n + n->out.n; i++) {
-    bool out = i >= n->in.n;
-    int tensor = tensor_at(n, label, i, &layout);
+  for (; i < count_buffers(m, x); i++) {
+    bool out = i >= count_inputs(m, x);
+    int tensor = tensor_at(m, x, label, i, &layout);
     if (!stands_at(m, step, i, tensor, layout, out, &row)) break;
     if (out && row >= 0 && prove) m->proved[row] = true;
   }
   return i;
 }
 
-static bool has_buffers(const struct check_match *m, uint32_t step, const struct node *n) {
-  return m->k->p->program[m->k->p->step[step].program].nbuf >= n->in.n + n->out.n;
+static bool has_buffers(const struct check_match *m, uint32_t step, struct work x) {
+  return m->k->p->program[m->k->p->step[step].program].nbuf >= count_buffers(m, x);
 }
 
+/* ---- steps of two nodes ---------------------------------------------------------------------- */
+static bool is_read_once(const struct graph *g, int tensor) {
+  int n = g->tensor.v[tensor].is_output;
+  for (size_t i = 0; i < g->node.n && n < 2; i++)
+    for (size_t k = 0; !g->node.v[i].dead && k < g->node.v[i].in.n; k++)
+      n += g->node.v[i].in.v[k] == tensor;
+  return n == 1;
+}
+
+/* The node of that name (its first n bytes) which makes input 0 of another, and nothing else that
+ * anybody reads. -1: there is none. */
+static int node_before(const struct check_match *m, int node, const char *name, size_t n) {
+  const struct node *y = &m->g->node.v[node];
+  int t = y->in.n ? y->in.v[0] : -1, p = t < 0 ? -1 : m->g->tensor.v[t].producer;
+  if (p < 0 || m->done[p] || m->g->node.v[p].out.n != 1) return -1;
+  const char *own = m->g->node.v[p].name;
+  return strlen(own) == n && !strncmp(own, name, n) && is_read_once(m->g, t) ? p : -1;
+}
+
+/* The nodes of a step called "FIRST + SECOND"; node -1: there are none. */
+static struct work two_nodes(struct check_match *m, uint32_t step) {
+  static const char plus[] = " + ";
+  const char *name = plan_string(m->k->p, m->k->p->step[step].name);
+  struct work left = {-1, -1};
+  for (const char *at = strstr(name, plus); at; at = strstr(at + 1, plus))
+    for (int i = names_find(&m->node, at + strlen(plus)); i >= 0; i = m->next_node[i]) {
+      struct work x = {m->done[i] ? -1 : node_before(m, i, name, (size_t)(at - name)), i};
+      if (x.first < 0) continue;
+      if (left.node < 0) left = x;
+      if (has_buffers(m, step, x) && misfit(m, step, x, false) == count_buffers(m, x)) return x;
+    }
+  return left;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
 /* Of nodes with one name the one that the step runs; the first that is left if it runs none. */
 static int node_of(struct check_match *m, uint32_t step, int node) {
   int left = -1;
   for (; node >= 0; node = m->next_node[node]) {
-    const struct node *n = &m->g->node.v[node];
+    struct work x = {-1, node};
     if (m->done[node]) continue;
     if (left < 0) left = node;
-    if (has_buffers(m, step, n) && misfit(m, step, n, false) == n->in.n + n->out.n) return node;
+    if (has_buffers(m, step, x) && misfit(m, step, x, false) == count_buffers(m, x)) return node;
   }
   return left;
+}
+
+static enum fvm_status check_work(struct check_match *m, uint32_t step, struct work x) {
+  m->done[x.node] = true;
+  if (x.first >= 0) m->done[x.first] = true;
+  if (!has_buffers(m, step, x))
+    return check_bad_step(m->k, step, "has fewer buffers than its node has inputs and outputs");
+  uint32_t i = misfit(m, step, x, true);
+  if (i == count_buffers(m, x)) return check_label(m, step, x.first, x.node);
+  enum layout layout;
+  int tensor = tensor_at(m, x, plan_string(m->k->p, m->k->p->step[step].label), i, &layout);
+  return misplaced(m, step, i, tensor, layout);
 }
 
 /* The step that is called like a node. */
 static enum fvm_status check_node(struct check_match *m, uint32_t step, int first) {
   int node = m->next_node[first] < 0 && !m->done[first] ? first : node_of(m, step, first);
   if (node < 0) return check_bad_step(m->k, step, "runs its node a second time");
-  const struct node *n = &m->g->node.v[node];
-  m->done[node] = true;
-  if (!has_buffers(m, step, n))
-    return check_bad_step(m->k, step, "has fewer buffers than its node has inputs and outputs");
-  uint32_t i = misfit(m, step, n, true);
-  if (i == n->in.n + n->out.n) return check_label(m, step, node);
-  enum layout layout;
-  int tensor = tensor_at(n, plan_string(m->k->p, m->k->p->step[step].label), i, &layout);
-  return misplaced(m, step, i, tensor, layout);
+  return check_work(m, step, (struct work){-1, node});
 }
 
 /* "convert TENSOR" or "copy TENSOR": the same tensor on both sides. */
@@ -262,7 +321,10 @@ static enum fvm_status check_steps(struct check_match *m) {
   for (uint32_t s = 0; s < p->nstep && st == FVM_OK; s++) {
     bool moves = !strncmp(plan_string(p, p->step[s].label), "convert ", 8);
     int node = moves ? -1 : names_find(&m->node, plan_string(p, p->step[s].name));
-    st = node >= 0 ? check_node(m, s, node) : check_move(m, s);
+    struct work two = moves || node >= 0 ? (struct work){-1, -1} : two_nodes(m, s);
+    st = node >= 0       ? check_node(m, s, node)
+         : two.node >= 0 ? check_work(m, s, two)
+                         : check_move(m, s);
   }
   return st;
 }

@@ -50,9 +50,10 @@ enum fvm_status check_graph(const struct checker *k, const struct graph *g);
 /* after the steps: that all other rows hold what they name, and outputs what they should
  * (check_values.c), */
 enum fvm_status check_values(struct check_match *m);
-/* that a step's label is one of the node's operator and its program the label's, or those of the
+/* that a step's label is one of the node's operator, or of both when there is a first one (kernels/
+ * chain.h), and its program the label's, or those of the
  * conversion of a tensor (check_labels.c), */
-enum fvm_status check_label(const struct check_match *m, uint32_t step, int node);
+enum fvm_status check_label(const struct check_match *m, uint32_t step, int first, int node);
 enum fvm_status check_conversion(const struct check_match *m, uint32_t step, int tensor,
                                  enum layout from, enum layout to);
 /* that the weights are the model's constants (check_weights.c). */

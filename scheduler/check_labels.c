@@ -3,6 +3,8 @@
  * likewise. */
 #include "check_impl.h"
 
+#include "../kernels/chain.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,11 +84,22 @@ static enum fvm_status check_call(const struct checker *k, uint32_t step, const 
   return st;
 }
 
-enum fvm_status check_label(const struct check_match *m, uint32_t step, int node) {
+/* Both nodes as one opcall. */
+static enum fvm_status join_calls(const struct check_match *m, uint32_t step, int first,
+                                  struct arena *a, struct opcall *c) {
+  struct opcall second = *c, x;
+  enum fvm_status st = graph_opcall(m->g, first, a, &x, m->k->err);
+  if (st == FVM_OK && !chain_fits(&x, &second))
+    st = check_bad_step(m->k, step, "its nodes are no chain");
+  return st == FVM_OK && !chain_init(c, &x, &second, a) ? fvm_nomem(m->k->err) : st;
+}
+
+enum fvm_status check_label(const struct check_match *m, uint32_t step, int first, int node) {
   struct arena a = {0};
   struct opcall c;
   if (!m->k->with->target) return FVM_OK;
   enum fvm_status st = graph_opcall(m->g, node, &a, &c, m->k->err);
+  if (st == FVM_OK && first >= 0) st = join_calls(m, step, first, &a, &c);
   if (st == FVM_OK) st = check_call(m->k, step, &c, &a);
   arena_free(&a);
   return st;

@@ -237,7 +237,7 @@ static const char *chosen_label(struct finder *f) {
   const char *kept = NULL;
   for (size_t i = 0; i < s->step.n; i++) {
     struct text t = {0};
-    if (s->step.v[i].node != f->node) continue;
+    if (s->step.v[i].node != f->node || s->step.v[i].first >= 0) continue;
     label_text(&f->call, &s->step.v[i].label, &t);
     if (!t.failed) kept = arena_strdup(&f->n->arena, t.v);
     text_free(&t);

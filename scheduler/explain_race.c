@@ -71,8 +71,25 @@ static void put_body(const char *problem, struct text *out) {
 
 /* ---- one convolution ---- */
 
+/* "Chain: Conv ... -> MaxPool ...": the convolution is cut off to stand by itself. */
+static const char *first_part(struct explanation *x, const char *problem) {
+  const char *end = strstr(problem, " -> ");
+  return end ? arena_printf(&x->arena, "%.*s", (int)(end - problem), problem) : problem;
+}
+
+/* " then MaxPool 3x3/2" */
+static void put_second(const char *problem, struct text *out) {
+  const char *at = strstr(problem, " -> ");
+  if (!at) return;
+  text_printf(out, " then %.*s", (int)strcspn(at + 4, " "), at + 4);
+  put_attribute(at, " kernel_shape=", " ", "", out);
+  put_attribute(at, " strides=", "/", "", out);
+}
+
 static bool describe(struct explanation *x, struct explain_race *r) {
-  const char *problem = r->node.problem, *in = strstr(problem, " in=");
+  const char *problem = first_part(x, r->node.problem);
+  if (!problem) return false;
+  const char *in = strstr(problem, " in=");
   const char *makes = strstr(problem, " out=");
   struct dims image = scan_dims(in, 0), w = scan_dims(in, 1), out = scan_dims(makes, 0);
   struct text t = {0};
@@ -88,6 +105,7 @@ static bool describe(struct explanation *x, struct explain_race *r) {
   text_printf(&t, ", ");
   put_dims(&out, 2, &t);
   put_body(problem, &t);
+  put_second(r->node.problem, &t);
   r->shape = t.failed ? NULL : arena_strdup(&x->arena, t.v);
   text_free(&t);
   return r->shape;
@@ -114,6 +132,8 @@ static void take_step(const struct explanation *x, struct explain_race *r) {
 }
 
 static bool is_convolution(const char *problem) {
+  const size_t chain = strlen("Chain: ");
+  if (problem && !strncmp(problem, "Chain: ", chain)) problem += chain;
   return problem && !strncmp(problem, "Conv ", 5) && strstr(problem, " in=") &&
          strstr(problem, " out=");
 }

@@ -98,10 +98,11 @@ void pins_free(struct pins *p) {
   fvm_free(p, 1, sizeof *p);
 }
 
-/* A text as a pattern that matches nothing else, in the double quotes of YAML. */
-static void put_pattern(const char *text, struct text *out) {
+/* The first n bytes of a text as a pattern that matches nothing else, in the double quotes of YAML.
+ */
+static void put_pattern(const char *text, size_t n, struct text *out) {
   text_printf(out, "\"");
-  for (const char *s = text; *s; s++) {
+  for (const char *s = text; s < text + n; s++) {
     unsigned char c = (unsigned char)*s;
     if (strchr("*?[", c))
       text_printf(out, "\\\\%c", c);
@@ -117,10 +118,19 @@ static void put_pattern(const char *text, struct text *out) {
   text_printf(out, "\"");
 }
 
-void pin_print(const char *node, const char *label, struct text *out) {
+static void put_pin(const char *node, size_t n, const char *label, struct text *out) {
   text_printf(out, "- node: ");
-  put_pattern(node, out);
+  put_pattern(node, n, out);
   text_printf(out, "\n  use: ");
-  put_pattern(label, out);
+  put_pattern(label, strlen(label), out);
   text_printf(out, "\n");
+}
+
+/* A chain's label is one of both nodes. */
+void pin_print(const char *node, const char *label, struct text *out) {
+  static const char plus[] = " + ";
+  const char *at = strncmp(label, "chain_", 6) ? NULL : strstr(node, plus);
+  if (at) put_pin(node, (size_t)(at - node), label, out);
+  if (at) node = at + strlen(plus);
+  put_pin(node, strlen(node), label, out);
 }

@@ -44,7 +44,8 @@ bool pin_allows(const struct pin *p, const char *text, const struct label *l);
 /* Every pin covers a live node, or FVM_EFORMAT. */
 enum fvm_status pins_check(const struct pins *p, const struct graph *g, struct fvm_error *err);
 
-/* Append a pin for one node and one label, as an item of a file. */
+/* Append a pin for one node and one label, as an item of a file; of a chain ("FIRST + SECOND"), one
+ * for each. */
 void pin_print(const char *node, const char *label, struct text *out);
 
 #endif

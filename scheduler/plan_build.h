@@ -9,7 +9,8 @@
 
 /* One thing to run: a node with its label, or a conversion of a tensor between layouts. */
 struct sched_step {
-  int node; /* -1: a conversion */
+  int node;  /* -1: a conversion */
+  int first; /* the node that it runs as well, before that: a chain's (chains.h); -1: none */
   struct label label;
   int in_value, out_value; /* conversion: struct sched_value indices */
   struct program program;  /* verified */

@@ -10,6 +10,7 @@
  * prefetch nor the TLB has to begin anew every few pages. */
 #include "config.h"
 
+#include "chains.h"
 #include "plan_build.h"
 
 #include <errno.h>
@@ -147,8 +148,11 @@ static void put_binds(struct writer *w, const struct sched_step *step) {
 /* The node's name, or "convert TENSOR", "copy TENSOR", made in the text given. */
 static const char *step_name(const struct writer *w, const struct sched_step *step,
                              struct text *t) {
-  if (step->node >= 0) return w->s->graph->node.v[step->node].name;
   t->n = 0;
+  if (step->node >= 0) {
+    chains_name(w->s->graph, step->first, step->node, t);
+    return t->failed ? "" : t->v;
+  }
   const struct sched_value *x = &w->s->value.v[step->in_value],
                            *y = &w->s->value.v[step->out_value];
   text_printf(t, "%s %s", x->layout == y->layout ? "copy" : "convert", name_of(w, x));
@@ -166,7 +170,7 @@ static const char *step_label(struct writer *w, const struct sched_step *step, s
     return t->failed ? "" : t->v;
   }
   struct opcall c;
-  if (graph_opcall(w->s->graph, step->node, a, &c, NULL)) {
+  if (chains_opcall(w->s->graph, step->first, step->node, a, &c, NULL)) {
     w->nomem = true; /* it worked when the step was made */
     return "";
   }

@@ -241,9 +241,9 @@ static enum fvm_status profile_one(struct profiler *p, int index) {
 static enum fvm_status store_graph(struct profiler *p, const struct graph *g) {
   struct arena a = {0};
   int64_t model;
-  size_t n = p->set.node_name.n;
+  size_t n = p->set.node_name.n, chains = p->set.chain_name.n;
   int64_t *id = ARENA_NEW(&a, int64_t, MAX(p->set.problem.n, 1));
-  struct db_node *node = ARENA_NEW(&a, struct db_node, MAX(n, 1));
+  struct db_node *node = ARENA_NEW(&a, struct db_node, MAX(n + chains, 1));
   enum fvm_status st = id && node ? FVM_OK : fvm_nomem(p->err);
   for (size_t i = 0; i < p->set.problem.n && !st; i++) {
     const struct profile_problem *q = &p->set.problem.v[i];
@@ -251,9 +251,11 @@ static enum fvm_status store_graph(struct profiler *p, const struct graph *g) {
   }
   for (size_t i = 0; i < n && !st; i++)
     node[i] = (struct db_node){p->set.node_name.v[i], id[p->set.of_node.v[i]]};
+  for (size_t i = 0; i < chains && !st; i++)
+    node[n + i] = (struct db_node){p->set.chain_name.v[i], id[p->set.of_chain.v[i]]};
   const char *name = p->o->model ? p->o->model : g->name ? g->name : "";
   if (!st) st = db_model(p->db, g->model_hash, name, p->warmth, &model, p->err);
-  if (!st) st = db_nodes(p->db, model, node, (int)n, p->err);
+  if (!st) st = db_nodes(p->db, model, node, (int)(n + chains), p->err);
   arena_free(&a);
   return st;
 }

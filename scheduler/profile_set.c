@@ -1,5 +1,6 @@
 #include "profile_set.h"
 
+#include "chains.h"
 #include "joins.h"
 
 #include <stdio.h>
@@ -51,19 +52,50 @@ static int count_labels(const struct opcall *c, const struct target *t) {
   return n;
 }
 
-static enum fvm_status add_node(struct profile_set *s, const struct graph *g, int node,
-                                const struct target *t, struct fvm_error *err) {
+/* Of a node, or of a chain (first >= 0); *id: which. */
+static enum fvm_status add_node(struct profile_set *s, const struct graph *g, int first, int node,
+                                const struct target *t, int *id, struct fvm_error *err) {
   struct text text = {0};
   struct profile_problem p = {0};
-  enum fvm_status st = graph_opcall(g, node, &s->arena, &p.call, err);
+  enum fvm_status st = chains_opcall(g, first, node, &s->arena, &p.call, err);
   if (st) return st;
   p.hash = opcall_hash(&p.call);
   p.op = p.call.op->name;
   p.weight = estimate(&p.call, t);
   p.nlabel = count_labels(&p.call, t);
   opcall_text(&p.call, &text);
-  int i = add_problem(s, &p, &text);
-  return i >= 0 && VEC_PUSH(&s->of_node, i) ? FVM_OK : fvm_nomem(err);
+  *id = add_problem(s, &p, &text);
+  return *id >= 0 ? FVM_OK : fvm_nomem(err);
+}
+
+static enum fvm_status add_nodes(struct profile_set *s, const struct graph *g,
+                                 const struct target *t, struct fvm_error *err) {
+  enum fvm_status st = FVM_OK;
+  for (int i = 0, id; i < (int)g->node.n && !st; i++) {
+    if (g->node.v[i].dead) continue;
+    st = add_node(s, g, -1, i, t, &id, err);
+    if (!st && !VEC_PUSH(&s->of_node, id)) st = fvm_nomem(err);
+  }
+  return st;
+}
+
+/* Their inputs and outputs come and go in layouts that the nodes have by themselves, so they ask
+ * for no conversions of their own. */
+static enum fvm_status add_chains(struct profile_set *s, const struct graph *g, bool named,
+                                  const struct target *t, struct fvm_error *err) {
+  const int *first = chains_find(g, t, &s->arena);
+  enum fvm_status st = first ? FVM_OK : fvm_nomem(err);
+  for (int i = 0, id; i < (int)g->node.n && !st; i++) {
+    struct text name = {0};
+    if (first[i] < 0) continue;
+    st = add_node(s, g, first[i], i, t, &id, err);
+    if (!st && !VEC_PUSH(&s->of_chain, id)) st = fvm_nomem(err);
+    if (st || !named) continue;
+    chains_name(g, first[i], i, &name);
+    const char *kept = keep(s, &name);
+    if (!kept || !VEC_PUSH(&s->chain_name, kept)) st = fvm_nomem(err);
+  }
+  return st;
 }
 
 /* ---- conversions ---- */
@@ -167,12 +199,12 @@ static enum fvm_status sort_by_weight(struct profile_set *s, struct fvm_error *e
   return FVM_OK;
 }
 
-static enum fvm_status add_graph(struct profile_set *s, const struct graph *g,
+/* named: names are kept. */
+static enum fvm_status add_graph(struct profile_set *s, const struct graph *g, bool named,
                                  const struct target *t, struct fvm_error *err) {
   size_t first = s->of_node.n;
-  enum fvm_status st = FVM_OK;
-  for (size_t i = 0; i < g->node.n && !st; i++)
-    if (!g->node.v[i].dead) st = add_node(s, g, (int)i, t, err);
+  enum fvm_status st = add_nodes(s, g, t, err);
+  if (!st) st = add_chains(s, g, named, t, err);
   if (!st) st = add_converts(s, g, s->of_node.v + first, t, err);
   return st ? st : add_copies(s, g, s->of_node.v + first, t, err);
 }
@@ -180,10 +212,10 @@ static enum fvm_status add_graph(struct profile_set *s, const struct graph *g,
 enum fvm_status profile_set_make(struct profile_set *s, const struct graph *g,
                                  const struct target *t, struct fvm_error *err) {
   *s = (struct profile_set){0};
-  enum fvm_status st = add_graph(s, g, t, err);
+  enum fvm_status st = add_graph(s, g, true, t, err);
   for (size_t i = 0; i < g->node.n && !st; i++)
     if (!g->node.v[i].dead && !VEC_PUSH(&s->node_name, g->node.v[i].name)) st = fvm_nomem(err);
-  if (!st && g->other) st = add_graph(s, g->other, t, err);
+  if (!st && g->other) st = add_graph(s, g->other, false, t, err);
   if (!st) st = sort_by_weight(s, err);
   if (st) profile_set_free(s);
   return st;
@@ -194,6 +226,8 @@ void profile_set_free(struct profile_set *s) {
   VEC_FREE(&s->heavy);
   VEC_FREE(&s->of_node);
   VEC_FREE(&s->node_name);
+  VEC_FREE(&s->of_chain);
+  VEC_FREE(&s->chain_name);
   arena_free(&s->arena);
 }
 

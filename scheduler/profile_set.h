@@ -20,6 +20,8 @@ struct profile_set {
   VEC(int) heavy;                      /* all problems, the one to be measured first at the head */
   VEC(int) of_node;                    /* problem of each live node, in order; then of g->other's */
   VEC(const char *) node_name;         /* of the live nodes of g itself */
+  VEC(int) of_chain;                   /* problem of each chain (chains.h) of g, then of g->other */
+  VEC(const char *) chain_name;        /* of those of g itself */
 };
 /* Of a graph and of its other form. needs: shapes, topological order. */
 enum fvm_status profile_set_make(struct profile_set *s, const struct graph *g,

@@ -2,6 +2,7 @@
  * schedule.c only.
  *
  *   sched_menu.c    what each node can be run by, and what that and conversions cost
+ *   sched_chains.c  what the nodes of a chain can be run by together
  *   sched_choose.c  one label for each node: a cost function network, solved
  *   sched_policy.c  or as others would choose them, without a network; sched_fluidml.c is one
  *   sched_room.c    what labels take of memory: constants in layouts, scratch
@@ -13,15 +14,22 @@
 #ifndef FVM_SCHED_H
 #define FVM_SCHED_H
 
+#include "chains.h"
 #include "joins.h"
 #include "pin.h"
 #include "mem.h"
 #include "plan_build.h"
 #include "solve.h"
 
-/* A way to run a node: the cheapest label of those that look alike to the node's neighbours. */
+/* A way to run a node: the cheapest label of those that look alike to the node's neighbours. The
+ * second node of a chain can be run together with the first; then it costs all, and the first is
+ * absorbed: no step runs it, and what it makes is not there. Both have in `label` their own part of
+ * the layouts, so that neighbours see nothing unusual. */
+enum role { ROLE_ALONE, ROLE_ABSORBED, ROLE_CHAIN };
 struct choice {
   struct label label;
+  enum role role;
+  struct label chain; /* ROLE_CHAIN: of both */
   int64_t ns;
   bool measured;
   double error; /* -1: not known */
@@ -36,6 +44,9 @@ struct menu {
   int npin;
   struct choice *choice;
   int n;
+  /* Of a node of a chain: those of the node by itself, with more from those of both (hash is 0). */
+  const struct menu *own, *both;
+  enum role role;
 };
 /* Conversions of all tensors of one type and shape. */
 struct shape_costs {
@@ -60,6 +71,7 @@ struct sched {
   bool weighs_memory;         /* labels that need less memory are kept beside faster ones */
   uint64_t *hash;             /* of each constant: sched_hash; 0: not yet known */
   struct sched_node *node;    /* by node of the graph; dead ones are empty */
+  int *first;                 /* by node: chains_find */
   struct shape_costs **shape; /* by tensor, filled in on use */
   VEC(struct shape_costs *) shapes;
   VEC(struct menu *) menus;
@@ -194,10 +206,22 @@ void sched_close(struct sched *w);
 enum fvm_status sched_menus(struct sched *w);
 /* After the menus: in which layouts the caller has states. */
 void sched_find_states(struct sched *w);
-/* The menu of a node under these pins; NULL when memory is out. They must last as long as w. */
-const struct menu *sched_menu(struct sched *w, int node, const struct pin *const *pin, int npin);
-/* Those of the options that cover a node, from w->a; NULL when memory is out. */
-const struct pin **sched_pins(struct sched *w, int node, int *n);
+/* The menu of a node, or of a chain (first >= 0: sched_chains.c), by itself under these pins; NULL
+ * when memory is out. They must last as long as w. */
+const struct menu *sched_menu(struct sched *w, int first, int node, const struct opcall *call,
+                              const struct pin *const *pin, int npin);
+/* Those of the options that cover a node, or either of a chain's, from w->a; NULL when memory is
+ * out. */
+const struct pin **sched_pins(struct sched *w, int first, int node, int *n);
+/* Add to the menus of the nodes of chains what runs both; again after some of the nodes got other
+ * menus. As if there were no pin `but`, and none on node `freed`: NULL, -1. */
+enum fvm_status sched_chain_menus(struct sched *w, const struct pin *but, int freed);
+/* The label's text of a choice of a node. False when memory is out. */
+bool sched_choice_text(struct sched *w, int node, const struct choice *c, struct text *out);
+/* Whether choices i of the first node of a chain and k of the second go together. */
+bool sched_go_together(const struct sched *w, int node, int i, int k);
+/* Whether a node need not be run at all, and so its output not be there. */
+bool sched_may_vanish(const struct sched *w, int node);
 enum fvm_status sched_choose(struct sched *w);
 
 /* ---- policies ---- */

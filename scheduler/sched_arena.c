@@ -7,6 +7,7 @@
  *   spanning  a tensor that is made before and read after the node by every order, since its
  *             producer is an ancestor and one of its readers a descendant of the node: at least
  *             the least bytes that it has in any layout
+ *   chain     of a node that is run with the one before it, what that reads as well
  *   joined    of a tensor that is made in its place in another one, all of that one
  *
  * The sum is at most what is live at that step in any order, and so what a plan's arena has. Only
@@ -304,14 +305,32 @@ static int64_t touched_bytes(const struct rows *b, int node, const struct choice
   return sum;
 }
 
+/* What the first node of a chain reads, where that is not counted otherwise. */
+static int64_t chain_bytes(const struct rows *b, int node, const struct choice *c) {
+  const struct node *f = &b->w->g->node.v[b->w->first[node]];
+  int64_t sum = 0;
+  for (int k = 0; k < (int)f->in.n; k++) {
+    int t = f->in.v[k];
+    bool again = t < 0 || b->live[t] || b->touched[t];
+    for (int j = 0; j < k; j++) again |= f->in.v[j] == t;
+    if (!again && !is_hidden(b, t, node)) sum += bytes_in(b, t, label_in(&c->chain, k));
+  }
+  return sum;
+}
+
+/* Bytes while the node runs by a choice. */
+static int64_t use_of(const struct rows *b, int node, const struct choice *c) {
+  if (c->label.view || c->role == ROLE_ABSORBED) return ARENA_IDLE;
+  return touched_bytes(b, node, c) + (c->role == ROLE_CHAIN ? chain_bytes(b, node, c) : 0);
+}
+
 static bool add_node(struct rows *b, int node) {
   const struct menu *m = menu_of(b, node);
   int64_t *use = ARENA_NEW(&b->w->a, int64_t, m->n);
   if (!use) return false;
   touch(b, node);
   find_spanning(b, node);
-  for (int c = 0; c < m->n; c++)
-    use[c] = m->choice[c].label.view ? ARENA_IDLE : touched_bytes(b, node, &m->choice[c]);
+  for (int c = 0; c < m->n; c++) use[c] = use_of(b, node, &m->choice[c]);
   for (size_t t = 0; t < b->w->g->tensor.n; t++)
     if (b->live[t] && counts(b, (int)t)) b->row.fixed += b->least[t];
   return add_term(b, false, b->c->var[node], use) && add_all_joined(b) && end_row(b);

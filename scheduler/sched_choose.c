@@ -65,6 +65,20 @@ static int64_t direct_ns(struct sched_net *c, const struct traffic *t, enum layo
   return copies_ns(c, t->tensor, from, wants(r, &menu_of(c, r->node)->choice[choice].label));
 }
 
+/* Whether producer and reader may be run as one, and nothing be there between them. */
+static bool is_inside(const struct sched_net *c, const struct traffic *t) {
+  return t->producer >= 0 && t->nreader == 1 && !t->is_output &&
+         c->w->first[t->reader[0].node] == t->producer;
+}
+
+/* Between choices i and k of the two. */
+static int64_t inside_ns(struct sched_net *c, const struct traffic *t, int i, int k,
+                         int64_t apart) {
+  int node = t->reader[0].node;
+  if (!sched_go_together(c->w, node, i, k)) return SOLVE_INF;
+  return menu_of(c, node)->choice[k].role == ROLE_CHAIN ? 0 : apart;
+}
+
 static bool add_direct(struct sched_net *c, struct traffic *t) {
   const struct reader *r = t->nreader ? &t->reader[0] : NULL;
   const struct menu *in = t->producer < 0 ? NULL : menu_of(c, t->producer);
@@ -82,8 +96,9 @@ static bool add_direct(struct sched_net *c, struct traffic *t) {
   for (int i = 0; i < nin; i++) {
     enum layout from = in ? label_out(&in->choice[i].label, t->output) : c->w->io[t->tensor];
     for (int k = 0; k < nout; k++) {
-      int64_t *x = &cost[i * nout + k];
-      *x = MIN(SOLVE_INF, *x + direct_ns(c, t, from, r, k));
+      int64_t *x = &cost[i * nout + k], ns = direct_ns(c, t, from, r, k);
+      if (is_inside(c, t)) ns = inside_ns(c, t, i, k, ns);
+      *x = MIN(SOLVE_INF, *x + ns);
     }
   }
   return true;
@@ -161,7 +176,8 @@ static bool add_shared(struct sched_net *c, struct traffic *t) {
 static bool add_traffic(struct sched_net *c, struct traffic *t) {
   layout_set layouts = makes(c, t) | wanted(c, t);
   int ends = t->nreader + t->is_output;
-  if (ends == 0 || (layouts & (layouts - 1)) == 0) return true; /* nothing to convert */
+  bool inside = is_inside(c, t) && sched_may_vanish(c->w, t->producer);
+  if (ends == 0 || (!inside && (layouts & (layouts - 1)) == 0)) return true; /* nothing to do */
   return ends == 1 ? add_direct(c, t) : add_shared(c, t);
 }
 

@@ -67,13 +67,22 @@ int64_t sched_copy(struct sched *w, int tensor, enum layout layout, int *threads
 
 typedef VEC(struct choice) choices;
 
+/* A node, or a chain of two. */
+struct problem {
+  int first, node;
+  const struct opcall *call;
+};
+
+static int input_of(const struct sched *w, const struct problem *p, int i) {
+  return chains_input(w->g, p->first, p->node, i);
+}
+
 /* Whether the constants can be had in the layouts that a label wants. */
-static bool constants_fit(struct sched *w, int node, const struct label *l) {
-  const struct node *n = &w->g->node.v[node];
-  for (size_t i = 0; i < n->in.n; i++) {
-    int t = n->in.v[i];
+static bool constants_fit(struct sched *w, const struct problem *p, const struct label *l) {
+  for (int i = 0; i < p->call->nin; i++) {
+    int t = input_of(w, p, i);
     if (t < 0 || sched_is_run_time(w, t)) continue;
-    enum layout want = label_in(l, (int)i);
+    enum layout want = label_in(l, i);
     if (!layout_alike(sched_tensor(w, t), LAYOUT_ROW, want) &&
         !layout_convertible(sched_tensor(w, t), LAYOUT_ROW, want))
       return false;
@@ -100,8 +109,9 @@ static bool are_agreed(const struct pin_list *pins, const struct opcall *call,
   return ok;
 }
 
-static bool collect(struct sched *w, int node, const struct pin_list *pins, choices *all) {
-  struct opcall *call = &w->node[node].call;
+static bool collect(struct sched *w, const struct problem *p, const struct pin_list *pins,
+                    choices *all) {
+  const struct opcall *call = p->call;
   struct choice c = {0};
   bool failed = false;
   for (int i = 0; opcall_label(call, &w->o->target, i, &c.label); i++) {
@@ -112,7 +122,7 @@ static bool collect(struct sched *w, int node, const struct pin_list *pins, choi
     c.measured = !c.label.view && w->cost->measured && w->cost->known > known && c.ns >= 0;
     c.error = w->o->label_error > 0 ? cost_error(w->cost, call, &c.label) : -1;
     w->s->labels_measured += c.measured;
-    if (c.ns >= 0 && constants_fit(w, node, &c.label) && !VEC_PUSH(all, c)) return false;
+    if (c.ns >= 0 && constants_fit(w, p, &c.label) && !VEC_PUSH(all, c)) return false;
   }
   return !failed;
 }
@@ -141,15 +151,15 @@ static void prefer_exact(const struct sched *w, choices *all) {
 
 /* Scratch and what is read, of each choice; labels without a program go. False when memory is out.
  */
-static bool weigh(struct sched *w, int node, choices *all) {
+static bool weigh(struct sched *w, const struct problem *q, choices *all) {
   enum fvm_status st = FVM_OK;
   size_t n = 0;
   for (size_t i = 0; i < all->n && st != FVM_ENOMEM; i++) {
     struct arena a = {0};
     struct program p;
     struct choice c = all->v[i];
-    c.reads = w->g->node.v[node].op->flags & OPF_JOIN ? ~(uint64_t)0 : 1; /* what a view shows */
-    st = c.label.view ? FVM_OK : opcall_emit(&w->node[node].call, &c.label, &a, &p, w->err);
+    c.reads = q->call->op->flags & OPF_JOIN ? ~(uint64_t)0 : 1; /* what a view shows */
+    st = c.label.view ? FVM_OK : opcall_emit(q->call, &c.label, &a, &p, w->err);
     if (!st && !c.label.view) {
       c.reads = sched_reads(&p);
       c.scratch = sched_scratch(&p, c.label.threads);
@@ -161,13 +171,15 @@ static bool weigh(struct sched *w, int node, choices *all) {
   return st != FVM_ENOMEM;
 }
 
-static bool look_alike(const struct sched *w, int node, const struct label *x,
+static bool look_alike(const struct sched *w, const struct problem *p, const struct label *x,
                        const struct label *y) {
-  const struct node *n = &w->g->node.v[node];
-  if ((n->op->flags & OPF_JOIN) && x->view != y->view) return false; /* a view may need copies */
-  for (size_t i = 0; i < n->in.n; i++)
-    if ((sched_is_run_time(w, n->in.v[i]) || w->weighs_memory || sched_is_tied(w, node)) &&
-        label_in(x, (int)i) != label_in(y, (int)i))
+  const struct node *n = &w->g->node.v[p->node];
+  if ((p->call->op->flags & OPF_JOIN) && x->view != y->view)
+    return false; /* a view may need copies */
+  for (int i = 0; i < p->call->nin; i++)
+    if ((sched_is_run_time(w, input_of(w, p, i)) || w->weighs_memory ||
+         sched_is_tied(w, p->node)) &&
+        label_in(x, i) != label_in(y, i))
       return false;
   for (size_t i = 0; i < n->out.n; i++)
     if (n->out.v[i] >= 0 && label_out(x, (int)i) != label_out(y, (int)i)) return false;
@@ -189,16 +201,16 @@ static bool beats(const struct sched *w, const struct choice *x, const struct ch
   return is_better(x, y) || x->scratch < y->scratch || earlier;
 }
 
-static void keep_best(const struct sched *w, int node, choices *all) {
+static void keep_best(const struct sched *w, const struct problem *p, choices *all) {
   size_t n = 0;
   for (size_t i = 0; i < all->n; i++) {
     const struct choice *x = &all->v[i];
     bool beaten = false;
     size_t kept = 0;
     for (size_t j = 0; j < n && !beaten; j++)
-      beaten = look_alike(w, node, &x->label, &all->v[j].label) && beats(w, &all->v[j], x, true);
+      beaten = look_alike(w, p, &x->label, &all->v[j].label) && beats(w, &all->v[j], x, true);
     for (size_t j = 0; j < n && !beaten; j++)
-      if (!look_alike(w, node, &x->label, &all->v[j].label) || !beats(w, x, &all->v[j], false))
+      if (!look_alike(w, p, &x->label, &all->v[j].label) || !beats(w, x, &all->v[j], false))
         all->v[kept++] = all->v[j];
     if (beaten) continue;
     struct choice new = *x;
@@ -208,19 +220,23 @@ static void keep_best(const struct sched *w, int node, choices *all) {
   all->n = n;
 }
 
-static const struct menu *menu_new(struct sched *w, int node, uint64_t hash,
+static const struct menu *menu_new(struct sched *w, const struct problem *p, uint64_t hash,
                                    const struct pin_list *pins) {
   choices all = {0};
   struct menu *m = ARENA_NEW(&w->a, struct menu, 1);
-  bool ok = m && collect(w, node, pins, &all);
+  bool ok = m && collect(w, p, pins, &all);
   if (ok) {
     prefer_measured(&all);
     prefer_exact(w, &all);
   }
-  if (ok && w->weighs_memory) ok = weigh(w, node, &all);
+  if (ok && w->weighs_memory) ok = weigh(w, p, &all);
   if (ok) {
-    keep_best(w, node, &all);
-    *m = (struct menu){hash, pins->v, pins->n, ARENA_NEW(&w->a, struct choice, all.n), (int)all.n};
+    keep_best(w, p, &all);
+    *m = (struct menu){.hash = hash,
+                       .pin = pins->v,
+                       .npin = pins->n,
+                       .choice = ARENA_NEW(&w->a, struct choice, all.n),
+                       .n = (int)all.n};
     ok = m->choice && VEC_PUSH(&w->menus, m);
   }
   if (ok && all.n) memcpy(m->choice, all.v, all.n * sizeof *all.v);
@@ -234,23 +250,27 @@ static bool is_for(const struct menu *m, uint64_t hash, const struct pin_list *p
   return is;
 }
 
-const struct menu *sched_menu(struct sched *w, int node, const struct pin *const *pin, int npin) {
+const struct menu *sched_menu(struct sched *w, int first, int node, const struct opcall *call,
+                              const struct pin *const *pin, int npin) {
   const struct pin_list pins = {pin, npin};
-  uint64_t hash = opcall_hash(&w->node[node].call);
+  const struct problem p = {first, node, call};
+  uint64_t hash = opcall_hash(call);
   for (size_t i = 0; i < w->menus.n; i++)
     if (is_for(w->menus.v[i], hash, &pins)) return w->menus.v[i];
-  return menu_new(w, node, hash, &pins);
+  return menu_new(w, &p, hash, &pins);
 }
 
 /* ---- pins ---- */
 
-const struct pin **sched_pins(struct sched *w, int node, int *n) {
+const struct pin **sched_pins(struct sched *w, int first, int node, int *n) {
   const struct pins *p = w->o->pins;
   const struct pin **v = NULL;
   for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
     *n = 0;
     for (size_t i = 0; p && i < p->pin.n; i++) {
-      if (!pin_covers(&p->pin.v[i], &w->g->node.v[node])) continue;
+      bool covers = pin_covers(&p->pin.v[i], &w->g->node.v[node]) ||
+                    (first >= 0 && pin_covers(&p->pin.v[i], &w->g->node.v[first]));
+      if (!covers) continue;
       if (v) v[*n] = &p->pin.v[i];
       ++*n;
     }
@@ -279,13 +299,17 @@ static void put_labels(struct sched *w, int node, struct text *out) {
   if (more) text_printf(out, "; and %d more", more);
 }
 
-/* The first pin that leaves the node nothing, or all of them if they only do so together. */
-static enum fvm_status refuse_pins(struct sched *w, int node, const struct pin_list *pins) {
+/* The first pin that leaves the node nothing, or all of them if they only do so together. FVM_OK:
+ * it has none. */
+static enum fvm_status refuse_pins(struct sched *w, int node) {
   const struct node *n = &w->g->node.v[node];
+  const struct menu *own = w->node[node].menu->own ? w->node[node].menu->own : w->node[node].menu;
+  const struct pin_list list = {own->pin, own->npin}, *pins = &list;
+  if (!list.n) return FVM_OK;
   struct text t = {0};
   int guilty = -1;
   for (int i = 0; i < pins->n && guilty < 0; i++) {
-    const struct menu *m = sched_menu(w, node, &pins->v[i], 1);
+    const struct menu *m = sched_menu(w, -1, node, &w->node[node].call, &pins->v[i], 1);
     if (!m) return fvm_nomem(w->err);
     if (m->n == 0) guilty = i;
   }
@@ -307,12 +331,11 @@ static enum fvm_status refuse_pins(struct sched *w, int node, const struct pin_l
 
 static enum fvm_status find_menu(struct sched *w, int node) {
   int n;
-  const struct pin **v = sched_pins(w, node, &n);
-  const struct menu *m = v ? sched_menu(w, node, v, n) : NULL;
+  const struct pin **v = sched_pins(w, -1, node, &n);
+  const struct menu *m = v ? sched_menu(w, -1, node, &w->node[node].call, v, n) : NULL;
   if (!m) return fvm_nomem(w->err);
   w->node[node].menu = m;
-  const struct pin_list pins = {v, n};
-  return m->n || !n ? FVM_OK : refuse_pins(w, node, &pins);
+  return FVM_OK;
 }
 
 /* ---- all nodes ---- */
@@ -334,7 +357,12 @@ enum fvm_status sched_menus(struct sched *w) {
     if (w->g->node.v[i].dead) continue;
     st = graph_opcall(w->g, i, &w->a, &w->node[i].call, w->err);
     if (!st) st = find_menu(w, i);
-    if (!st && w->node[i].menu->n == 0) complain(w, i, &missing);
+  }
+  if (!st) st = sched_chain_menus(w, NULL, -1);
+  for (int i = 0; i < (int)w->g->node.n && !st; i++) {
+    if (w->g->node.v[i].dead || w->node[i].menu->n) continue;
+    st = refuse_pins(w, i);
+    if (!st) complain(w, i, &missing);
   }
   if (!st && missing.failed) st = fvm_nomem(w->err);
   if (!st && missing.n)

@@ -28,10 +28,10 @@ bool sched_is_given(const struct schedule *s, int value) {
 }
 
 int sched_inputs(const struct sched *w, const struct sched_step *s) {
-  return s->node < 0 ? 1 : (int)w->g->node.v[s->node].in.n;
+  return s->node < 0 ? 1 : chains_inputs(w->g, s->first, s->node);
 }
 int sched_buffers(const struct sched *w, const struct sched_step *s) {
-  return s->node < 0 ? 2 : (int)(w->g->node.v[s->node].in.n + w->g->node.v[s->node].out.n);
+  return s->node < 0 ? 2 : sched_inputs(w, s) + (int)w->g->node.v[s->node].out.n;
 }
 
 /* Bytes that a root takes in the arena. */
@@ -281,7 +281,7 @@ static bool count_resident(struct sched *w) {
     for (int i = 0; i < sched_inputs(w, step); i++) {
       if (step->bind[i] < 0) continue;
       int root = sched_root(s, step->bind[i], NULL);
-      bool as_rows = step->node >= 0 && label_in(&step->label, i) == LAYOUT_ROW;
+      bool as_rows = step->node >= 0 && step->first < 0 && label_in(&step->label, i) == LAYOUT_ROW;
       int64_t rows = as_rows ? opcall_row_bytes(&w->node[step->node].call, i) : -1;
       read[root] += MIN(rows < 0 ? TENSOR_MAXBYTES : rows, TENSOR_MAXBYTES - read[root]);
     }

@@ -27,8 +27,12 @@ static enum fvm_status add_step(struct sched *w, struct sched_step *step) {
 static enum fvm_status add_conversion(struct sched *w, int from, int to, int threads, int64_t ns) {
   struct schedule *s = w->s;
   const struct sched_value *x = &s->value.v[from], *y = &s->value.v[to];
-  struct sched_step step = {
-      .node = -1, .in_value = from, .out_value = to, .cost_ns = ns, .threads = threads};
+  struct sched_step step = {.node = -1,
+                            .first = -1,
+                            .in_value = from,
+                            .out_value = to,
+                            .cost_ns = ns,
+                            .threads = threads};
   enum fvm_status st = layout_convert(sched_tensor(w, x->tensor), x->layout, y->layout, &s->arena,
                                       &step.program, w->err);
   if (st) return fvm_prefix(w->err, "tensor '%s'", w->g->tensor.v[x->tensor].name);
@@ -93,22 +97,23 @@ static bool drop_untouched(struct schedule *s, struct program *p, int nin, uint6
   return true;
 }
 
-static enum fvm_status bind_inputs(struct sched *w, const struct node *n, struct sched_step *step,
+static enum fvm_status bind_inputs(struct sched *w, struct sched_step *step, int nin,
                                    uint64_t used) {
-  for (size_t i = 0; i < n->in.n; i++) {
-    if (n->in.v[i] < 0 || !(used >> i & 1)) continue;
-    enum fvm_status st = value_in(w, n->in.v[i], label_in(&step->label, (int)i), &step->bind[i]);
+  for (int i = 0; i < nin; i++) {
+    int t = chains_input(w->g, step->first, step->node, i);
+    if (t < 0 || !(used >> i & 1)) continue;
+    enum fvm_status st = value_in(w, t, label_in(&step->label, i), &step->bind[i]);
     if (st) return st;
     CHECK(w->s->value.v[step->bind[i]].bytes >= step->program.buf[i].bytes);
   }
   return FVM_OK;
 }
 
-static enum fvm_status bind_outputs(struct sched *w, const struct node *n,
-                                    struct sched_step *step) {
+static enum fvm_status bind_outputs(struct sched *w, struct sched_step *step, int nin) {
+  const struct node *n = &w->g->node.v[step->node];
   for (size_t i = 0; i < n->out.n; i++) {
-    int *id = &step->bind[n->in.n + i], t = n->out.v[i];
-    int64_t bytes = step->program.buf[n->in.n + i].bytes;
+    int *id = &step->bind[(size_t)nin + i], t = n->out.v[i];
+    int64_t bytes = step->program.buf[(size_t)nin + i].bytes;
     if (t < 0 && bytes == 0) continue;
     enum layout layout = label_out(&step->label, (int)i);
     enum fvm_status st = add_value(w, t, layout, -1, 0, id);
@@ -195,27 +200,31 @@ static enum fvm_status add_node(struct sched *w, int node) {
   struct schedule *s = w->s;
   const struct node *n = &w->g->node.v[node];
   const struct choice *c = &w->node[node].menu->choice[w->node[node].choice];
+  if (c->role == ROLE_ABSORBED) return FVM_OK;
   if (n->op->flags & OPF_STATE) return add_append(w, n, &c->label);
   if (c->label.view && n->op->flags & OPF_JOIN) return add_join(w, node, &c->label);
   if (c->label.view) return add_view(w, n, &c->label);
+  bool both = c->role == ROLE_CHAIN;
   struct sched_step step = {.node = node,
-                            .label = c->label,
+                            .first = both ? w->first[node] : -1,
+                            .label = both ? c->chain : c->label,
                             .in_value = -1,
                             .out_value = -1,
                             .cost_ns = c->ns,
                             .threads = c->label.threads};
-  step.error = cost_error(w->cost, &w->node[node].call, &c->label);
-  enum fvm_status st =
-      opcall_emit(&w->node[node].call, &c->label, &s->arena, &step.program, w->err);
+  struct opcall call;
+  enum fvm_status st = chains_opcall(w->g, step.first, node, &w->a, &call, w->err);
+  if (!st) st = opcall_emit(&call, &step.label, &s->arena, &step.program, w->err);
   if (st) return st;
-  CHECK(step.program.nbuf >= n->in.n + n->out.n);
+  step.error = cost_error(w->cost, &call, &step.label);
+  CHECK(step.program.nbuf >= (uint32_t)(call.nin + call.nout));
   uint64_t used = sched_reads(&step.program);
   step.bind = ARENA_NEW(&s->arena, int, step.program.nbuf);
-  if (!step.bind || !drop_untouched(s, &step.program, (int)n->in.n, used)) return fvm_nomem(w->err);
+  if (!step.bind || !drop_untouched(s, &step.program, call.nin, used)) return fvm_nomem(w->err);
   for (uint32_t i = 0; i < step.program.nbuf; i++) step.bind[i] = -1;
   s->guesses += !c->measured;
-  st = bind_inputs(w, n, &step, used);
-  if (!st) st = bind_outputs(w, n, &step);
+  st = bind_inputs(w, &step, call.nin, used);
+  if (!st) st = bind_outputs(w, &step, call.nin);
   return st ? st : add_step(w, &step);
 }
 

@@ -108,17 +108,26 @@ static enum fvm_status force_anew(struct what_if *x, const int *node, int n, con
 
 /* ---- the network alone ---- */
 
-/* Solve with other menus on some nodes, for a while. *choice: from the first one's. */
+/* Which pins are taken away for a question: one, or all on a node. */
+struct without {
+  const struct pin *pin;
+  int node;
+};
+
+/* Solve with other menus on some nodes, for a while; where pins are taken away, chains may be what
+ * is found. *found: of the first node, for as long as w. */
 static enum fvm_status solve_with(struct what_if *x, const int *node, int n,
-                                  const struct menu *const *menu, int64_t *more, int *choice) {
+                                  const struct menu *const *menu, const struct without *without,
+                                  int64_t *more, const struct choice **found) {
   struct sched *w = &x->w;
   struct sched_node *kept = ARENA_NEW(&w->a, struct sched_node, w->g->node.n);
   if (!kept) return fvm_nomem(w->err);
   memcpy(kept, w->node, w->g->node.n * sizeof *kept);
   for (int i = 0; i < n; i++) w->node[node[i]].menu = menu[i];
-  enum fvm_status st = sched_choose(w);
+  enum fvm_status st = without ? sched_chain_menus(w, without->pin, without->node) : FVM_OK;
+  if (!st) st = sched_choose(w);
   st = answer(x, st, w->s->layout_cost_ns, more);
-  if (n) *choice = w->node[node[0]].choice;
+  if (n) *found = &w->node[node[0]].menu->choice[w->node[node[0]].choice];
   memcpy(w->node, kept, w->g->node.n * sizeof *kept);
   return st;
 }
@@ -131,7 +140,7 @@ static enum fvm_status find_menus(struct what_if *x, const int *node, int n, con
     const struct pin **list = ARENA_NEW(&w->a, const struct pin *, 1);
     if (!list) return fvm_nomem(w->err);
     *list = pin;
-    menu[i] = sched_menu(w, node[i], list, pin ? 1 : 0);
+    menu[i] = sched_menu(w, -1, node[i], &w->node[node[i]].call, list, pin ? 1 : 0);
     if (!menu[i]) return fvm_nomem(w->err);
     if (!menu[i]->n) return FVM_EFAIL;
   }
@@ -140,14 +149,16 @@ static enum fvm_status find_menus(struct what_if *x, const int *node, int n, con
 
 static enum fvm_status force_in_network(struct what_if *x, const int *node, int n,
                                         const char *label, int64_t *more, const struct menu **menu,
-                                        int *choice) {
+                                        const struct choice **found) {
   struct sched *w = &x->w;
   struct pin *pin = label ? ARENA_NEW(&w->a, struct pin, 1) : NULL;
   char *text = label ? arena_strdup(&w->a, label) : NULL;
   if (label && (!pin || !text)) return fvm_nomem(w->err);
   if (pin) *pin = (struct pin){.label = text, .layout = LAYOUT_COUNT};
   enum fvm_status st = find_menus(x, node, n, pin, menu);
-  return st ? answer(x, st, 0, more) : solve_with(x, node, n, menu, more, choice);
+  const struct without free = {NULL, node[0]};
+  return st ? answer(x, st, 0, more)
+            : solve_with(x, node, n, menu, label ? NULL : &free, more, found);
 }
 
 /* ---- questions ---- */
@@ -156,9 +167,9 @@ enum fvm_status what_if_forced(struct what_if *x, const int *node, int n, const 
                                int64_t *ns, struct fvm_error *err) {
   if (x->limited) return force_anew(x, node, n, label, ns, err);
   const struct menu **menu = ARENA_NEW(&x->w.a, const struct menu *, n);
-  int choice;
+  const struct choice *found;
   x->w.err = err;
-  return menu ? force_in_network(x, node, n, label, ns, menu, &choice) : fvm_nomem(err);
+  return menu ? force_in_network(x, node, n, label, ns, menu, &found) : fvm_nomem(err);
 }
 
 enum fvm_status what_if_free(struct what_if *x, int node, int64_t *ns, const char **label,
@@ -169,11 +180,10 @@ enum fvm_status what_if_free(struct what_if *x, int node, int64_t *ns, const cha
   *label = NULL;
   if (x->limited) return force_anew(x, &node, 1, NULL, ns, err);
   w->err = err;
-  int choice = 0;
-  enum fvm_status st = force_in_network(x, &node, 1, NULL, ns, &menu, &choice);
+  const struct choice *found = NULL;
+  enum fvm_status st = force_in_network(x, &node, 1, NULL, ns, &menu, &found);
   if (st || *ns == WHAT_IF_NONE) return st;
-  label_text(&w->node[node].call, &menu->choice[choice].label, &t);
-  *label = t.failed ? NULL : arena_strdup(&w->a, t.v);
+  *label = sched_choice_text(w, node, found, &t) ? arena_strdup(&w->a, t.v) : NULL;
   text_free(&t);
   return *label ? FVM_OK : fvm_nomem(err);
 }
@@ -186,15 +196,16 @@ static enum fvm_status unpin_in_network(struct what_if *x, const struct pin *pin
   for (int i = 0; i < (int)w->g->node.n; i++) {
     int npin, kept = 0;
     if (w->g->node.v[i].dead || !pin_covers(pin, &w->g->node.v[i])) continue;
-    const struct pin **list = sched_pins(w, i, &npin);
+    const struct pin **list = sched_pins(w, -1, i, &npin);
     for (int k = 0; list && k < npin; k++)
       if (list[k] != pin) list[kept++] = list[k];
     node[n] = i;
-    menu[n] = list ? sched_menu(w, i, list, kept) : NULL;
+    menu[n] = list ? sched_menu(w, -1, i, &w->node[i].call, list, kept) : NULL;
     if (!menu[n++]) return fvm_nomem(w->err);
   }
-  int choice;
-  return solve_with(x, node, n, menu, more, &choice);
+  const struct without without = {pin, -1};
+  const struct choice *found;
+  return solve_with(x, node, n, menu, &without, more, &found);
 }
 
 enum fvm_status what_if_unpinned(struct what_if *x, size_t pin, int64_t *ns,

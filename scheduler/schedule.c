@@ -44,7 +44,8 @@ enum fvm_status sched_open(struct sched *w, const struct graph *g, struct cost *
   *w = (struct sched){.g = g, .cost = cost, .o = o, .err = err};
   if (sched_renew(w) || !set_up(w)) return fvm_nomem(err);
   w->join = joins_find(g, &o->target, &w->a);
-  return w->join ? FVM_OK : fvm_nomem(err);
+  w->first = chains_find(g, &o->target, &w->a);
+  return w->join && w->first ? FVM_OK : fvm_nomem(err);
 }
 
 void sched_close(struct sched *w) {

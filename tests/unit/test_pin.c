@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "../../scheduler/chains.h"
 #include "../../scheduler/pin.h"
 #include "../../scheduler/plan_build.h"
 #include "../../scheduler/what_if.h"
@@ -217,7 +218,7 @@ static void label_of(const struct schedule *s, const char *node, char *out, size
     struct text t = {0};
     if (s->step.v[i].node < 0) continue;
     if (strcmp(s->graph->node.v[s->step.v[i].node].name, node) != 0) continue;
-    OK(graph_opcall(s->graph, s->step.v[i].node, &a, &c, &err));
+    OK(chains_opcall(s->graph, s->step.v[i].first, s->step.v[i].node, &a, &c, &err));
     label_text(&c, &s->step.v[i].label, &t);
     snprintf(out, cap, "%s", t.v);
     text_free(&t);
@@ -313,9 +314,11 @@ START_TEST(plans_are_frozen) {
     char was[200], is[200];
     for (size_t i = 0; i < s->step.n; i++)
       if (s->step.v[i].node >= 0) {
-        const char *name = g->node.v[s->step.v[i].node].name;
-        label_of(s, name, was, sizeof was);
-        pin_print(name, was, &t);
+        struct text name = {0};
+        chains_name(g, s->step.v[i].first, s->step.v[i].node, &name);
+        label_of(s, g->node.v[s->step.v[i].node].name, was, sizeof was);
+        pin_print(name.v, was, &t);
+        text_free(&name);
       }
     struct pins *p = parse(t.v);
     struct schedule *again = plan(g, seed + 1000, p), *same = plan(g, seed, p);
