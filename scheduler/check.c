@@ -244,7 +244,8 @@ static enum fvm_status check_life(struct checker *k, uint32_t row) {
   made.bytes -= given;
   k->end[row] = t->last;
   k->from[row] = k->ready[row] = t->first;
-  if (t->space == SPACE_INPUT && (t->first || t->last + 1 != MAX(k->p->nstep, 1)))
+  bool is_input = t->space == SPACE_INPUT || (given && !made.bytes);
+  if (is_input && (t->first || t->last + 1 != MAX(k->p->nstep, 1)))
     return check_bad_row(k, row, "an input is there from the first step to the last");
   if ((t->space != SPACE_ARENA && t->space != SPACE_OUTPUT) || t->bytes == 0) return FVM_OK;
   if (!is_made_whole(k, t, &k->from[row])) {

@@ -12,14 +12,17 @@ static enum fvm_status bad_constant(const struct checker *k, const struct plan_c
   return fvm_fail(k->err, FVM_EFORMAT, "constant %.100s: %s", plan_string(k->p, c->name), what);
 }
 
-static int threads_of(const struct target *t) {
-  return t && t->nthreads ? t->threads[t->nthreads - 1] : 1;
+static int threads_of(const struct checker *k) {
+  enum { FEW = 16 << 20 }; /* bytes for which more threads do not pay */
+  const struct target *t = k->with->target;
+  bool many = t && t->nthreads && k->p->section[PLAN_WEIGHTS].bytes > FEW;
+  return many ? t->threads[t->nthreads - 1] : 1;
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
 static enum fvm_status convert(const struct checker *k, const struct tensor *t, enum layout layout,
                                struct pool *pool, void *out) {
-  int threads = threads_of(k->with->target);
+  int threads = threads_of(k);
   struct arena a = {0};
   struct program p;
   enum fvm_status st = layout_convert(t, LAYOUT_ROW, layout, &a, &p, k->err);
@@ -64,7 +67,7 @@ static bool was_checked(const struct check_match *m, uint32_t i) {
 
 static enum fvm_status check_all_values(const struct check_match *m) {
   struct pool *pool;
-  enum fvm_status st = pool_new(threads_of(m->k->with->target), &pool, m->k->err);
+  enum fvm_status st = pool_new(threads_of(m->k), &pool, m->k->err);
   if (st != FVM_OK) return st;
   for (uint32_t i = 0; i < m->k->p->nconst && st == FVM_OK; i++)
     if (!was_checked(m, i)) st = check_value(m, i, pool);

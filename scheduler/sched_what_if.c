@@ -37,7 +37,7 @@ enum fvm_status what_if_open(const struct graph *form, struct cost *cost,
   new->o = *o;
   new->o.phases = NULL;
   new->o.latency_ns = 0;
-  new->limited = o->memory || o->arena;
+  new->limited = o->memory || o->arena || o->policy != POLICY_exact;
   struct graph *alone = NULL; /* without the other form, in which the nodes may not be */
   enum fvm_status st = sched_open(&new->w, form, cost, &new->o, err);
   if (!st && !(alone = ARENA_NEW(&new->w.a, struct graph, 1))) st = fvm_nomem(err);
