@@ -13,7 +13,7 @@
  * reads no byte of them. */
 static bool same_program(const struct program *p, const struct program *want) {
   if (p->nword != want->nword || p->nreg != want->nreg || p->nbuf != want->nbuf) return false;
-  if (memcmp(p->word, want->word, p->nword * sizeof *p->word) != 0) return false;
+  if (!want->word || memcmp(p->word, want->word, p->nword * sizeof *p->word) != 0) return false;
   for (uint32_t i = 0; i < p->nbuf; i++) {
     bool dropped = p->buf[i].kind == BUF_IN && p->buf[i].bytes == 0;
     if (p->buf[i].kind != want->buf[i].kind) return false;
