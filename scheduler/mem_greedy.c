@@ -20,6 +20,16 @@ struct packer {
   struct entry *order;
   int *placed; /* in ascending offset */
   int nplaced;
+  struct entry *near; /* what is near one item, to sort it */
+  int *way;
+  /* Of graphs whose items live shortly: what is placed, by section; else NULL. */
+  struct list {
+    int first, n; /* link, or -1 */
+  } * section;
+  struct link {
+    int i, next;
+  } * link;
+  int nlink;
   int64_t *offset, *load, enough;
 };
 
@@ -29,32 +39,71 @@ static bool overlaps(const struct mem_item *x, const struct mem_item *y) {
 
 /* ---- one packing ---- */
 
+static int by_key(const void *x, const void *y) {
+  const struct entry *a = x, *b = y;
+  for (int i = 0; i < 3; i++)
+    if (a->key[i] != b->key[i]) return a->key[i] > b->key[i] ? -1 : 1;
+  return a->i < b->i ? -1 : 1;
+}
+
 static void insert(struct packer *p, int i) {
   int k = p->nplaced++;
   for (; k > 0 && p->offset[p->placed[k - 1]] > p->offset[i]; k--) p->placed[k] = p->placed[k - 1];
   p->placed[k] = i;
+  const struct mem_item *x = &p->p->item[i];
+  for (int s = x->lo; p->section && s <= x->hi; s++) {
+    p->link[p->nlink] = (struct link){i, p->section[s].first};
+    p->section[s] = (struct list){p->nlink++, p->section[s].n + 1};
+  }
+}
+
+/* What is placed in the sections of an item, by offset; an item may come several times. */
+static int find_near(struct packer *p, const struct mem_item *x) {
+  int n = 0;
+  for (int s = x->lo; s <= x->hi; s++)
+    for (int k = p->section[s].first; k >= 0; k = p->link[k].next)
+      p->near[n++] = (struct entry){p->link[k].i, {-p->offset[p->link[k].i]}};
+  if (n > 1) qsort(p->near, (size_t)n, sizeof *p->near, by_key);
+  return n;
+}
+
+/* By offset, what may be in the way of an item: in long graphs that is little for most items. */
+static int find_in_the_way(struct packer *p, const struct mem_item *x, const int **way) {
+  enum { SORTING = 8 }; /* times the work of passing by */
+  int64_t n = 0;
+  *way = p->placed;
+  if (!p->section) return p->nplaced;
+  for (int s = x->lo; s <= x->hi && n * SORTING < p->nplaced; s++) n += 1 + p->section[s].n;
+  if (n * SORTING >= p->nplaced) return p->nplaced;
+  int m = find_near(p, x);
+  for (int k = 0; k < m; k++) p->way[k] = p->near[k].i;
+  *way = p->way;
+  return m;
 }
 
 /* Place one block: best_fit takes the tightest gap below the top, else the lowest one. */
 static void place(struct packer *p, int i, bool best_fit) {
   const struct mem_item *x = &p->p->item[i];
   int64_t top = 0, spare = INT64_MAX, at = -1;
-  for (int k = 0; k < p->nplaced; k++) {
-    const struct mem_item *y = &p->p->item[p->placed[k]];
-    if (!overlaps(x, y)) continue;
-    int64_t start = ROUND_UP(top, x->align), gap = p->offset[p->placed[k]] - start;
+  const int *way;
+  int n = find_in_the_way(p, x, &way);
+  for (int k = 0; k < n; k++) {
+    int y = way[k];
+    if (!overlaps(x, &p->p->item[y])) continue;
+    int64_t start = ROUND_UP(top, x->align), gap = p->offset[y] - start;
     if (gap >= x->size && gap - x->size < spare) {
       spare = gap - x->size, at = start;
       if (!best_fit) break;
     }
-    top = MAX(top, p->offset[p->placed[k]] + y->size);
+    top = MAX(top, p->offset[y] + p->p->item[y].size);
   }
   p->offset[i] = at >= 0 ? at : ROUND_UP(top, x->align);
   insert(p, i);
 }
 
 static int64_t pack(struct packer *p, bool best_fit) {
-  p->nplaced = 0;
+  p->nplaced = p->nlink = 0;
+  for (int s = 0; p->section && s < p->p->nsec; s++) p->section[s] = (struct list){-1, 0};
   for (int k = 0; k < p->p->n; k++) {
     int i = p->order[k].i;
     p->offset[i] = p->p->item[i].fixed;
@@ -102,13 +151,6 @@ static bool any_fixed(const struct mem_part *p) {
 }
 
 /* ---- orders ---- */
-
-static int by_key(const void *x, const void *y) {
-  const struct entry *a = x, *b = y;
-  for (int i = 0; i < 3; i++)
-    if (a->key[i] != b->key[i]) return a->key[i] > b->key[i] ? -1 : 1;
-  return a->i < b->i ? -1 : 1;
-}
 
 /* W: life; A: area; S: size; T: the greatest load of a section that it lives in; B: earliest
  * start; E: latest end. */
@@ -175,13 +217,27 @@ static void pack_all(struct packer *p) {
   }
 }
 
+/* Lists of what is placed, if they are short. False when memory is out. */
+static bool open_lists(struct packer *p, struct arena *a) {
+  enum { SHORT = 8 }; /* sections an item */
+  int64_t sum = 0;
+  for (int i = 0; i < p->p->n; i++) sum += p->p->item[i].hi - p->p->item[i].lo + 1;
+  if (sum > (int64_t)SHORT * p->p->n) return true;
+  p->section = ARENA_NEW(a, struct list, p->p->nsec);
+  p->link = ARENA_NEW(a, struct link, sum);
+  return p->section && p->link;
+}
+
 bool mem_greedy(struct mem_part *part, int64_t enough, struct arena *a) {
   struct packer p = {.p = part, .enough = enough};
   p.order = ARENA_NEW(a, struct entry, part->n);
   p.placed = ARENA_NEW(a, int, part->n);
   p.offset = ARENA_NEW(a, int64_t, part->n);
   p.load = ARENA_NEW(a, int64_t, part->nsec);
-  if (!p.order || !p.placed || !p.offset || !p.load) return false;
+  p.near = ARENA_NEW(a, struct entry, part->n);
+  p.way = ARENA_NEW(a, int, part->n);
+  if (!p.order || !p.placed || !p.offset || !p.load || !p.near || !p.way || !open_lists(&p, a))
+    return false;
   for (int i = 0; i < part->n && part->n <= MANY; i++)
     for (int k = part->item[i].lo; k <= part->item[i].hi; k++) p.load[k] += part->item[i].size;
   pack_all(&p);
