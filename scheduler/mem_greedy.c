@@ -47,8 +47,15 @@ static int by_key(const void *x, const void *y) {
 }
 
 static void insert(struct packer *p, int i) {
-  int k = p->nplaced++;
-  for (; k > 0 && p->offset[p->placed[k - 1]] > p->offset[i]; k--) p->placed[k] = p->placed[k - 1];
+  int k = 0, end = p->nplaced;
+  while (k < end) {
+    int middle = (k + end) / 2;
+    if (p->offset[p->placed[middle]] > p->offset[i])
+      end = middle;
+    else
+      k = middle + 1;
+  }
+  memmove(&p->placed[k + 1], &p->placed[k], (size_t)(p->nplaced++ - k) * sizeof *p->placed);
   p->placed[k] = i;
   const struct mem_item *x = &p->p->item[i];
   for (int s = x->lo; p->section && s <= x->hi; s++) {
