@@ -34,9 +34,13 @@ static enum fvm_status read_network(const char *path, struct solve_file *f, stru
 static enum fvm_status solve(struct cli *cli, struct answer *x, struct fvm_error *err) {
   struct solve_clock clock = solve_clock_start(cli);
   struct solve_limits limits = {SOLVE_ENTRIES, INT64_MAX, solve_clock_over, &clock};
-  enum fvm_status st = solve_limited(&x->f.net, &limits, &x->a, &x->r, err);
+  struct solve_file *f = &x->f;
+  struct solve_usage u = {&f->net, f->usage, f->from, f->to, f->limit, limits};
+  bool limited = f->usage && !cli_flag(cli, OPT_IGNORE_LIMIT);
+  enum fvm_status st = limited ? solve_usage(&u, &x->a, &x->r, err)
+                               : solve_limited(&f->net, &limits, &x->a, &x->r, err);
   x->seconds = cli_seconds() - clock.start;
-  if (st == FVM_OK && x->r.ticks <= CHECK_TICKS) {
+  if (st == FVM_OK && !limited && x->r.ticks <= CHECK_TICKS) {
     st = solve_check(&x->f.net, &x->r, err);
     x->checked = st == FVM_OK;
   }
@@ -86,8 +90,6 @@ static enum fvm_status print(const struct answer *x, bool json, struct fvm_error
 enum fvm_status cmd_solve_layout(struct cli *cli, const char *path, struct fvm_error *err) {
   struct answer x = {0};
   enum fvm_status st = read_network(path, &x.f, err);
-  if (st == FVM_OK && x.f.usage && !cli_flag(cli, OPT_IGNORE_LIMIT))
-    st = fvm_fail(err, FVM_EUNSUPPORTED, "its usage_limit is not supported; give --ignore-limit");
   if (st == FVM_OK) st = solve(cli, &x, err);
   if (st == FVM_OK)
     st = print(&x, cli_flag(cli, OPT_JSON), err);

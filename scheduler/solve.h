@@ -93,4 +93,18 @@ enum fvm_status solve_budget(const struct solve_budget *b, struct arena *a, stru
                              struct fvm_error *err);
 int64_t solve_room(const struct solve_budget *b, const int *label);
 
+/* With a limit on what labels take while they are there: variable v takes usage[v][label] from
+ * from[v] until before to[v]. */
+struct solve_usage {
+  const struct solve_net *net; /* no cost is negative */
+  int64_t *const *usage;
+  const int64_t *from, *to;
+  int64_t limit;
+  struct solve_limits limits; /* ticks: of all together */
+};
+/* As solve_limited, without proof. FVM_EFAIL: nothing keeps the limit, which is proved if
+ * r->optimal. */
+enum fvm_status solve_usage(const struct solve_usage *u, struct arena *a, struct solve_result *r,
+                            struct fvm_error *err);
+
 #endif

@@ -344,6 +344,80 @@ START_TEST(limits_agree_with_exhaustive_search) {
 }
 END_TEST
 
+/* ---- with a limit on what is there at a time ---- */
+
+struct lives {
+  int64_t *usage[16], from[16], to[16];
+};
+
+static bool keeps(const struct solve_usage *u, const int *label) {
+  for (size_t t = 0; t < u->net->var.n; t++) { /* any use is greatest where a life begins */
+    int64_t use = 0;
+    for (size_t v = 0; v < u->net->var.n; v++)
+      if (u->from[v] <= u->from[t] && u->from[t] < u->to[v]) use += u->usage[v][label[v]];
+    if (use > u->limit) return false;
+  }
+  return true;
+}
+
+static int64_t brute_usage(const struct solve_usage *u) {
+  int label[16] = {0}, n = (int)u->net->var.n;
+  int64_t best = SOLVE_INF;
+  for (;;) {
+    int64_t cost = solve_cost(u->net, label);
+    if (cost < best && keeps(u, label)) best = cost;
+    int i = 0;
+    while (i < n && ++label[i] == u->net->var.v[i].n) label[i++] = 0;
+    if (i == n) return best;
+  }
+}
+
+static void make_lives(struct limited *x, struct lives *l) {
+  for (size_t v = 0; v < x->net.var.n; v++) {
+    l->usage[v] = ARENA_NEW(&x->net.arena, int64_t, x->net.var.v[v].n);
+    for (int k = 0; k < x->net.var.v[v].n; k++) l->usage[v][k] = rnd(20) * 1000;
+    l->from[v] = rnd(10);
+    l->to[v] = rnd(8) ? l->from[v] + 1 + rnd(6) : 0;
+  }
+}
+
+START_TEST(lives_agree_with_exhaustive_search) {
+  int none = 0, squeezed = 0;
+  for (int round = 0; round < 400; round++) {
+    struct fvm_error err;
+    struct limited x;
+    struct lives l;
+    struct arena a = {0};
+    struct solve_result r;
+    rng = (uint64_t)round + 7000;
+    make_limited(&x, round);
+    make_lives(&x, &l);
+    struct solve_usage u = {.net = &x.net, .usage = l.usage, .from = l.from, .to = l.to};
+    u.limits = (struct solve_limits){.entries = INT64_MAX, .ticks = INT64_MAX};
+    u.limit = 5000 + rnd(40) * 1000;
+    int64_t want = brute_usage(&u);
+    enum fvm_status st = solve_usage(&u, &a, &r, &err);
+    if (want >= SOLVE_INF) {
+      ck_assert_int_eq(st, FVM_EFAIL);
+      ck_assert(r.optimal);
+      none++;
+    } else {
+      ck_assert_msg(st == FVM_OK, "%s", err.text);
+      ck_assert(r.optimal);
+      ck_assert_int_eq(r.cost, want);
+      ck_assert_int_eq(r.bound, want);
+      ck_assert_int_eq(solve_cost(&x.net, r.label), want);
+      ck_assert(keeps(&u, r.label));
+      squeezed += want > brute(&x.net);
+    }
+    arena_free(&a);
+    solve_net_free(&x.net);
+  }
+  ck_assert_int_gt(none, 20);
+  ck_assert_int_gt(squeezed, 40);
+}
+END_TEST
+
 /* n equal layers of a few products, each a choice of fast and small: what a deep network asks. */
 static void layers(struct solve_net *net, struct solve_room *room, int n, bool equal) {
   static const int64_t bytes[] = {2359296, 2359296, 9437184};
@@ -418,5 +492,5 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 UNIT_MAIN("solve", agrees_with_exhaustive_search, proofs_that_are_changed, deep_layered_network,
-          search_proves, search_stops, limits_agree_with_exhaustive_search,
-          deep_networks_keep_limits, memory_may_fail)
+          search_proves, search_stops, lives_agree_with_exhaustive_search,
+          limits_agree_with_exhaustive_search, deep_networks_keep_limits, memory_may_fail)
