@@ -1,258 +1,58 @@
-/* chain_direct: a direct convolution (or product), and what looks at windows of its result channel
- * by channel, a pool or a depthwise convolution, in one program:
+/* Chains: a convolution, and what looks at windows of its result channel by channel, a pool or a
+ * depthwise convolution, in one program:
  *
  *   for each image                    par over blocks of output rows, or (SPLIT) over panels
- *     for blocks of output rows       the input's block, with its border, to scratch
- *       for panels of channels        the convolution's rows under the block go to a strip
+ *     for blocks of output rows       what the first part needs of its input
+ *       for panels of channels        its rows under the block go to a strip
  *                                     windows of the strip go to the output
  *
- * A strip is as high as the windows of a block: blocks overlap in the rows by which windows do, and
- * these are computed for both. It begins with the first row under the block that there is. What is
- * not there is cut off the windows, as at the borders of any image:
- *
- *            . . .  pad: rows of the padding above the strip
- *   first -> -----  the strip's first row
- *            -----  height: rows that it has
- *            . . .  padding
- */
-#include "chain.h"
+ *   chain_direct     the first part is conv_direct's, or a product
+ *   chain_winograd   it is conv_winograd's, in nhwc: tiles over the whole width, and as many rows
+ * of tiles as the strip is high */
+#include "chain_strip.h"
 #include "direct.h"
-#include "last.h"
 #include "op_impl.h"
+#include "winograd_tiles.h"
 
+/* ---- direct ---------------------------------------------------------------------------------- */
 /* Knobs, the first two being direct's. ROWS: output rows of a block. */
 enum { MR, NR, ROWS, SPLIT };
 
-struct gen {
+static void emit(const struct opcall *c, const struct label *l, struct builder *b) {
   struct direct d;
-  struct last op;
-  struct opcall tail; /* the second part, its inputs numbered as the chain's */
-  struct view view;
-  struct epilogue e;
-  struct builder *b;
-  struct span r;                /* output rows */
-  int64_t high, channels, wide; /* rows of a strip; channels of all and of a panel */
-  int first;                    /* register; -1: 0 */
-  struct val pad, height;
-};
-
-static bool last_of(const struct opcall *c, struct last *op) {
-  return c->nown > 1 ? last_of_conv(c, op) : last_of_pool(c, op);
-}
-
-/* Rows of a strip for a block of n output rows. */
-static int64_t strip_rows(const struct window *w, int64_t n) {
-  return MIN(window_under(w, 1, n), w->in[1]);
-}
-
-/* ---- the second part ------------------------------------------------------------------------- */
-static int renumber(const struct opcall *c, int arg) {
-  const struct opcall *a = &c->part[0], *b = &c->part[1];
-  return arg < 0 ? arg : arg < b->nin ? chain_input(a, 1, arg) : arg - b->nin + c->nin;
-}
-
-/* Its body's inputs are those of the chain, behind all that the anchors own. False when memory is
- * out. */
-static bool tail_init(struct opcall *tail, const struct opcall *c, struct arena *a) {
-  const struct opcall *b = &c->part[1];
-  *tail = *b;
-  tail->part = c->part;
-  tail->in = c->in;
-  tail->nin = c->nin;
-  tail->nown = c->nin - (b->nin - b->nown);
-  if (!b->body) return true;
-  struct body *body = ARENA_NEW(a, struct body, 1);
-  struct body_item *item = ARENA_NEW(a, struct body_item, b->body->n);
-  if (!body || !item) return false;
-  for (int i = 0; i < b->body->n; i++) {
-    item[i] = b->body->item[i];
-    for (int k = 0; k < item[i].narg; k++) item[i].arg[k] = renumber(c, item[i].arg[k]);
-  }
-  *body = (struct body){b->body->n, item};
-  tail->body = body;
-  return true;
-}
-
-/* ---- where strips lie -------------------------------------------------------------------------
- */
-/* Registers only know min(cap, limit - register), so what grows with the row is written as what is
- * left of a bound. `most` - step * row, where the row is at most most / step. */
-static int what_is_left(struct builder *b, int64_t most, int64_t bound, int64_t step, int row) {
-  int r = build_min(b, step > 1 ? most : bound, val(most), row);
-  for (int64_t i = 1; i < step; i++) r = build_min(b, i + 1 < step ? most : bound, reg(r), row);
-  return r;
-}
-
-/* The strip of the block whose first output row is in g->r. */
-static void place_strip(struct gen *g) {
-  const struct window *w = &g->op.w;
-  struct builder *b = g->b;
-  int64_t s = w->stride[1], pad = w->lo[1];
-  int64_t last = s * ((w->out[1] - 1) / g->r.max * g->r.max); /* row of the last block */
-  g->first = -1;
-  g->pad = val(pad);
-  g->height = val(g->high);
-  if (g->r.reg < 0 || last == 0) return;
-  int left = what_is_left(b, last + pad, last, s, g->r.reg); /* last - max(0, row - pad) */
-  g->first = build_min(b, last, val(last), left);
-  g->height = reg(build_min(b, g->high, val(w->in[1]), g->first));
-  if (pad == 0) return;
-  int row = what_is_left(b, last, last, s, g->r.reg), above = build_min(b, pad, val(last), row);
-  g->pad = reg(build_min(b, pad, val(pad), above));
-}
-
-/* Channels of the panel at hand. */
-static struct val channels_of(const struct gen *g) {
-  return g->d.cut ? val(g->d.tile->nr) : g->d.j.len;
-}
-
-/* ---- windows --------------------------------------------------------------------------------- */
-/* Image, panel and row of the output. */
-static struct place place_of(const struct gen *g) {
-  const struct window *w = &g->op.w;
-  struct place at = {0};
-  if (g->d.cut) {
-    place_block(&at, &g->d.n, g->channels / LAYOUT_CUT);
-    place_block(&at, &g->d.j, 1);
-  } else {
-    place_row(&at, &g->d.n, window_outputs(w));
-    place_col(&at, &g->d.j, 1);
-  }
-  place_row(&at, &g->r, w->out[2]);
-  return at;
-}
-
-static void put_weights(const struct gen *g, struct addr x, struct addr y, struct val *v) {
-  const struct last *op = &g->op;
-  int64_t taps = op->w.kernel[1] * op->w.kernel[2], panel = g->d.cut ? LAYOUT_CUT : 1;
-  int weights = g->d.view.call.nin, bias = weights + op->bias;
-  struct addr f = ADDR(weights, 0), c = ADDR(bias, 0);
-  span_term(&f, &g->d.j, panel * taps * 4);
-  span_term(&c, &g->d.j, panel * 4);
-  v[18] = val(ROUND_UP(g->wide, (int64_t)LAYOUT_CUT) * taps);
-  v[19] = val(op->bias);
-  v[20] = val_float(g->e.bounds.lo);
-  v[21] = val_float(g->e.bounds.hi);
-  build_ukr(g->b, op->ukr, (struct addr[]){x, f, c, y}, v);
-}
-
-static void put_windows(const struct gen *g) {
-  const struct last *op = &g->op;
-  const struct window *w = &op->w;
-  struct place at = place_of(g);
-  struct addr x = ADDR(g->d.sink, 0), y = epilogue_anchor(&g->e, &at);
-  int64_t sx = g->d.tile->nr, sy = g->e.anchor.rs / 4;
-  struct val v[UKR_MAXVAL] = {
-      g->height, val(w->in[2]), channels_of(g), val(w->in[2] * sx),  val(sx),
-      val(0),    g->r.len,      val(w->out[2]), val(w->out[2] * sy), val(sy)};
-  window_vals(w, v + 10);
-  v[14] = g->pad;
-  for (int i = 0; i < op->ntail; i++) v[18 + i] = op->tail[i];
-  if (op->weights)
-    put_weights(g, x, y, v);
-  else
-    build_ukr(g->b, op->ukr, (struct addr[]){x, y}, v);
-}
-
-static void put_body(const struct gen *g) {
-  if (!g->e.call.body) return;
-  int64_t width = g->op.w.out[2];
-  struct place at = place_of(g);
-  struct span y = span_open(g->b, false, g->r.len, g->r.max, 1);
-  place_row(&at, &y, width);
-  epilogue_emit(&g->e, &at, val(width), width, channels_of(g), g->wide, g->b);
-  span_close(g->b, &y);
-}
-
-/* ---- both ------------------------------------------------------------------------------------ */
-static void emit_panel(struct gen *g, struct addr x) {
-  direct_rows(&g->d, x);
-  direct_body(&g->d);
-  put_windows(g);
-  put_body(g);
-}
-
-static void open_rows(struct gen *g, bool par, int64_t rows) {
-  const struct window *w = &g->op.w;
-  g->r = span_open(g->b, par, val(w->out[1]), w->out[1], rows);
-  place_strip(g);
-  g->d.p = (struct span){g->first, g->height, g->high};
-}
-
-static void init(struct gen *g, const struct opcall *c, const struct label *l, struct builder *b) {
+  struct strip s;
+  struct addr image = ADDR(0, 0);
   const struct direct_form f = {.in = (enum layout)l->in[0],
                                 .out = (enum layout)l->out[0],
                                 .mr = l->knob[MR],
                                 .nr = l->knob[NR]};
-  *g = (struct gen){.b = b, .channels = layout_channels(&c->out[0], f.out)};
-  g->wide = MIN(f.nr, g->channels);
-  CHECK(last_of(&c->part[1], &g->op));
-  g->high = strip_rows(&g->op.w, l->knob[ROWS]);
-  direct_init(&g->d, &c->part[0], &f, g->high, true, b);
-  g->d.flat &= l->knob[ROWS] >= g->op.w.out[1]; /* else strips differ in height */
-  if (!tail_init(&g->tail, c, b->arena)) {
-    fvm_nomem(&b->err);
-    return;
-  }
-  view_init(&g->view, &g->tail, g->tail.nown, f.out);
-  epilogue_init_blocks(&g->e, &g->view.call, g->view.dims, g->op.w.out[2], MIN(f.nr, g->channels),
-                       g->op.weights ? FUSE_CLIP : 0, b);
-}
-
-static void emit(const struct opcall *c, const struct label *l, struct builder *b) {
-  struct gen g;
-  struct direct *d = &g.d;
-  struct addr image = ADDR(0, 0);
   bool split = l->knob[SPLIT] != 0;
-  init(&g, c, l, b);
+  strip_init(&s, c, f.out, f.nr, l->knob[ROWS], b);
+  direct_init(&d, &c->part[0], &f, s.high, true, b);
   if (b->err.code != FVM_OK) return;
-  d->n = span_open(b, false, val(d->v.n), d->v.n, 1);
-  span_term(&image, &d->n, d->v.in_channels * window_inputs(&d->v.w) * 4);
-  d->split = split;
-  if (split) d->j = direct_panels(d);
-  open_rows(&g, !split, l->knob[ROWS]);
-  struct addr x = direct_input(d, &image);
-  d->split = false;
-  if (!split) d->j = direct_panels(d);
-  emit_panel(&g, x);
-  if (!split) span_close(b, &d->j);
-  span_close(b, &g.r);
-  if (split) span_close(b, &d->j);
-  span_close(b, &d->n);
+  d.flat &= l->knob[ROWS] >= s.op.w.out[1]; /* else strips differ in height */
+  s.sink = d.sink;
+  s.n = d.n = span_open(b, false, val(d.v.n), d.v.n, 1);
+  span_term(&image, &d.n, d.v.in_channels * window_inputs(&d.v.w) * 4);
+  d.split = split;
+  if (split) d.j = direct_panels(&d);
+  strip_open(&s, !split, l->knob[ROWS]);
+  d.p = (struct span){s.first, s.height, s.high};
+  struct addr x = direct_input(&d, &image);
+  d.split = false;
+  if (!split) d.j = direct_panels(&d);
+  s.col[0] = (struct strip_column){d.j, d.cut ? LAYOUT_CUT : 1};
+  s.len = d.cut ? val(f.nr) : d.j.len;
+  direct_rows(&d, x);
+  direct_body(&d);
+  strip_windows(&s);
+  span_close(b, &d.j); /* ends are alike, whichever loop they close */
+  span_close(b, &s.r);
+  span_close(b, &d.n);
 }
 
-/* ---- labels ---------------------------------------------------------------------------------- */
-/* Weights of a depthwise convolution lie in blocks of 16 channels, which panels must fill. */
-static bool panels_fit(const struct opcall *c, int64_t nr) {
-  int64_t channels = c->out[0].dim[1];
-  if (c->part[1].nown == 1) return true;
-  return nr % LAYOUT_CUT == 0 &&
-         (channels <= nr || ROUND_UP(channels, (int64_t)LAYOUT_CUT) % nr == 0);
-}
-
-static bool fits(const struct opcall *c, const struct conv *v, const struct last *op,
-                 const struct direct_form *f, enum isa isa, struct label *l) {
-  struct opcall tail;
-  struct arena a = {0};
-  int nfirst = c->part[0].nin;
-  if (!last_keeps_padding(op, &c->part[1].in[0], f->out)) return false;
-  if (!panels_fit(c, f->nr) || !direct_fits(&c->part[0], v, f, isa, l)) return false;
-  bool ok = tail_init(&tail, c, &a) && view_layouts(&tail, tail.nown, f->out, l) &&
-            view_fits(&tail, tensor_count(&c->out[0]), f->out);
-  if (op->weights) l->in[nfirst] = LAYOUT_F16;
-  if (op->bias) view_vector(c, nfirst + 1, l);
-  arena_free(&a);
-  return ok;
-}
-
-enum { MOST_STRIDE = 8 };
-
-/* Windows that move over the rows of an image, none of which lies below them. */
 static bool is_ours(const struct opcall *c, struct conv *v, struct last *op) {
-  if (!direct_takes(&c->part[0], v) || !last_of(&c->part[1], op)) return false;
-  const struct window *w = &op->w;
-  if (!window_is_plane(w) || tensor_count(&c->out[0]) == 0) return false;
-  return w->stride[1] <= MOST_STRIDE && (w->out[1] - 1) * w->stride[1] - w->lo[1] < w->in[1];
+  return direct_takes(&c->part[0], v) && strip_takes(c, op);
 }
 
 /* Rows of a block, for which strip and input take at most `bytes`, in as many equal blocks for each
@@ -294,7 +94,8 @@ static bool label(const struct opcall *c, const struct target *t, int i, struct 
   if (!is_ours(c, &v, &op)) return false;
   for (const struct direct_form *f = direct_forms; f->mr; f++) {
     int n = 0;
-    if (!fits(c, &v, &op, f, t->isa, l)) continue;
+    if (!direct_fits(&c->part[0], &v, f, t->isa, l) || !strip_fits(c, &op, f->out, f->nr, l))
+      continue;
     while (offer(&v, &op.w, t, n, l)) {
       if (i-- == 0) return true;
       n++;
@@ -316,7 +117,123 @@ static void cost(const struct opcall *c, const struct label *l, struct opcost *c
   cost->calls = v.n * blocks * panels * (rows + 1);
 }
 
+/* ---- Winograd's ------------------------------------------------------------------------------ */
+/* Knobs: outputs of a tile's side; output rows of a block. */
+enum { W_M, W_MR, W_NR, W_ROWS, W_SPLIT };
+
+static void emit_winograd(const struct opcall *c, const struct label *l, struct builder *b) {
+  struct winograd g;
+  struct winograd_loops o;
+  struct strip s;
+  const int64_t nr = l->knob[W_NR];
+  bool split = l->knob[W_SPLIT] != 0;
+  strip_init(&s, c, LAYOUT_NHWC, nr, l->knob[W_ROWS], b);
+  const struct winograd_form f = {l->knob[W_M],
+                                  l->knob[W_MR],
+                                  (int)nr,
+                                  (int)winograd_count(s.high, l->knob[W_M]),
+                                  (int)winograd_count(s.op.w.in[2], l->knob[W_M]),
+                                  LAYOUT_NHWC};
+  winograd_init(&g, &c->part[0], &f, b);
+  if (b->err.code != FVM_OK) return;
+  const int64_t width = s.op.w.in[2], filters = g.c.out_channels / g.each;
+  const int64_t share =
+      split ? ROUND_UP(CEIL_DIV(filters, (int64_t)l->threads), nr / g.each) : filters;
+  s.sink = g.sink = build_buf(b, BUF_SCRATCH, s.high * width * nr * 4);
+  s.n = o.n = span_open(b, false, val(g.c.n), g.c.n, 1);
+  o.f = span_open(b, split, val(filters), filters, share);
+  strip_open(&s, !split, l->knob[W_ROWS]);
+  o.y = (struct span){s.first, s.height, s.high};
+  o.x = (struct span){-1, val(width), width};
+  winograd_inputs(&g, &o);
+  o.p = span_open(b, false, o.f.len, o.f.max, nr / g.each);
+  winograd_products(&g, &o);
+  winograd_outputs(&g, &o);
+  s.col[0] = (struct strip_column){o.f, g.each};
+  s.col[1] = (struct strip_column){o.p, g.each};
+  s.len = g.whole ? val(nr) : o.p.len;
+  strip_windows(&s);
+  span_close(b, &o.p);
+  span_close(b, &s.r);
+  span_close(b, &o.f);
+  span_close(b, &o.n);
+}
+
+/* Output rows of a block whose strip is made of so many rows of tiles, in equal blocks of which
+ * each thread gets as many. */
+static int64_t tile_rows(const struct window *w, int m, int64_t th, int threads) {
+  int64_t reach = (w->kernel[1] - 1) * w->dilation[1] + 1;
+  int64_t rows = MAX((th * m - reach) / w->stride[1] + 1, 1);
+  return CEIL_DIV(w->out[1], ROUND_UP(CEIL_DIV(w->out[1], MIN(rows, w->out[1])), threads));
+}
+
+/* The i-th choice for tiles of m x m: blocks of few tiles, or of more; threads share blocks or
+ * panels. */
+static bool offer_tiles(const struct opcall *c, const struct last *op, const struct target *t,
+                        int m, int i, struct label *l) {
+  const struct window *w = &op->w;
+  const int64_t channels = c->part[0].out[0].dim[1], tw = winograd_count(w->in[2], m);
+  const int nr = t->isa == ISA_AVX512 && channels > 16 ? 32 : 16;
+  for (int k = 0; k < MAX(t->nthreads, 1); k++) {
+    int threads = t->nthreads ? t->threads[k] : 1;
+    bool shares = threads > 1 && channels % nr == 0 && channels / nr >= threads;
+    for (int n = 0; n < 4; n++) {
+      int64_t th = MAX((n % 2 ? 64 : 20) / tw, 1);
+      if ((n >= 2 && !shares) || (n % 2 && th <= MAX(20 / tw, 1))) continue;
+      if (i-- > 0) continue;
+      l->threads = threads;
+      l->knob[W_M] = m;
+      l->knob[W_NR] = nr;
+      l->knob[W_ROWS] = (int32_t)tile_rows(w, m, th, n < 2 ? threads : 1);
+      l->knob[W_SPLIT] = n >= 2;
+      th = winograd_count(strip_rows(w, l->knob[W_ROWS]), m);
+      l->knob[W_MR] = winograd_rows(t->isa, nr, th * tw);
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool label_winograd(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  struct conv v;
+  struct last op;
+  if (!winograd_takes(&c->part[0], &v) || !strip_takes(c, &op)) return false;
+  if (!winograd_lies(&c->part[0], &v, LAYOUT_NHWC, l)) return false;
+  for (int points = 4; points <= 8; points += 2) {
+    const int m = points + 1 - (int)v.w.kernel[1];
+    if (!winograd_worth(&c->part[0], &v, points)) continue;
+    for (int n = 0; offer_tiles(c, &op, t, m, n, l); n++) {
+      if (!strip_fits(c, &op, LAYOUT_NHWC, l->knob[W_NR], l)) break;
+      l->in[1] = (uint8_t)winograd_layout(points, l->knob[W_NR] == 32);
+      if (i-- == 0) return true;
+    }
+  }
+  return false;
+}
+
+static void cost_winograd(const struct opcall *c, const struct label *l, struct opcost *cost) {
+  struct conv v;
+  struct last op;
+  CHECK(winograd_takes(&c->part[0], &v) && strip_takes(c, &op));
+  const int m = l->knob[W_M], n = m + (int)v.w.kernel[1] - 1;
+  int64_t blocks = v.n * CEIL_DIV(op.w.out[1], (int64_t)l->knob[W_ROWS]);
+  int64_t tiles = blocks * winograd_count(strip_rows(&op.w, l->knob[W_ROWS]), m) *
+                  winograd_count(op.w.in[2], m);
+  int64_t values = tiles * n * n * (v.in_channels + v.out_channels);
+  int64_t panels = CEIL_DIV(v.out_channels, (int64_t)l->knob[W_NR]);
+  cost_stream(c, l, cost);
+  cost->flops = 2 * tiles * n * n * v.in_channels * v.out_channels + 8 * values;
+  cost->bytes_read += blocks * winograd_bytes(&c->in[1], n, l->knob[W_NR]) + values * 4;
+  cost->bytes_written += values * 4;
+  cost->calls = blocks * panels * (n * n + 2);
+}
+
 const struct cand chain_cands[] = {
     {"chain_direct", {"mr", "nr", "rows", "split"}, label, emit, cost},
+    {"chain_winograd",
+     {"m", "mr", "nr", "rows", "split"},
+     label_winograd,
+     emit_winograd,
+     cost_winograd},
     {0},
 };

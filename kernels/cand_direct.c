@@ -150,25 +150,12 @@ void direct_rows(struct direct *g, struct addr x) {
 }
 
 void direct_body(struct direct *g) {
-  if (!g->e.call.body) return;
-  int64_t row = g->tile->nr * 4, width = g->v.w.out[2];
+  const struct span none = {-1, val(1), 1};
   struct place at = {0};
-  struct addr line = ADDR(g->sink, 0);
-  g->y = span_open(g->b, false, g->p.len, g->p.max, 1);
-  span_term(&line, &g->y, width * row);
+  g->y = none;
   place_all(g, &at);
-  struct tile t = {.at = at,
-                   .m = val(width),
-                   .n = g->cut ? val(g->tile->nr) : g->j.len,
-                   .m_max = width,
-                   .n_max = g->cut ? g->tile->nr : g->j.max,
-                   .dims = g->e.dims,
-                   .anchor = line,
-                   .anchor_row = row,
-                   .dst = line,
-                   .dst_row = row};
-  body_emit(&g->e.call, &t, &g->e.scratch, g->b);
-  span_close(g->b, &g->y);
+  epilogue_strip(&g->e, &at, &g->p, g->width, g->cut ? val(g->tile->nr) : g->j.len,
+                 g->cut ? g->tile->nr : g->j.max, g->sink, g->tile->nr, g->b);
 }
 
 static void emit_block(struct direct *g, const struct addr *image) {

@@ -28,9 +28,7 @@
  *    14x14   256->256      0.48    0.36    0.43
  *     7x7    512->512      0.61    0.71
  *   error                  4e-7    2e-6    1e-5 */
-#include "conv.h"
-#include "last.h"
-#include "winograd.h"
+#include "winograd_tiles.h"
 
 enum { LARGE = 512 << 10 }; /* bytes of filters that do not stay in L2 beside the rest */
 
@@ -38,32 +36,8 @@ enum { LARGE = 512 << 10 }; /* bytes of filters that do not stay in L2 beside th
  * (0) or filters (1). */
 enum { M, MR, NR, TH, TW, SPLIT };
 
-struct gen {
-  const struct label *l;
-  struct builder *b;
-  struct conv c;
-  struct view v;
-  struct epilogue e;
-  const struct winograd_ukr *ukr;
-  const struct gemm_tile *tile;
-  bool cut;
-  int64_t unit; /* channels that a loop over inputs counts as one: 1, or 16 in c16 */
-  int64_t each; /* filters likewise, or a panel where all are whole */
-  bool whole;
-  int64_t points, tiles;   /* of a tile; of a block */
-  int64_t v_tile, v_point; /* floats from tile to tile and from point to point in V */
-  int64_t m_point;         /* in M, where tiles are nr apart */
-  int inputs, products;    /* buffers V and M */
-  bool ahead;              /* the filters do not stay in L2: fetch them in time */
-};
-
-/* Loops around a call: image, a thread's share of the filters, block of tiles, panel of filters. */
-struct loops {
-  struct span n, f, y, x, p;
-};
-
 /* The first filter, in an operand that has so many bytes for each that a loop counts. */
-static void filter_term(struct addr *a, const struct loops *o, int64_t bytes) {
+static void filter_term(struct addr *a, const struct winograd_loops *o, int64_t bytes) {
   span_term(a, &o->f, bytes);
   span_term(a, &o->p, bytes);
 }
@@ -72,7 +46,7 @@ static void filter_term(struct addr *a, const struct loops *o, int64_t bytes) {
 /* The position of a span's first element, as an argument. */
 static struct val start(const struct span *s) { return s->reg < 0 ? val(0) : reg(s->reg); }
 
-static void emit_inputs(const struct gen *g, const struct loops *o) {
+void winograd_inputs(const struct winograd *g, const struct winograd_loops *o) {
   const struct window *w = &g->c.w;
   const int64_t channels = ROUND_UP(g->c.in_channels, g->unit), plane = window_inputs(w) * 4,
                 width = g->cut ? LAYOUT_CUT : channels;
@@ -85,13 +59,13 @@ static void emit_inputs(const struct gen *g, const struct loops *o) {
   build_ukr(g->b, (int)g->ukr->in, (struct addr[]){x, v},
             (struct val[]){val(w->in[1]), val(w->in[2] * width), val(w->in[2]), val(width),
                            g->cut ? val(LAYOUT_CUT) : c.len, val(g->v_point), val(g->v_tile),
-                           val(g->tiles), val(g->l->knob[TW]), start(&o->y), start(&o->x),
-                           val(w->lo[1]), val(w->lo[2]), val(g->l->knob[M])});
+                           val(g->tiles), val(g->tw), start(&o->y), start(&o->x), val(w->lo[1]),
+                           val(w->lo[2]), val(g->m)});
   span_close(g->b, &c);
 }
 
 /* ---- products -------------------------------------------------------------------------------- */
-static void emit_products(const struct gen *g, const struct loops *o) {
+void winograd_products(const struct winograd *g, const struct winograd_loops *o) {
   const int64_t nr = g->tile->nr, channels = g->c.in_channels;
   struct span q = {build_loop(g->b, 0, val(g->points), 1), val(1), 1};
   struct gemm_block k = {.tile = g->tile,
@@ -117,7 +91,8 @@ static void emit_products(const struct gen *g, const struct loops *o) {
 
 /* ---- outputs --------------------------------------------------------------------------------- */
 /* Of a panel, or of block q of c16 in the panel. */
-static struct place output_place(const struct gen *g, const struct loops *o, const struct span *q) {
+static struct place output_place(const struct winograd *g, const struct winograd_loops *o,
+                                 const struct span *q) {
   const struct window *w = &g->c.w;
   struct place at = {0};
   if (g->cut) {
@@ -135,9 +110,13 @@ static struct place output_place(const struct gen *g, const struct loops *o, con
   return at;
 }
 
-static void emit_body(const struct gen *g, const struct loops *o, struct place at, struct val n,
-                      int64_t n_max) {
+static void emit_body(const struct winograd *g, const struct winograd_loops *o, struct place at,
+                      struct val n, int64_t n_max) {
   if (!g->e.call.body) return;
+  if (g->sink >= 0) {
+    epilogue_strip(&g->e, &at, &o->y, g->c.w.out[2], n, n_max, g->sink, g->tile->nr, g->b);
+    return;
+  }
   struct span r = span_open(g->b, false, o->y.len, o->y.max, 1);
   place_row(&at, &r, g->c.w.out[2]);
   epilogue_emit(&g->e, &at, o->x.len, o->x.max, n, n_max, g->b);
@@ -145,14 +124,14 @@ static void emit_body(const struct gen *g, const struct loops *o, struct place a
 }
 
 /* Blocks of a panel in c16, each a piece of its own; in nhwc a panel is one. */
-static struct span open_pieces(const struct gen *g, const struct span *p) {
+static struct span open_pieces(const struct winograd *g, const struct span *p) {
   int64_t most = g->tile->nr / LAYOUT_CUT;
   if (!g->cut) return (struct span){-1, val(1), 1};
   return span_open(g->b, false, g->whole ? val(most) : p->len, most, 1);
 }
 
-static void emit_outputs(const struct gen *g, const struct loops *o) {
-  const int64_t nr = g->tile->nr, width = g->e.anchor.rs / 4;
+void winograd_outputs(const struct winograd *g, const struct winograd_loops *o) {
+  const int64_t nr = g->tile->nr, width = g->sink < 0 ? g->e.anchor.rs / 4 : nr;
   const int64_t most = g->cut ? LAYOUT_CUT : MIN(nr, g->c.out_channels);
   struct span q = open_pieces(g, &o->p);
   struct addr m = ADDR(g->products, 0), bias = ADDR(g->c.bias ? 2 : 1, 0);
@@ -163,17 +142,18 @@ static void emit_outputs(const struct gen *g, const struct loops *o) {
     filter_term(&bias, o, g->each * 4);
     span_term(&bias, &q, LAYOUT_CUT * 4);
   }
-  build_ukr(g->b, (int)g->ukr->out, (struct addr[]){m, bias, epilogue_anchor(&g->e, &at)},
-            (struct val[]){n, val(g->m_point), val(nr), val(g->tiles), val(g->l->knob[TW]),
-                           o->y.len, val(g->c.w.out[2] * width), o->x.len, val(width),
-                           val(g->c.bias), val_float(g->e.bounds.lo), val_float(g->e.bounds.hi)});
+  struct addr y = g->sink < 0 ? epilogue_anchor(&g->e, &at) : ADDR(g->sink, 0);
+  build_ukr(g->b, (int)g->ukr->out, (struct addr[]){m, bias, y},
+            (struct val[]){n, val(g->m_point), val(nr), val(g->tiles), val(g->tw), o->y.len,
+                           val(g->c.w.out[2] * width), o->x.len, val(width), val(g->c.bias),
+                           val_float(g->e.bounds.lo), val_float(g->e.bounds.hi)});
   emit_body(g, o, at, n, most);
   span_close(g->b, &q);
 }
 
 /* ---- programs -------------------------------------------------------------------------------- */
 /* Rows of V and M whose distances are odd numbers of lines fall on all sets of the caches. */
-static void init_buffers(struct gen *g) {
+static void init_buffers(struct winograd *g) {
   struct builder *b = g->b;
   int64_t line = 16, nr = g->tile->nr;
   g->v_tile = line * (CEIL_DIV(g->c.in_channels, line) | 1);
@@ -183,49 +163,51 @@ static void init_buffers(struct gen *g) {
   g->products = build_buf(b, BUF_SCRATCH, g->points * g->m_point * 4);
 }
 
-static void init(struct gen *g, const struct opcall *c, const struct label *l, struct builder *b) {
-  const int32_t *knob = l->knob;
-  *g = (struct gen){.l = l, .b = b};
+void winograd_init(struct winograd *g, const struct opcall *c, const struct winograd_form *f,
+                   struct builder *b) {
+  *g = (struct winograd){.b = b, .m = f->m, .tw = f->tw, .sink = -1};
   CHECK(conv_init(&g->c, c, NULL) == FVM_OK);
   const struct window *w = &g->c.w;
-  int n = knob[M] + (int)w->kernel[1] - 1;
-  view_init(&g->v, c, c->nown, (enum layout)l->out[0]);
-  g->cut = layout_is_cut((enum layout)l->out[0]);
-  g->c.out_channels = layout_channels(&c->out[0], (enum layout)l->out[0]);
+  int n = f->m + (int)w->kernel[1] - 1;
+  view_init(&g->v, c, c->nown, f->layout);
+  g->cut = layout_is_cut(f->layout);
+  g->c.out_channels = layout_channels(&c->out[0], f->layout);
   g->unit = g->cut ? LAYOUT_CUT : 1;
   g->ukr = winograd_find(n, w->kernel[1]);
-  g->tile = gemm_tile_find(knob[MR], knob[NR]);
+  g->tile = gemm_tile_find(f->mr, f->nr);
   g->points = n * n;
-  g->tiles = knob[TH] * knob[TW];
-  g->whole = g->c.out_channels % knob[NR] == 0;
-  g->each = g->whole ? knob[NR] : g->unit;
-  g->ahead = winograd_bytes(&c->in[1], n, knob[NR]) > LARGE;
-  epilogue_init_blocks(&g->e, &g->v.call, g->v.dims, MIN(knob[M] * knob[TW], w->out[2]),
-                       g->cut ? LAYOUT_CUT : MIN(knob[NR], g->c.out_channels), FUSE_CLIP, b);
+  g->tiles = (int64_t)f->th * f->tw;
+  g->whole = g->c.out_channels % f->nr == 0;
+  g->each = g->whole ? f->nr : g->unit;
+  g->ahead = winograd_bytes(&c->in[1], n, f->nr) > LARGE;
+  epilogue_init_blocks(&g->e, &g->v.call, g->v.dims, MIN((int64_t)f->m * f->tw, w->out[2]),
+                       g->cut ? LAYOUT_CUT : MIN(f->nr, g->c.out_channels), FUSE_CLIP, b);
   init_buffers(g);
 }
 
 /* Filters of a thread, in panels: all where threads share tiles. */
-static int64_t share_of(const struct gen *g) {
+static int64_t share_of(const struct winograd *g, const struct label *l) {
   const int64_t nr = g->tile->nr, all = g->c.out_channels;
-  return g->l->knob[SPLIT] ? ROUND_UP(CEIL_DIV(all, (int64_t)g->l->threads), nr) : all;
+  return l->knob[SPLIT] ? ROUND_UP(CEIL_DIV(all, (int64_t)l->threads), nr) : all;
 }
 
 void winograd_emit(const struct opcall *c, const struct label *l, struct builder *b) {
-  struct gen g;
-  struct loops o;
-  init(&g, c, l, b);
+  struct winograd g;
+  struct winograd_loops o;
   const int32_t *knob = l->knob;
+  const struct winograd_form f = {knob[M],  knob[MR], knob[NR],
+                                  knob[TH], knob[TW], (enum layout)l->out[0]};
+  winograd_init(&g, c, &f, b);
   const int64_t *out = g.c.w.out, filters = g.c.out_channels / g.each;
   bool split = knob[SPLIT] != 0;
   o.n = span_open(b, false, val(g.c.n), g.c.n, 1);
-  o.f = span_open(b, split, val(filters), filters, share_of(&g) / g.each);
+  o.f = span_open(b, split, val(filters), filters, share_of(&g, l) / g.each);
   o.y = span_open(b, !split, val(out[1]), out[1], knob[M] * knob[TH]);
   o.x = span_open(b, false, val(out[2]), out[2], knob[M] * knob[TW]);
-  emit_inputs(&g, &o);
+  winograd_inputs(&g, &o);
   o.p = span_open(b, false, o.f.len, o.f.max, knob[NR] / g.each);
-  emit_products(&g, &o);
-  emit_outputs(&g, &o);
+  winograd_products(&g, &o);
+  winograd_outputs(&g, &o);
   span_close(b, &o.p);
   span_close(b, &o.x);
   span_close(b, &o.y);
@@ -233,8 +215,10 @@ void winograd_emit(const struct opcall *c, const struct label *l, struct builder
   span_close(b, &o.n);
 }
 
+int64_t winograd_count(int64_t outputs, int m) { return MAX(CEIL_DIV(outputs, (int64_t)m), 1); }
+
 static int64_t tiles_of(const struct window *w, int axis, int m) {
-  return MAX(CEIL_DIV(w->out[axis], (int64_t)m), 1);
+  return winograd_count(w->out[axis], m);
 }
 
 void winograd_cost(const struct opcall *c, const struct label *l, struct opcost *cost) {
@@ -261,14 +245,14 @@ static int64_t step_time(const struct gemm_tile *t, enum isa isa, int64_t rows) 
          CEIL_DIV(rows, (int64_t)t->mr);
 }
 
-/* The best tile of nr columns for so many rows. */
-static const struct gemm_tile *best_tile(enum isa isa, int nr, int64_t rows) {
+int winograd_rows(enum isa isa, int nr, int64_t rows) {
   const struct gemm_tile *best = NULL;
   for (const struct gemm_tile *t = gemm_tiles; t->mr; t++)
     if (t->nr == nr && t->isa <= isa &&
         (!best || step_time(t, isa, rows) < step_time(best, isa, rows)))
       best = t;
-  return best;
+  CHECK(best != NULL); /* panels of 16 and 32 have tiles wherever they are offered */
+  return best->mr;
 }
 
 /* A problem on the way to its labels. */
@@ -283,16 +267,16 @@ struct offers {
 
 /* What a tile's n x n points cost: products, and filters from memory at the speed of eight more
  * tiles (half an FMA of 16 floats for each float). */
-static int64_t effort(const struct offers *o, int n) {
-  int m = n + 1 - (int)o->v.w.kernel[1];
-  return n * n * (tiles_of(&o->v.w, 1, m) * tiles_of(&o->v.w, 2, m) + 8);
+static int64_t effort(const struct conv *v, int n) {
+  int m = n + 1 - (int)v->w.kernel[1];
+  return n * n * (tiles_of(&v->w, 1, m) * tiles_of(&v->w, 2, m) + 8);
 }
 
-static bool worth(const struct offers *o) {
+bool winograd_worth(const struct opcall *c, const struct conv *v, int points) {
   int64_t least = INT64_MAX;
   for (int n = 4; n <= 8; n += 2)
-    if (winograd_fits(&o->c->in[1], n)) least = MIN(least, effort(o, n));
-  return winograd_fits(&o->c->in[1], o->n) && effort(o, o->n) <= least + least / 5;
+    if (winograd_fits(&c->in[1], n)) least = MIN(least, effort(v, n));
+  return winograd_fits(&c->in[1], points) && effort(v, points) <= least + least / 5;
 }
 
 /* Blocks of at most `most` tiles: equal parts of a row; or whole rows, as many as leave hardly any
@@ -324,7 +308,7 @@ static bool share(const struct offers *o, int m, bool *wide) {
   return true;
 }
 
-static enum layout layout_of(int n, bool wide) {
+enum layout winograd_layout(int n, bool wide) {
   if (n == 4) return wide ? LAYOUT_W4X32 : LAYOUT_W4X16;
   if (n == 6) return wide ? LAYOUT_W6X32 : LAYOUT_W6X16;
   return wide ? LAYOUT_W8X32 : LAYOUT_W8X16;
@@ -338,8 +322,8 @@ static void set_label(const struct offers *o, int64_t most) {
   l->knob[M] = m;
   l->knob[SPLIT] = share(o, m, &wide);
   l->knob[NR] = wide ? 32 : 16;
-  l->knob[MR] = best_tile(o->t->isa, l->knob[NR], (int64_t)l->knob[TH] * l->knob[TW])->mr;
-  l->in[1] = (uint8_t)layout_of(o->n, wide);
+  l->knob[MR] = winograd_rows(o->t->isa, l->knob[NR], (int64_t)l->knob[TH] * l->knob[TW]);
+  l->in[1] = (uint8_t)winograd_layout(o->n, wide);
 }
 
 /* Blocks of few tiles, whose V and M stay in L2 beside the filters, or of more, which read the
@@ -360,12 +344,12 @@ static bool offer_blocks(struct offers *o) {
 
 static bool offer_points(struct offers *o) {
   for (o->n = 4; o->n <= 8; o->n += 2)
-    if (worth(o) && offer_blocks(o)) return true;
+    if (winograd_worth(o->c, &o->v, o->n) && offer_blocks(o)) return true;
   return false;
 }
 
 /* Constant filters of one group and stride 1; knobs are 32 bits. */
-static bool applies(const struct opcall *c, struct conv *v) {
+bool winograd_takes(const struct opcall *c, struct conv *v) {
   if (c->in[0].dtype != FVM_F32 || c->out[0].dtype != FVM_F32 || c->in[0].rank != 4) return false;
   if (!c->in[1].data || conv_init(v, c, NULL) != FVM_OK || v->groups != 1) return false;
   const struct window *w = &v->w;
@@ -374,20 +358,20 @@ static bool applies(const struct opcall *c, struct conv *v) {
   return window_is_plane(w) && tensor_count(&c->out[0]) > 0 && v->in_channels > 0;
 }
 
-static bool lies_in(const struct offers *o, enum layout layout) {
-  if (!layout_fits(&o->c->in[0], layout) || !view_layouts(o->c, o->c->nown, layout, o->l))
-    return false;
-  o->l->in[0] = (uint8_t)layout;
-  if (o->v.bias) view_vector(o->c, 2, o->l);
-  return view_fits(o->c, o->v.n * o->v.out_channels * window_outputs(&o->v.w), layout);
+bool winograd_lies(const struct opcall *c, const struct conv *v, enum layout layout,
+                   struct label *l) {
+  if (!layout_fits(&c->in[0], layout) || !view_layouts(c, c->nown, layout, l)) return false;
+  l->in[0] = (uint8_t)layout;
+  if (v->bias) view_vector(c, 2, l);
+  return view_fits(c, v->n * v->out_channels * window_outputs(&v->w), layout);
 }
 
 bool winograd_label(const struct opcall *c, const struct target *t, int i, struct label *l) {
   static const enum layout layouts[] = {LAYOUT_NHWC, LAYOUT_C16};
   struct offers o = {.left = i, .c = c, .t = t, .l = l};
-  if (!applies(c, &o.v)) return false;
+  if (!winograd_takes(c, &o.v)) return false;
   for (size_t k = 0; k < COUNT(layouts); k++) {
-    if (!lies_in(&o, layouts[k])) continue;
+    if (!winograd_lies(c, &o.v, layouts[k], l)) continue;
     for (int n = 0; n < MAX(t->nthreads, 1); n++) {
       l->threads = t->nthreads ? t->threads[n] : 1;
       if (offer_points(&o)) return true;

@@ -216,3 +216,19 @@ void epilogue_emit(const struct epilogue *e, const struct place *p, struct val m
   t.dst_row = e->out.rs;
   body_emit(&e->call, &t, &e->scratch, b);
 }
+
+void epilogue_strip(const struct epilogue *e, const struct place *p, const struct span *rows,
+                    int64_t width, struct val n, int64_t n_max, int strip, int64_t nr,
+                    struct builder *b) {
+  if (!e->call.body) return;
+  struct tile t = {.at = *p, .m = val(width), .n = n, .m_max = width, .n_max = n_max};
+  struct span y = span_open(b, false, rows->len, rows->max, 1);
+  place_row(&t.at, &y, width);
+  t.dims = e->dims;
+  t.anchor = ADDR(strip, 0);
+  span_term(&t.anchor, &y, width * nr * 4);
+  t.dst = t.anchor;
+  t.anchor_row = t.dst_row = nr * 4;
+  body_emit(&e->call, &t, &e->scratch, b);
+  span_close(b, &y);
+}

@@ -86,6 +86,12 @@ struct addr epilogue_anchor(const struct epilogue *e, const struct place *p);
 void epilogue_emit(const struct epilogue *e, const struct place *p, struct val m, int64_t m_max,
                    struct val n, int64_t n_max, struct builder *b);
 
+/* The same on a strip of scratch, [rows][width][nr], which keeps the result: row 0 is in place p.
+ */
+void epilogue_strip(const struct epilogue *e, const struct place *p, const struct span *rows,
+                    int64_t width, struct val n, int64_t n_max, int strip, int64_t nr,
+                    struct builder *b);
+
 /* ---- gemm on packed panels ------------------------------------------------------------------- */
 struct gemm_tile {
   int mr, nr;

@@ -64,7 +64,7 @@ static void make(struct made *m) {
   *m = (struct made){0};
   OK(graph_parse(text, strlen(text), &m->g, &err));
   OK(pipeline_run(m->g, NULL, &err));
-  m->cost = cost_table_new("chain_direct 9000\n1000\nconvert * * 100\n", &err);
+  m->cost = cost_table_new("chain_direct 9000\nchain_winograd 9000\n1000\nconvert * * 100\n", &err);
   ck_assert_ptr_nonnull(m->cost);
   OK(schedule_graph(m->g, m->cost, &options, &m->s, &err));
   int fd = mkstemp(path);

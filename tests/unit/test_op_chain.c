@@ -39,6 +39,12 @@ static void draw_window(struct shape *s, int64_t most, int64_t stride, int64_t d
 
 static void draw_point(struct shape *s) { *s = (struct shape){{1, 1}, {1, 1}, {1, 1}, {0}}; }
 
+/* What Winograd's convolution takes, on images that pay. */
+static void draw_square(struct shape *s) {
+  int64_t k = PICK(3, 3, 3, 5), pad = below(k / 2 + 2);
+  *s = (struct shape){{k, k}, {1, 1}, {1, 1}, {pad, pad, below(3), below(3)}};
+}
+
 static void add_attributes(struct opcase *c, const struct shape *s) {
   opcase_attr_ints(c, "kernel_shape", 2, s->k);
   opcase_attr_ints(c, "strides", 2, s->stride);
@@ -90,6 +96,7 @@ static void add_weights(struct opcase *c, const struct shape *s, int64_t outs, i
   while (c->hi * c->hi * sum > 4) c->hi /= 2;
   c->lo = -c->hi;
   opcase_in(c, FVM_F32, 4, (int64_t[]){outs, ins, s->k[0], s->k[1]});
+  if (!one_in(4)) c->in[1].data = c->x[1];
   c->hi = 1;
   c->lo = -1;
 }
@@ -121,6 +128,7 @@ static bool draw_second(uint64_t kind, int64_t n, int64_t c, int64_t h, int64_t 
 
 /* ---- cases ----------------------------------------------------------------------------------- */
 static struct seen {
+  const char *cand;
   enum layout in, out;
   bool weights;
   int n;
@@ -128,9 +136,11 @@ static struct seen {
 static int nseen;
 
 static void count(const struct label *l) {
-  struct seen s = {(enum layout)l->in[0], (enum layout)l->out[0], o.c.part[1].nown > 1, 0};
+  struct seen s = {l->cand->name, (enum layout)l->in[0], (enum layout)l->out[0],
+                   o.c.part[1].nown > 1, 0};
   int i = 0;
-  while (i < nseen && (seen[i].in != s.in || seen[i].out != s.out || seen[i].weights != s.weights))
+  while (i < nseen && (seen[i].cand != s.cand || seen[i].in != s.in || seen[i].out != s.out ||
+                       seen[i].weights != s.weights))
     i++;
   ck_assert_int_lt(i, (int)COUNT(seen));
   if (i == nseen) seen[nseen++] = s;
@@ -147,8 +157,11 @@ static bool draw_case(uint64_t seed) {
   first.target.l2_bytes = PICK(4 << 10, 16 << 10, 64 << 10, 1 << 20);
   int64_t n = PICK(1, 1, 1, 2), in = one_in(3) ? upto(4) : channels(), out = channels();
   int64_t h = extent(), w = extent();
-  if (one_in(2))
+  int64_t kind = below(6);
+  if (kind < 2)
     draw_point(&s);
+  else if (kind < 4)
+    draw_square(&s);
   else
     draw_window(&s, one_in(4) ? 7 : 3, 2, 2);
   int64_t oh = outputs(&s, 0, h), ow = outputs(&s, 1, w);
@@ -181,10 +194,11 @@ START_TEST(random_pairs) {
     }
     opcase_free(&first);
   }
-  ck_assert_int_eq(nseen, 8); /* nhwc, c16, row to each of them; with and without weights */
+  /* nhwc, c16, row to each of them, and nhwc again by Winograd's; with and without weights. */
+  ck_assert_int_eq(nseen, 10);
   for (int i = 0; i < nseen; i++) {
     bool same = seen[i].in == seen[i].out;
-    ck_assert_msg(seen[i].n >= LEAST, "%s to %s, %s weights: only %d labels",
+    ck_assert_msg(seen[i].n >= LEAST, "%s, %s to %s, %s weights: only %d labels", seen[i].cand,
                   layout_name(seen[i].in), layout_name(seen[i].out),
                   seen[i].weights ? "with" : "without", seen[i].n);
     ck_assert(same || seen[i].in == LAYOUT_ROW);
