@@ -98,13 +98,6 @@ static const char *machine_line(struct cli *cli, const struct machine *m) {
   return s ? s : "";
 }
 
-/* The label of a step in the plan; NULL when it has no such step. */
-static const char *label_in_plan(const struct fvm_plan *p, const char *name) {
-  for (uint32_t i = 0; i < p->nstep; i++)
-    if (!strcmp(plan_string(p, p->step[i].name), name)) return plan_string(p, p->step[i].label);
-  return NULL;
-}
-
 static struct explain_source source_of(const struct session *s, const struct plan_options *o) {
   struct explain_source from = {.schedule = s->schedule,
                                 .graph = s->graph,
@@ -120,7 +113,7 @@ static struct explain_source source_of(const struct session *s, const struct pla
 static enum fvm_status find_node(const struct session *s, const struct fvm_plan *plan,
                                  const char *name, struct explain_node *n, struct fvm_error *err) {
   struct plan_options o;
-  const char *chosen = label_in_plan(plan, name);
+  const char *chosen = explain_label_in(plan, name);
   session_options(s, &o);
   struct explain_source from = source_of(s, &o);
   from.chosen = chosen;

@@ -284,9 +284,27 @@ enum fvm_status explain_steps(struct explanation *x, struct fvm_error *err) {
   return st;
 }
 
+/* Whether the step of that name and label runs a node, alone or in a chain "FIRST + SECOND". */
+static bool runs(const char *step, const char *label, const char *node) {
+  static const char plus[] = " + ";
+  size_t n = strlen(step), k = strlen(node), gap = strlen(plus);
+  if (strncmp(label, "chain_", 6) != 0) return !strcmp(step, node);
+  if (n < k + gap) return false;
+  bool first = !strncmp(step, node, k) && !strncmp(step + k, plus, gap);
+  return first || (!strcmp(step + n - k, node) && !strncmp(step + n - k - gap, plus, gap));
+}
+
+const char *explain_label_in(const struct fvm_plan *p, const char *node) {
+  for (uint32_t i = 0; i < p->nstep; i++) {
+    const char *label = plan_string(p, p->step[i].label);
+    if (runs(plan_string(p, p->step[i].name), label, node)) return label;
+  }
+  return NULL;
+}
+
 const struct explain_step *explain_find(const struct explanation *x, const char *name) {
   for (size_t i = 0; i < x->step.n; i++)
-    for (size_t k = 0; !strcmp(x->step.v[i].name, name) && k < x->group.n; k++)
+    for (size_t k = 0; runs(x->step.v[i].name, x->step.v[i].label, name) && k < x->group.n; k++)
       if (are_equal(x, &x->group.v[k], &x->step.v[i])) return &x->group.v[k];
   return NULL;
 }

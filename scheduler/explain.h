@@ -81,6 +81,8 @@ int64_t explain_lost(const struct explanation *x, const struct explain_step *s);
 enum explain_limit { LIMIT_FLOPS, LIMIT_WEIGHTS, LIMIT_VALUES };
 /* Which of the three times is the longest. */
 enum explain_limit explain_limit(const struct explanation *x, const struct explain_step *s);
+/* Label of the step that runs a node, alone or in a chain; NULL: none does. */
+const char *explain_label_in(const struct fvm_plan *p, const char *node);
 /* A step or node by name: its group, or NULL. */
 const struct explain_step *explain_find(const struct explanation *x, const char *name);
 
@@ -105,6 +107,7 @@ struct explain_node {
   const char *name, *problem; /* problem: its canonical text */
   int uses;                   /* nodes of the graph that are this problem; 0: unknown */
   int64_t plan_ns;            /* of the plan as it is */
+  const char *chain;          /* label of the step that runs a neighbour, too; NULL: none */
   size_t pin_line;            /* of the first pin that covers it; 0: none does */
   const char *free_label;     /* without its pins: what it would run, NULL: unknown; */
   int64_t free_ns;            /* and by how much the plan would be dearer (less than 0: cheaper) */

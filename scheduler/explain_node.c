@@ -303,6 +303,7 @@ enum fvm_status explain_node(struct explain_node *n, const struct explain_source
   struct finder f = {.s = s, .n = n, .err = err};
   enum fvm_status st = begin(&f, name);
   const char *chosen = st != FVM_OK ? NULL : s->chosen ? s->chosen : chosen_label(&f);
+  if (chosen && !strncmp(chosen, "chain_", 6)) n->chain = chosen;
   if (st == FVM_OK) st = add_labels(&f, chosen);
   if (st == FVM_OK && chosen) st = ask_what_if(&f);
   end(&f);

@@ -38,18 +38,13 @@ static enum fvm_status ask_pins(struct explanation *x, const struct explain_sour
   return st;
 }
 
-static const char *label_in_plan(const struct fvm_plan *p, const char *name) {
-  for (uint32_t i = 0; i < p->nstep; i++)
-    if (!strcmp(plan_string(p, p->step[i].name), name)) return plan_string(p, p->step[i].label);
-  return "a view, which runs nothing";
-}
-
 static enum fvm_status ask_node(struct explanation *x, struct what_if *w, const struct graph *g,
                                 int node, struct fvm_error *err) {
   struct explain_pinned e = {.name = g->node.v[node].name};
   const char *label;
   enum fvm_status st = what_if_free(w, node, &e.ns, &label, err);
-  e.label = label_in_plan(x->plan, e.name);
+  e.label = explain_label_in(x->plan, e.name);
+  if (!e.label) e.label = "a view, which runs nothing";
   e.free_label = label ? arena_strdup(&x->arena, label) : NULL;
   if (st == FVM_OK && ((label && !e.free_label) || !VEC_PUSH(&x->pins.node, e)))
     st = fvm_nomem(err);

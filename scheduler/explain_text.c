@@ -191,7 +191,9 @@ static void put_why(const struct explain_node *n, struct text *out) {
     if (best && explain_is_right(l) && l->ns < best->ns) best = l;
   }
   text_printf(out, "why     ");
-  if (!c)
+  if (n->chain)
+    text_printf(out, "one step runs it and its neighbour: %s\n", n->chain);
+  else if (!c)
     text_printf(out, "it runs nothing: its output is its input's bytes, or its label is not known "
                      "here\n");
   else if (!explain_is_right(c))

@@ -32,10 +32,10 @@ struct made {
   struct fvm_plan *plan;
 };
 
-static void make(struct made *m, const char *costs) {
+static void make_of(struct made *m, const char *net, const char *costs) {
   struct fvm_error err = {0};
   char path[] = "/tmp/test_explain.XXXXXX";
-  OK(graph_parse(text, strlen(text), &m->g, &err));
+  OK(graph_parse(net, strlen(net), &m->g, &err));
   OK(pipeline_run(m->g, NULL, &err));
   m->cost = cost_table_new(costs, &err);
   ck_assert_ptr_nonnull(m->cost);
@@ -47,6 +47,8 @@ static void make(struct made *m, const char *costs) {
   OK(fvm_load(path, &m->plan, &err));
   unlink(path);
 }
+
+static void make(struct made *m, const char *costs) { make_of(m, text, costs); }
 
 static void unmake(struct made *m) {
   fvm_unload(m->plan);
@@ -225,6 +227,35 @@ START_TEST(pins_are_accounted_for) {
 }
 END_TEST
 
+/* What a chain runs is told of by its label, and could be run by itself. */
+START_TEST(nodes_of_chains) {
+  static const char net[] = "graph chains opset=17\n"
+                            "input x:f32[1,16,6,6]\n"
+                            "const w:f32[32,16,1,1] = #0\n"
+                            "const v:f32[32,1,3,3] = #0\n"
+                            "a = Conv(x, w) @expand\n"
+                            "y = Conv(a, v) @depthwise pads=[1,1,1,1] group=32\n"
+                            "output y\n";
+  struct made m;
+  struct fvm_error err = {0};
+  make_of(&m, net, "chain_ 100\n1000\nconvert * * 10\n");
+  for (int k = 0; k < 2; k++) {
+    const char *name = k ? "depthwise" : "expand", *label = explain_label_in(m.plan, name);
+    ck_assert_ptr_nonnull(label);
+    ck_assert(!strncmp(label, "chain_", 6));
+    struct explain_node n = {0};
+    const struct explain_source from = {
+        .schedule = m.s, .options = &options, .cost = m.cost, .chosen = label};
+    OK(explain_node(&n, &from, name, &err));
+    ck_assert_str_eq(n.chain, label);
+    for (size_t i = 0; i < n.label.n; i++) ck_assert_int_gt(n.label.v[i].alone_ns, 0);
+    explain_node_free(&n);
+  }
+  ck_assert_ptr_null(explain_label_in(m.plan, "and"));
+  unmake(&m);
+}
+END_TEST
+
 START_TEST(plan_at_a_glance) {
   struct made m;
   struct explanation x;
@@ -313,5 +344,5 @@ START_TEST(memory_runs_out) {
 END_TEST
 
 UNIT_MAIN("explain", work_and_bounds, losers_come_first, text_accounts_for_the_time,
-          labels_and_their_plans, pins_are_accounted_for, plan_at_a_glance,
+          labels_and_their_plans, pins_are_accounted_for, nodes_of_chains, plan_at_a_glance,
           unknown_nodes_are_refused, json_is_one_object, memory_runs_out)
