@@ -6,6 +6,7 @@
  *   order_bound.c   what any order must hold at some step: minimum cuts
  *   order_merge.c   steps that may as well follow each other at once
  *   order_search.c  exact search over the sets of steps that are done
+ *   order_burst.c   units that search may run together without a choice
  *   order_beam.c    the same with the most promising sets only
  *
  * A value is touched by the step that makes it and by those that use it. It is live from the first
@@ -101,6 +102,14 @@ bool order_bound(const struct order_net *n, const int64_t *hill, int64_t enough,
 /* The net with steps joined to units, of which some order has the same peak as the best of n's;
  * step: their numbers in n. */
 bool order_merge(struct order_net *to, const struct order_net *n, int **step, struct arena *a);
+/* For a set of units that the walk stands at, now[]: units in path[], the first of which is `unit`
+ * with `after` live bytes behind it, that stay within the limit, lead to no more live bytes than
+ * there are, and may be run before all else. Their number; 0: none were found. */
+struct order_burst;
+struct order_burst *order_burst_new(const struct order_net *n, struct arena *a);
+void order_burst_start(struct order_burst *b, const struct order_walk *w, const uint64_t *now);
+int order_burst_find(struct order_burst *b, struct order_walk *w, uint64_t *now, int64_t limit,
+                     int unit, int64_t after, int *path);
 /* What a search is for: a peak below `below`, best of all `enough`, which no order is known to be
  * needed to go below. */
 struct order_aim {

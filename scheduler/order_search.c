@@ -7,8 +7,7 @@
  *
  *   eager   a unit within the limit that rises by nothing is run at once, nothing else is tried:
  *           as the more is done, the less other units add, no order loses by that.
- *   burst   the same for a row of units of which each is there because of the one before, taken
- *           together: on the way nothing was as low as at the end, so any part of it is no better.
+ *   burst   the same for several units that lead to no more than was live (order_burst.c).
  *
  * Some nets are hard from the start and easy from the end; so the net is searched backwards as
  * well, in turns. */
@@ -45,6 +44,7 @@ struct search {
   VEC(struct aside) heap;
   struct move *move;
   int *path;
+  struct order_burst *burst;
   int64_t limit, below; /* the limit is below `below`, or all is proved */
   int goal;             /* state in which all are done; -1: not found */
   bool done;
@@ -143,57 +143,21 @@ static bool follow(struct search *s, int from, int unit, int64_t live) {
   return id == -1 || (id >= 0 && VEC_PUSH(&s->stack, id));
 }
 
-/* The only unit that waits for nothing now but did before the last one ran; -1: none, or several.
- */
-static int only_freed(const struct search *s, int last) {
-  const struct order_net *n = s->n;
-  int freed = -1;
-  for (int k = n->unit[last]; k < n->unit[last + 1]; k++) ORDER_EACH(i, n->after, k) {
-      int u = n->unit_of[n->after.item[i]];
-      if (u == freed || s->w.waits[u] != 0 || order_bit(s->now, u)) continue;
-      if (freed >= 0) return -1;
-      freed = u;
-    }
-  return freed;
-}
-
-/* From a unit, for as long as one frees just one other: units until no more is live than at first,
- * in path[], 0 when that is not reached within the limit. The walk returns to where it was. */
-static int find_burst(struct search *s, const struct move *first, int64_t *after) {
-  int64_t live = s->w.live;
-  int n = 0, unit = first->unit;
-  struct order_move m = first->to;
-  bool found = false;
-  while (m.hill <= s->limit) {
-    s->path[n++] = unit;
-    found = m.after <= live;
-    if (found) break;
-    order_walk_go(&s->w, unit);
-    flip(s, unit);
-    s->w.live = m.after;
-    int next = only_freed(s, unit);
-    if (next < 0) break;
-    unit = next;
-    m = order_walk_try(&s->w, unit);
-  }
-  for (int i = n - 1 - found; i >= 0; i--) {
-    order_walk_back(&s->w, s->path[i]);
-    flip(s, s->path[i]);
-  }
-  s->w.live = live;
-  *after = m.after;
-  return found ? n : 0;
-}
-
 /* States on the way are known then, but not visited: none is better than where it leads. One that
  * is known already has been followed, or led to what was. */
-static bool follow_burst(struct search *s, int from, int n, int64_t after) {
+static bool follow_burst(struct search *s, int from, int n) {
   int i = 0, id = from;
   for (; i < n && id >= 0; i++) {
     flip(s, s->path[i]);
-    id = add_state(s, s->now, (struct state){after, id, s->path[i], s->state.v[id].depth + 1});
+    struct order_move m = order_walk_try(&s->w, s->path[i]);
+    order_walk_go(&s->w, s->path[i]);
+    s->w.live = m.after;
+    id = add_state(s, s->now, (struct state){m.after, id, s->path[i], s->state.v[id].depth + 1});
   }
-  while (--i >= 0) flip(s, s->path[i]);
+  while (--i >= 0) {
+    order_walk_back(&s->w, s->path[i]);
+    flip(s, s->path[i]);
+  }
   return id == -1 || (id >= 0 && VEC_PUSH(&s->stack, id));
 }
 
@@ -223,14 +187,16 @@ static int find_moves(struct search *s, int64_t *needs, bool *forced) {
 }
 
 static bool visit(struct search *s, int state) {
-  int64_t needs, after;
+  int64_t needs;
   bool forced, ok = true;
   load(s, state);
   int n = find_moves(s, &needs, &forced);
   if (forced) return follow(s, state, s->move[n - 1].unit, s->move[n - 1].to.after);
+  if (n) order_burst_start(s->burst, &s->w, s->now);
   for (int i = 0; i < n; i++) {
-    int length = find_burst(s, &s->move[i], &after);
-    if (length) return follow_burst(s, state, length, after);
+    const struct move *m = &s->move[i];
+    int length = order_burst_find(s->burst, &s->w, s->now, s->limit, m->unit, m->to.after, s->path);
+    if (length) return follow_burst(s, state, length);
   }
   if (n) qsort(s->move, (size_t)n, sizeof *s->move, by_promise);
   for (int i = 0; i < n && ok; i++) ok = follow(s, state, s->move[i].unit, s->move[i].to.after);
@@ -246,7 +212,8 @@ static bool search_open(struct search *s, const struct order_net *n, const struc
   s->now = ARENA_NEW(a, uint64_t, s->words);
   s->move = ARENA_NEW(a, struct move, n->nunit);
   s->path = ARENA_NEW(a, int, n->nunit);
-  if (!s->now || !s->move || !s->path || !order_walk_new(&s->w, n, a)) return false;
+  s->burst = order_burst_new(n, a);
+  if (!s->now || !s->move || !s->path || !s->burst || !order_walk_new(&s->w, n, a)) return false;
   int id = add_state(s, s->now, (struct state){s->w.live, -1, -1, 0});
   return id == 0 && VEC_PUSH(&s->stack, id);
 }
