@@ -53,6 +53,8 @@ struct limits fit_limits(const struct plan_options *o) {
 
 enum fvm_status fit_open(struct fit *f, struct sched *w, bool with_room) {
   *f = (struct fit){.w = w, .err = w->err, .least_memory = *w->s, .least_arena = *w->s};
+  f->by_memory = w->o->memory > 0;
+  if (w->s->arena_bytes > fit_limits(w->o).arena) f->least_memory.resident_bytes = INT64_MAX;
   enum fvm_status st = reopen(w);
   if (!st) st = sched_net_make(w, &f->n);
   if (st) return st;
@@ -77,11 +79,11 @@ void fit_close(struct fit *f) {
 
 /* The limit that is searched for the least one; the other stays as it is. */
 static int64_t *searched(struct fit *f) {
-  return f->w->o->memory ? &f->limits.memory : &f->limits.arena;
+  return f->by_memory ? &f->limits.memory : &f->limits.arena;
 }
 
 static int64_t least_found(const struct fit *f) {
-  return f->w->o->memory ? f->least_memory.resident_bytes : f->least_arena.arena_bytes;
+  return f->by_memory ? f->least_memory.resident_bytes : f->least_arena.arena_bytes;
 }
 
 /* The least limit that the network knows nothing against: no plan has less. */
@@ -117,25 +119,40 @@ static enum fvm_status descend(struct fit *f, int64_t least) {
   return st;
 }
 
+/* Of two limits: nothing has come up that keeps the one on the arena. Is that the one that can't be
+ * kept? */
+static enum fvm_status find_culprit(struct fit *f) {
+  const struct limits goal = f->goal;
+  if (!f->by_memory || f->least_memory.resident_bytes < INT64_MAX) return FVM_OK;
+  f->goal.memory = f->limits.memory = INT64_MAX;
+  enum fvm_status st = tree_search(f, LEAST_TRIES);
+  f->by_memory = f->cost < SOLVE_INF;
+  f->cost = SOLVE_INF;
+  f->goal = goal;
+  if (f->by_memory) f->limits = goal; /* else what little arena there is, whatever the rest takes */
+  return st;
+}
+
 /* FVM_OK: one that fits came up after all. */
 static enum fvm_status too_little(struct fit *f) {
   const struct schedule *m = &f->least_memory;
   int64_t least, bound = f->bound;
-  enum fvm_status st = least_possible(f, &least);
+  enum fvm_status st = find_culprit(f);
+  if (!st) st = least_possible(f, &least);
   if (!st) st = descend(f, least);
   f->bound = MIN(bound, f->cost);
   if (st || f->cost < SOLVE_INF) return st;
-  if (!f->w->o->memory)
+  if (!f->by_memory)
     return fvm_fail(f->err, FVM_EFAIL,
                     "no plan within --max-arena %lld bytes: the smallest found needs %lld, and "
                     "none needs less than %lld",
-                    (long long)f->limits.arena, (long long)f->least_arena.arena_bytes,
+                    (long long)f->goal.arena, (long long)f->least_arena.arena_bytes,
                     (long long)least);
   return fvm_fail(f->err, FVM_EFAIL,
                   "no plan within --memory %lld bytes: the smallest found needs %lld, which is "
                   "%lld of weights, %lld of activations and %lld of scratch; none needs less "
                   "than %lld",
-                  (long long)f->limits.memory, (long long)m->resident_bytes,
+                  (long long)f->goal.memory, (long long)m->resident_bytes,
                   (long long)(m->resident_bytes - m->arena_bytes - m->scratch_bytes),
                   (long long)m->arena_bytes, (long long)m->scratch_bytes, (long long)least);
 }

@@ -30,8 +30,11 @@ struct fit {
   VEC(struct part *) open;    /* to be looked into */
   int *best;                  /* labels of the best schedule within the limits; see cost */
   int64_t cost, bound;        /* SOLVE_INF: none found; of all parts that were given up */
-  struct schedule least_memory, least_arena; /* numbers of the smallest that came up */
-  int tried;                                 /* parts */
+  /* Numbers of the smallest that came up; INT64_MAX bytes of memory: none kept the arena's limit.
+   */
+  struct schedule least_memory, least_arena;
+  bool by_memory; /* it is that limit which can't be kept */
+  int tried;      /* parts */
   struct fvm_error *err;
 };
 

@@ -242,7 +242,8 @@ static enum fvm_status exclude(struct fit *f, const struct part *p, int64_t aren
 
 static void note_least(struct fit *f) {
   const struct schedule *s = f->w->s;
-  if (s->resident_bytes < f->least_memory.resident_bytes) f->least_memory = *s;
+  if (s->resident_bytes < f->least_memory.resident_bytes && s->arena_bytes <= f->goal.arena)
+    f->least_memory = *s;
   if (s->arena_bytes < f->least_arena.arena_bytes) f->least_arena = *s;
 }
 
