@@ -149,8 +149,8 @@ static bool look_alike(const struct fit *f, int v, int i, int k) {
   if (node < 0) return i == k || v >= f->first_room;
   const struct choice *x = &f->w->node[node].menu->choice[i],
                       *y = &f->w->node[node].menu->choice[k];
-  return x->label.view == y->label.view && x->label.inplace == y->label.inplace &&
-         same_layouts(f, node, x, y);
+  return x->role == y->role && x->label.view == y->label.view &&
+         x->label.inplace == y->label.inplace && same_layouts(f, node, x, y);
 }
 
 static bool has_other(const struct fit *f, const struct part *p, int v) {

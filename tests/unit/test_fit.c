@@ -111,6 +111,15 @@ static bool next_choice(struct sched *w) {
   return false;
 }
 
+/* Whether the nodes of each chain are run together or not, both of them. */
+static bool goes_together(const struct sched *w) {
+  for (int i = 0; i < (int)w->g->node.n; i++)
+    if (!w->g->node.v[i].dead && w->first[i] >= 0 &&
+        !sched_go_together(w, i, w->node[w->first[i]].choice, w->node[i].choice))
+      return false;
+  return true;
+}
+
 /* Returns how many; 0: too many to look at. */
 static int enumerate(const struct graph *g, uint64_t seed) {
   struct fvm_error err;
@@ -125,7 +134,7 @@ static int enumerate(const struct graph *g, uint64_t seed) {
     if (!g->node.v[i].dead) all = MIN(all * w.node[i].menu->n, MOST_FOUND + 1);
   while (all <= MOST_FOUND) {
     arena_free(&w.s->arena);
-    if (!sched_realize(&w))
+    if (goes_together(&w) && !sched_realize(&w))
       found[n++] = (struct found){w.s->resident_bytes, w.s->arena_bytes, labels_ns(w.s)};
     if (!next_choice(&w)) break;
   }
