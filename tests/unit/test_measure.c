@@ -328,7 +328,8 @@ START_TEST(sandboxes_contain) {
   for (size_t i = 0; i < COUNT(cases); i++) {
     if (!s.pid) OK(sandbox_start(&s, &w, &err));
     *what = cases[i].what;
-    ck_assert_int_eq(sandbox_call(&s, 0.1, what, nothing, NULL, why, sizeof why), cases[i].end);
+    double limit = cases[i].end == SANDBOX_HUNG ? 0.1 : 60; /* a busy machine is slow to die on */
+    ck_assert_int_eq(sandbox_call(&s, limit, what, nothing, NULL, why, sizeof why), cases[i].end);
     ck_assert_msg(strstr(why, cases[i].why), "%s", why);
     ck_assert_int_eq(s.pid, 0);
   }
