@@ -112,6 +112,7 @@ static bool add_var(struct checker *c, const struct solve_var *from) {
 
 /* Functions of the same two variables are one. */
 static bool add_edge(struct checker *c, const struct solve_edge *e) {
+  CHECK(c->var.v != NULL); /* edges are between variables */
   struct fn *f = find_pair(c, e->u, e->v);
   if (!f) f = add_fn(c, (int[]){e->u, e->v}, 2);
   if (!f) return false;

@@ -95,6 +95,7 @@ static bool push(struct plan *p, int i) {
 }
 
 static struct key pop(struct plan *p) {
+  CHECK(p->heap.v && p->heap.n > 0); /* every variable that is left has a key */
   struct key top = p->heap.v[0], k = p->heap.v[--p->heap.n];
   size_t at = 0, n = p->heap.n;
   for (size_t c; (c = 2 * at + 1) < n; at = c) {

@@ -30,29 +30,26 @@ static void steps(const struct solve_fn *f, int v, int64_t *mine, int64_t *other
 
 /* ---- labels ---- */
 
-/* min over y of f(y, a) - f(y, b), leaving out the y that forbid a; SOLVE_INF when all do, and
- * -SOLVE_INF when some y allows a but forbids b. */
-static int64_t advantage(const struct solve_fn *f, int v, int a, int b) {
+/* min over y of f(y, a) - f(y, b), leaving out the y that forbid a; SOLVE_INF when all do. Below
+ * `enough`, which includes that some y allows a but forbids b, any number that is below it. */
+static int64_t advantage(const struct solve_fn *f, int v, int a, int b, int64_t enough) {
   int64_t mine, other, least = SOLVE_INF;
   steps(f, v, &mine, &other);
-  for (int y = 0; y < f->size[solve_other(f, v)]; y++) {
-    int64_t ca = f->cost[a * mine + y * other], cb = f->cost[b * mine + y * other];
-    if (ca >= SOLVE_INF) continue;
-    if (cb >= SOLVE_INF) return -SOLVE_INF;
-    least = MIN(least, ca - cb);
-  }
+  const int64_t *x = f->cost + a * mine, *y = f->cost + b * mine;
+  for (int n = f->size[solve_other(f, v)]; n-- > 0 && least >= enough; x += other, y += other)
+    if (*x < SOLVE_INF) least = *y >= SOLVE_INF ? -SOLVE_INF : MIN(least, *x - *y);
   return least;
 }
 
-/* Label a can go when b is allowed wherever a is and never costs more (dead-end elimination). */
+/* Label a can go when b is allowed wherever a is and never costs more (dead-end elimination). v's
+ * functions have been projected, so none of them can speak for a. */
 static bool dominated(struct solve_work *w, int v, int a, int b) {
   const struct solve_wvar *x = &w->var.v[v];
-  __int128 gain = x->cost[a] - x->cost[b]; /* many terms near SOLVE_INF leave int64 */
-  for (size_t i = 0; i < x->fn.n; i++) {
+  int64_t gain = x->cost[a] - x->cost[b];
+  for (size_t i = 0; i < x->fn.n && gain >= 0; i++) {
     const struct solve_fn *f = &w->fn.v[x->fn.v[i]];
-    int64_t d = advantage(f, v, a, b);
+    int64_t d = advantage(f, v, a, b, -gain);
     w->ticks += f->size[solve_other(f, v)];
-    if (d == -SOLVE_INF) return false;
     if (d == SOLVE_INF) return true;
     gain += d;
   }
@@ -63,7 +60,7 @@ static bool supported(const struct solve_work *w, int v, int a) {
   const struct solve_wvar *x = &w->var.v[v];
   if (x->cost[a] >= SOLVE_INF) return false;
   for (size_t i = 0; i < x->fn.n; i++)
-    if (advantage(&w->fn.v[x->fn.v[i]], v, a, a) == SOLVE_INF) return false;
+    if (advantage(&w->fn.v[x->fn.v[i]], v, a, a, 0) == SOLVE_INF) return false;
   return true;
 }
 
@@ -202,10 +199,10 @@ static enum fvm_status absorb(struct solve_work *w, int v, struct fvm_error *err
 
 static enum fvm_status reduce_var(struct solve_work *w, int v, struct fvm_error *err) {
   solve_tidy(w, v);
+  if (!separate_all(w, v)) return fvm_nomem(err);
   enum fvm_status st = prune(w, v, err);
   if (st) return st;
   if (w->var.v[v].n == 1) return absorb(w, v, err);
-  if (!separate_all(w, v)) return fvm_nomem(err);
   return w->var.v[v].fn.n <= 2 ? solve_eliminate(w, v, err) : FVM_OK;
 }
 

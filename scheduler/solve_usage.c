@@ -289,6 +289,19 @@ static int choose(const struct usage *x) {
   return best;
 }
 
+/* Whether the least that each variable can take is within the limit. */
+static bool may_fit(struct usage *x) {
+  memset(x->use, 0, (size_t)x->ntime * sizeof *x->use);
+  for (int v = 0; v < (int)x->u->net->var.n; v++) {
+    int64_t least = INT64_MAX;
+    for (int a = 0; a < x->u->net->var.v[v].n; a++)
+      if (x->left[v][a] < SOLVE_INF) least = MIN(least, usage_of(x, v, a));
+    if (least == INT64_MAX) return false;
+    add_use(x, v, least);
+  }
+  return fits(x);
+}
+
 /* The label of v that the last solution at these prices has, or the first that is left. */
 static int label_of(const struct usage *x, int v) {
   int a = x->now[v];
@@ -314,6 +327,7 @@ static enum fvm_status half(struct usage *x, int v, int a, bool only, int64_t bo
 }
 
 static enum fvm_status branch(struct usage *x, int64_t bound, int depth) {
+  if (!may_fit(x)) return FVM_OK;
   enum fvm_status st = raise_bound(x, depth ? NODE_STEPS : ROOT_STEPS, &bound);
   if (st || bound >= SOLVE_INF) return st;
   int v = x->stopped || depth >= MAXDEPTH ? -1 : choose(x);

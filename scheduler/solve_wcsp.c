@@ -35,7 +35,7 @@ static enum fvm_status read_default(struct solve_scan *s, int64_t *c) {
 static enum fvm_status read_table(struct solve_scan *s, const int64_t *v, int arity,
                                   int64_t *cost) {
   const struct solve_var *var = s->f->net.var.v;
-  int64_t otherwise, tuples, n = 1;
+  int64_t otherwise = 0, tuples = 0, n = 1;
   for (int k = 0; k < arity; k++) n *= var[v[k]].n;
   int64_t *table = fvm_alloc((size_t)n, sizeof *table);
   if (!table) return fvm_nomem(s->err);

@@ -14,9 +14,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   enum fvm_status st = size && *text == '{' ? solve_read_iopddl(text, size, &f, &err)
                                             : solve_read_wcsp(text, size, &f, &err);
   if (st == FVM_OK && solve_limited(&f.net, &limits, &a, &r, &err) == FVM_OK) {
-    CHECK(r.cost == solve_cost(&f.net, r.label));
-    CHECK(r.bound <= r.cost && r.optimal == (r.bound == r.cost));
+    CHECK(solve_check(&f.net, &r, &err) == FVM_OK);
+    CHECK(r.certified <= r.bound && r.bound <= r.cost && r.optimal == (r.bound == r.cost));
   }
+  struct solve_usage u = {&f.net, f.usage, f.from, f.to, f.limit, limits};
+  if (st == FVM_OK && f.usage && solve_usage(&u, &a, &r, &err) == FVM_OK)
+    CHECK(r.cost == solve_cost(&f.net, r.label) && r.bound <= r.cost);
   arena_free(&a);
   solve_file_free(&f);
   CHECK(fvm_bytes_in_use() == 0);
