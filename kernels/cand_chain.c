@@ -94,6 +94,7 @@ static bool label(const struct opcall *c, const struct target *t, int i, struct 
   if (!is_ours(c, &v, &op)) return false;
   for (const struct direct_form *f = direct_forms; f->mr; f++) {
     int n = 0;
+    if (layout_is_cut(f->out) && f->nr > LAYOUT_CUT) continue; /* a strip is one block wide */
     if (!direct_fits(&c->part[0], &v, f, t->isa, l) || !strip_fits(c, &op, f->out, f->nr, l))
       continue;
     while (offer(&v, &op.w, t, n, l)) {

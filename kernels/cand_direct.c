@@ -47,7 +47,15 @@ static void copy_rows(const struct direct *g, struct addr x) {
 static void post(void *ctx, const struct place *p, struct val m, int64_t m_max, struct val n,
                  int64_t n_max) {
   const struct direct *g = ctx;
-  epilogue_emit(&g->e, p, m, m_max, n, n_max, g->b);
+  struct place at = *p;
+  if (!g->pairs) {
+    epilogue_emit(&g->e, p, m, m_max, n, n_max, g->b);
+    return;
+  }
+  struct span q = span_open(g->b, false, n, n_max, 1);
+  place_block(&at, &q, 1);
+  epilogue_emit(&g->e, &at, m, m_max, val(LAYOUT_CUT), LAYOUT_CUT, g->b);
+  span_close(g->b, &q);
 }
 
 static void place_all(const struct direct *g, struct place *at) {
@@ -96,8 +104,10 @@ static void product(struct direct *g, struct addr x) {
                          .mode = g->v.bias || g->e.addend >= 0,
                          .m = g->flat ? flat_pixels(g) : val(g->width),
                          .m_max = g->flat ? g->p.max * g->unit : g->width,
-                         .n = g->cut ? val(nr) : g->j.len,
-                         .n_max = g->cut ? nr : g->j.max,
+                         .n = g->cut && !g->pairs ? val(nr) : g->j.len,
+                         .n_max = g->cut && !g->pairs ? nr : g->j.max,
+                         .blocks = g->pairs,
+                         .skip = joined && w->kernel[2] == 1 ? g->padding : 0,
                          .k = val(k),
                          .k_max = k,
                          .b_col = g->k * 4,
@@ -112,12 +122,12 @@ static void product(struct direct *g, struct addr x) {
   t.r.b = k * nr;
   t.q = joined ? blocks : rows;
   t.q.b = t.r.n * t.r.b;
-  span_term(&t.b, &g->j, g->k * 4 * (g->cut ? nr : 1));
+  span_term(&t.b, &g->j, g->k * 4 * (g->cut ? LAYOUT_CUT : 1));
   place_all(g, &t.at);
   struct addr bias = ADDR(2, 0);
-  span_term(&bias, &g->j, g->cut ? nr * 4 : 4);
+  span_term(&bias, &g->j, g->cut ? LAYOUT_CUT * 4 : 4);
   if (g->v.bias) {
-    t.d = (struct matrix){2, 0, 0, 4, 0};
+    t.d = (struct matrix){2, 0, 0, 4, LAYOUT_CUT * 4};
     t.d_base = &bias;
   }
   emit_gemm(&t, g->b);
@@ -136,9 +146,8 @@ struct addr direct_input(const struct direct *g, const struct addr *image) {
 }
 
 struct span direct_panels(const struct direct *g) {
-  int64_t nr = g->tile->nr, outs = g->v.out_channels;
-  return g->cut ? span_open(g->b, g->split, val(outs / nr), outs / nr, 1)
-                : span_open(g->b, g->split, val(outs), outs, nr);
+  int64_t unit = g->cut ? LAYOUT_CUT : 1, outs = g->v.out_channels / unit;
+  return span_open(g->b, g->split, val(outs), outs, g->tile->nr / unit);
 }
 
 void direct_rows(struct direct *g, struct addr x) {
@@ -175,10 +184,13 @@ void direct_init(struct direct *g, const struct opcall *c, const struct direct_f
                        .tile = gemm_tile_find(f->mr, f->nr),
                        .rows = rows,
                        .sink = -1,
-                       .cut = layout_is_cut(f->out)};
+                       .cut = layout_is_cut(f->out),
+                       .pairs = layout_is_cut(f->out) && f->nr > LAYOUT_CUT};
   CHECK(conv_init(&g->v, c, NULL) == FVM_OK);
   const struct window *w = &g->v.w;
-  int64_t channels = g->v.in_channels = layout_channels(&c->in[0], f->in), nr = f->nr;
+  int64_t channels = layout_channels(&c->in[0], f->in), nr = f->nr;
+  g->padding = channels - g->v.in_channels;
+  g->v.in_channels = channels;
   g->v.out_channels = layout_channels(&c->out[0], f->out);
   g->flat = window_is_point(w) && f->in != LAYOUT_ROW;
   g->bordered = has_border(w);
@@ -191,7 +203,7 @@ void direct_init(struct direct *g, const struct opcall *c, const struct direct_f
     g->from = image_of(f->in, channels, window_under(w, 1, rows), window_under(w, 2, w->out[2]));
   view_init(&g->view, c, c->nown, f->out);
   epilogue_init_blocks(&g->e, &g->view.call, g->view.dims, g->flat && !sinks ? rows : g->width,
-                       MIN(nr, g->v.out_channels), fuses(&g->v), b);
+                       g->cut ? LAYOUT_CUT : MIN(nr, g->v.out_channels), fuses(&g->v), b);
   if (g->bordered) g->strip = build_buf(b, BUF_SCRATCH, g->from.plane * g->from.blocks * 4);
   if (sinks) g->sink = build_buf(b, BUF_SCRATCH, rows * g->width * nr * 4);
 }
@@ -233,11 +245,14 @@ const struct direct_form direct_forms[] = {
     {LAYOUT_NHWC, LAYOUT_NHWC, 8, 32, ISA_AVX512, ISA_AVX512},
     {LAYOUT_NHWC, LAYOUT_NHWC, 6, 16, ISA_REF, ISA_AVX2},
     {LAYOUT_NHWC, LAYOUT_NHWC, 4, 24, ISA_AVX2, ISA_AVX2},
+    {LAYOUT_C16, LAYOUT_C16, 14, 32, ISA_AVX512, ISA_AVX512},
     {LAYOUT_C16, LAYOUT_C16, 14, 16, ISA_AVX512, ISA_AVX512},
     {LAYOUT_C16, LAYOUT_C16, 6, 16, ISA_REF, ISA_AVX2},
     {LAYOUT_ROW, LAYOUT_NHWC, 14, 32, ISA_AVX512, ISA_AVX512},
     {LAYOUT_ROW, LAYOUT_NHWC, 8, 48, ISA_AVX512, ISA_AVX512},
     {LAYOUT_ROW, LAYOUT_NHWC, 6, 16, ISA_REF, ISA_AVX2},
+    {LAYOUT_ROW, LAYOUT_NHWC, 4, 24, ISA_AVX2, ISA_AVX2},
+    {LAYOUT_ROW, LAYOUT_C16, 14, 32, ISA_AVX512, ISA_AVX512},
     {LAYOUT_ROW, LAYOUT_C16, 14, 16, ISA_AVX512, ISA_AVX512},
     {LAYOUT_ROW, LAYOUT_C16, 6, 16, ISA_REF, ISA_AVX2},
     {0},
@@ -253,11 +268,12 @@ bool direct_fits(const struct opcall *c, const struct conv *v, const struct dire
   bool one_block = f->in == LAYOUT_NHWC || v->in_channels == 1;
   if (v->w.dilation[2] != 1 && !one_block) return false;
   if (v->out_channels <= f->nr / 2 && f->nr > 16) return false;
+  if (layout_is_cut(f->out) && f->nr == 32 && c->out[0].dtype != FVM_F32) return false;
   if (!view_layouts(c, c->nown, f->out, l)) return false;
   const struct gemm_tile *t = gemm_tile_find(f->mr, f->nr);
   l->in[0] = (uint8_t)f->in;
   l->in[1] = (uint8_t)(f->in == LAYOUT_ROW    ? t->filter_row
-                       : layout_is_cut(f->in) ? LAYOUT_FC16
+                       : layout_is_cut(f->in) ? (f->nr == 32 ? LAYOUT_FC32 : LAYOUT_FC16)
                                               : t->filter);
   if (v->bias) view_vector(c, 2, l);
   l->knob[MR] = f->mr;

@@ -32,7 +32,8 @@ struct direct {
       from; /* the input; what the products read: that, or the copy with borders */
   int64_t width, unit, count; /* pixels in a row, in a unit; units of the output */
   int64_t rows;               /* units of a block: rows, or pixels where the image is one row */
-  int64_t k;
+  bool pairs;                 /* panels are two blocks wide */
+  int64_t k, padding;     /* rows of the filters; channels that pad the last block of the input */
   int strip;              /* buffer of the copy */
   int sink;               /* see direct_init */
   struct span n, p, j, y; /* images, blocks of units, panels, rows */

@@ -130,6 +130,9 @@ struct gemm_block {
   struct val m, n, k;
   int64_t m_max, n_max, k_max;
   struct gemm_level q, r; /* around k; n 0: none */
+  /* n counts blocks of 16 columns, as blocks of c, d and e do (tile 14x32, one panel) */
+  bool blocks;
+  int64_t skip; /* of k in the last q, for `blocks` */
   bool rows_outer;
   bool ahead; /* while a panel is used, bring the next one into the caches (not rows_outer) */
   /* When set: called for each finished piece: a row of tiles (rows_outer) or a panel. */

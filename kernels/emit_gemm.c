@@ -80,7 +80,9 @@ static void tile_call(const struct gemm_block *g, const struct span *r, const st
   const struct epilogue *t = g->tail;
   bool adds = t && t->residual >= 0, clips = t && t->bounds.found;
   struct addr e = adds ? matrix_at(&t->rest, &at) : c;
-  build_ukr(b, (int)g->tile->ukr, (struct addr[]){a, p, d, c, next, e},
+  const struct matrix *em = adds ? &t->rest : &g->c;
+  build_ukr(b, g->blocks ? UKR_gemm_blocks_14x32 : (int)g->tile->ukr,
+            (struct addr[]){a, p, d, c, next, e},
             (struct val[]){r->len,
                            s->len,
                            g->k,
@@ -96,11 +98,15 @@ static void tile_call(const struct gemm_block *g, const struct span *r, const st
                            val(MAX(g->r.n, 1)),
                            val(g->r.a),
                            val(g->r.b),
-                           val((adds ? t->rest.rs : g->c.rs) / 4),
+                           val(em->rs / 4),
                            val(adds),
                            val(clips),
                            val_float(clips ? t->bounds.lo : 0),
-                           val_float(clips ? t->bounds.hi : 0)});
+                           val_float(clips ? t->bounds.hi : 0),
+                           val(dm->bs / 4),
+                           val(g->c.bs / 4),
+                           val(em->bs / 4),
+                           val(g->skip)});
 }
 
 /* Inside a panel one call makes all rows, unless A lies in panels of its own. */

@@ -18,6 +18,8 @@ struct gemm {
   int64_t k, sa, ka, nr, sd, sc, ahead;
   int64_t turns, r, qa, qb, ra, rb; /* outer levels of k: q * r turns */
   int64_t se;
+  int64_t hd, hc, he; /* from 16 columns to the next 16: 16, unless they are blocks */
+  int64_t skip;       /* of k in the last r turns */
   float lo, hi;
   bool mode, add, clip;
 };
@@ -53,12 +55,16 @@ INLINE void step(accum acc, const float *a, int64_t sa, const float *b, uintptr_
   }
 }
 
-/* Bring a block into L1; it need not exist, so its address may wrap. */
-INLINE void fetch(uintptr_t x, uintptr_t stride, const int rows, const int width) {
+/* Where column j is, when blocks of 16 columns are h apart. */
+INLINE int64_t column(int64_t j, int64_t h) { return j / 16 * h + j % 16; }
+
+/* Bring a block into L1; it need not exist, so its address may wrap. Strides in bytes. */
+INLINE void fetch(uintptr_t x, uintptr_t stride, uintptr_t h, const int rows, const int width) {
 #pragma GCC unroll 1
   for (int i = 0; i < rows; i++, x += stride)
 #pragma GCC unroll 4
-    for (int j = 0; j < width; j += 16) _mm_prefetch((const char *)x + 4 * j, _MM_HINT_T0);
+    for (unsigned j = 0; j < (unsigned)width; j += 16)
+      _mm_prefetch((const char *)(x + j / 16 * h), _MM_HINT_T0);
 }
 
 /* Before the last steps: c, unless it was read at the start, and d of the block below, unless it is
@@ -67,12 +73,15 @@ INLINE void fetch(uintptr_t x, uintptr_t stride, const int rows, const int width
  * (attention 5 %). */
 enum { LAST = 32, DEEP = 256 };
 INLINE void fetch_results(const struct gemm *g, int64_t i, int64_t j, const int rows,
-                          const int width) {
+                          const int width, const bool blocks) {
   __asm__("" : "+r"(g)); /* or its addresses would take registers from the start */
-  uintptr_t sc = 4 * (uintptr_t)g->sc, sd = 4 * (uintptr_t)g->sd;
-  if (!g->mode || g->d != g->c) fetch((uintptr_t)(g->c + i * g->sc + j), sc, rows, width);
-  if (g->add) fetch((uintptr_t)(g->e + i * g->se + j), 4 * (uintptr_t)g->se, rows, width);
-  if (g->mode && g->sd) fetch((uintptr_t)(g->d + j) + (uintptr_t)(i + rows) * sd, sd, rows, width);
+  uintptr_t sc = 4 * (uintptr_t)g->sc, sd = 4 * (uintptr_t)g->sd, se = 4 * (uintptr_t)g->se;
+  uintptr_t hc = blocks ? 4 * (uintptr_t)g->hc : 64, hd = blocks ? 4 * (uintptr_t)g->hd : 64;
+  uintptr_t he = blocks ? 4 * (uintptr_t)g->he : 64;
+  const float *c = g->c + i * g->sc + j, *d = g->d + j;
+  if (!g->mode || g->d != g->c) fetch((uintptr_t)c, sc, hc, rows, width);
+  if (g->add) fetch((uintptr_t)(g->e + i * g->se + j), se, he, rows, width);
+  if (g->mode && g->sd) fetch((uintptr_t)d + (uintptr_t)(i + rows) * sd, sd, hd, rows, width);
 }
 
 /* What comes after the sum. */
@@ -85,10 +94,11 @@ INLINE vf finish(const struct gemm *g, vf x, vf e) {
  * two steps a turn: with one, 12x32 on AVX-512 spends 25 cycles on its 24 FMAs, and four gain
  * nothing; low ones lose by it, 8x32 4 %, on AVX2 4x24 10 % and 6x16 4 % (bench_ukr). */
 INLINE void block(const struct gemm *g, int64_t i0, int64_t j0, uintptr_t next, const int rows,
-                  const int width) {
+                  const int width, const bool blocks) {
   const int cols = (width + VW - 1) / VW;
   const int64_t sa = g->sa, ka = g->ka, nr = g->nr, sd = g->sd, sc = g->sc;
   const float *a0 = g->a + i0 * sa, *b0 = g->b + j0, *a = a0, *b = b0;
+  const int64_t hd = blocks ? g->hd : 16, hc = blocks ? g->hc : 16, he = blocks ? g->he : 16;
   const float *d = g->mode ? g->d + i0 * sd + j0 : NULL;
   float *c = g->c + i0 * sc + j0;
   uintptr_t ahead = (uintptr_t)g->ahead;
@@ -97,17 +107,20 @@ INLINE void block(const struct gemm *g, int64_t i0, int64_t j0, uintptr_t next, 
   for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
     for (int j = 0; j < cols; j++)
-      acc[i][j] = g->mode ? load_panel(d + i * sd + j * VW, width - j * VW) : vf_set1(0);
+      acc[i][j] =
+          g->mode ? load_panel(d + i * sd + column(j * VW, hd), width - j * VW) : vf_set1(0);
   /* The last of g->turns in two parts. */
-  const int64_t turns = MAX(g->turns, (int64_t)1);
-  const int64_t last = turns * g->k < DEEP ? 0 : MIN(g->k, (int64_t)LAST);
-  for (int64_t turn = 1; turn <= turns + (last > 0); turn++) {
-    int64_t k = turn < turns ? g->k : turn == turns ? g->k - last : last;
+  const int64_t turns = MAX(g->turns, (int64_t)1), least = g->k - g->skip;
+  const int64_t last = turns * g->k < DEEP ? 0 : MIN(least, (int64_t)LAST);
+  for (int64_t turn = 1, r = 0; turn <= turns + (last > 0); turn++) {
+    int64_t k = turn + g->r > turns ? least : g->k;
+    if (turn >= turns) k = turn > turns ? last : k - last;
     if (turn > turns) {
-      fetch_results(g, i0, j0, rows, width);
+      fetch_results(g, i0, j0, rows, width, blocks);
     } else if (turn > 1) {
-      a = a0 + (turn - 1) / g->r * g->qa + (turn - 1) % g->r * g->ra;
-      b = b0 + (turn - 1) / g->r * g->qb + (turn - 1) % g->r * g->rb;
+      if (++r == g->r) r = 0, a0 += g->qa, b0 += g->qb;
+      a = a0 + r * g->ra;
+      b = b0 + r * g->rb;
     }
     for (; rows >= HIGH && k > 1; k -= 2, a += 2 * ka, b += 2 * nr, next += 2 * ahead) {
       step(acc, a, sa, b, next, rows, width);
@@ -121,23 +134,24 @@ INLINE void block(const struct gemm *g, int64_t i0, int64_t j0, uintptr_t next, 
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
       for (int j = 0; j < cols; j++)
-        acc[i][j] = finish(
-            g, acc[i][j], g->add ? load_panel(e + i * g->se + j * VW, width - j * VW) : vf_set1(0));
+        acc[i][j] = finish(g, acc[i][j],
+                           g->add ? load_panel(e + i * g->se + column(j * VW, he), width - j * VW)
+                                  : vf_set1(0));
   }
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
     for (int j = 0; j < cols; j++)
       if (width - j * VW >= VW)
-        vf_store(c + i * sc + j * VW, acc[i][j]);
+        vf_store(c + i * sc + column(j * VW, hc), acc[i][j]);
       else
-        vf_storen(c + i * sc + j * VW, width - j * VW, acc[i][j]);
+        vf_storen(c + i * sc + column(j * VW, hc), width - j * VW, acc[i][j]);
 }
 
 /* A block of m rows: each number of rows has its own code, so a small m costs no wasted FMA. */
 #define CASE(rows, most, width)                                                                    \
   case rows:                                                                                       \
-    if (rows <= most) block(g, i, j, next, rows, width);                                           \
+    if (rows <= most) block(g, i, j, next, rows, width, false);                                    \
     break;
 #define BLOCK(width)                                                                               \
   static void block_##width(const struct gemm *g, int64_t i, int64_t j, int64_t m,                 \
@@ -190,43 +204,63 @@ static void edge(const struct gemm *g, int64_t i, int64_t j, int64_t m, uintptr_
     }
 }
 
+/* A block of all of some columns; NULL: there is none of that width. */
+INLINE block_fn *block_of(int64_t wide, block_fn *run, int64_t width) {
+  if (wide == width) return run;
+#ifdef __AVX512F__
+  if (wide == 32) return block_32;
+#endif
+  return wide == 16 ? block_16 : NULL;
+}
+
+INLINE struct gemm gemm_of(void *const *p, const int64_t *v, int64_t nr) {
+  /* a is empty when k = 0: nothing bounds its strides, and there are no turns */
+  const int64_t k = v[9] && v[12] ? v[2] : 0, sa = k ? v[3] : 0;
+  return (struct gemm){.a = p[0],
+                       .b = p[1],
+                       .d = p[2],
+                       .c = p[3],
+                       .k = k,
+                       .sa = sa,
+                       .ka = v[4],
+                       .nr = nr,
+                       .sd = v[5],
+                       .sc = v[6],
+                       .mode = v[7] != 0,
+                       .ahead = v[8],
+                       .turns = k ? v[9] * v[12] : 0,
+                       .qa = v[10],
+                       .qb = v[11],
+                       .r = v[12],
+                       .ra = v[13],
+                       .rb = v[14],
+                       .e = p[5],
+                       .se = v[15],
+                       .add = v[16] != 0,
+                       .clip = v[17] != 0,
+                       .lo = ukr_float(v[18]),
+                       .hi = ukr_float(v[19])};
+}
+
+/* What each block of rows brings of the next panel, in bytes. */
+INLINE uintptr_t share_of(const struct gemm *g) {
+  return (uintptr_t)(g->turns * g->k) * (uintptr_t)g->ahead; /* may wrap */
+}
+
 /* Cut the product into blocks. */
 INLINE int product(void *const *p, const int64_t *v, int64_t nr, block_fn *run, int64_t rows,
                    int64_t width) {
-  /* a is empty when k = 0: nothing bounds its strides, and there are no turns */
-  const int64_t k = v[9] && v[12] ? v[2] : 0, sa = k ? v[3] : 0;
-  const struct gemm g = {.a = p[0],
-                         .b = p[1],
-                         .d = p[2],
-                         .c = p[3],
-                         .k = k,
-                         .sa = sa,
-                         .ka = v[4],
-                         .nr = nr,
-                         .sd = v[5],
-                         .sc = v[6],
-                         .mode = v[7] != 0,
-                         .ahead = v[8],
-                         .turns = k ? v[9] * v[12] : 0,
-                         .qa = v[10],
-                         .qb = v[11],
-                         .r = v[12],
-                         .ra = v[13],
-                         .rb = v[14],
-                         .e = p[5],
-                         .se = v[15],
-                         .add = v[16] != 0,
-                         .clip = v[17] != 0,
-                         .lo = ukr_float(v[18]),
-                         .hi = ukr_float(v[19])};
+  const struct gemm g = gemm_of(p, v, nr);
   const int64_t m = v[0], n = v[1];
-  const uintptr_t share = (uintptr_t)(g.turns * k) * (uintptr_t)g.ahead; /* may wrap */
+  const uintptr_t share = share_of(&g);
   for (int64_t j = 0; j < n; j += width) {
     uintptr_t next = (uintptr_t)p[4];
+    const int64_t wide = MIN(width, n - j);
+    block_fn *whole = block_of(wide, run, width);
     for (int64_t i = 0; i < m; i += rows, next += share) {
-      const int64_t high = MIN(rows, m - i), wide = MIN(width, n - j);
-      if (wide == width)
-        run(&g, i, j, high, next);
+      const int64_t high = MIN(rows, m - i);
+      if (whole)
+        whole(&g, i, j, high, next);
       else
         edge(&g, i, j, high, next, wide, run, width);
     }
@@ -249,3 +283,34 @@ INLINE int product(void *const *p, const int64_t *v, int64_t nr, block_fn *run, 
   FN(gemm_##MR##x##NR) { return product(p, v, NR, TILE_##NR(MR)); }
 #include "ukr_gemm.def"
 #undef GEMM
+
+/* ---- columns in blocks of 16 ---- */
+
+/* Block j of columns from row i on, as a product of its own. */
+static void column_block(const struct gemm *g, int64_t j, int64_t i, int64_t m, uintptr_t next) {
+  struct gemm one = *g;
+  const uintptr_t share = share_of(g);
+  one.b += 16 * j;
+  if (g->mode) one.d += j * g->hd;
+  one.c += j * g->hc;
+  if (g->add) one.e += j * g->he;
+  for (; i < m; i += ROWS_16, next += share)
+    block_16(&one, i, 0, MIN(m - i, (int64_t)ROWS_16), next);
+}
+
+/* Two blocks at a time, where vectors are as wide and all rows are there. */
+FN(gemm_blocks_14x32) {
+  struct gemm g = gemm_of(p, v, 32);
+  g.hd = v[20];
+  g.hc = v[21];
+  g.he = v[22];
+  g.skip = v[23];
+  int64_t m = v[0], n = v[1], i = 0;
+  uintptr_t next = (uintptr_t)p[4];
+#ifdef __AVX512F__
+  for (; n == 2 && m - i >= ROWS_32; i += ROWS_32, next += share_of(&g))
+    block(&g, i, 0, next, ROWS_32, 32, true);
+#endif
+  for (int64_t j = 0; j < n && i < m; j++) column_block(&g, j, i, m, next);
+  return 0;
+}

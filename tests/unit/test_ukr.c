@@ -60,9 +60,22 @@ static void draw_sharing(struct call *c) {
 
 static float draw_plain(void) { return (float)((double)below(1 << 20) / (1 << 19) - 1); }
 
+/* Blocks of columns beside each other, or each with all its rows. */
+static void draw_blocks(struct call *c, int64_t m) {
+  static const char *const step[][2] = {{"sd", "hd"}, {"sc", "hc"}, {"se", "he"}};
+  for (size_t i = 0; i < COUNT(step); i++) {
+    int64_t near = 16 + pad(), beside = below(2);
+    int64_t far = (beside ? 2 : m) * near + pad();
+    *arg(c, step[i][0]) = beside ? far : near;
+    *arg(c, step[i][1]) = beside ? near : far;
+  }
+  if (below(2)) *arg(c, "sd") = 0;
+  *arg(c, "skip") = below(*arg(c, "k") + 1);
+}
+
 static void draw_gemm(struct call *c) {
+  bool by_rows = below(2), blocks = has_arg(c, "hc");
   int64_t m = *arg(c, "m"), n = *arg(c, "n"), k = *arg(c, "k");
-  bool by_rows = below(2);
   *arg(c, "ka") = by_rows ? 1 + below(2) : m + pad();
   *arg(c, "sa") = by_rows ? k * 2 + pad() : 1;
   *arg(c, "q") = below(4);
@@ -76,9 +89,11 @@ static void draw_gemm(struct call *c) {
   *arg(c, "se") = n + pad();
   *arg(c, "lo") = float_bits(draw_plain());
   *arg(c, "hi") = float_bits(1 + draw_plain());
+  if (blocks) draw_blocks(c, m);
   if (!below(3)) { /* accumulate */
     *arg(c, "mode") = 1;
     *arg(c, "sd") = *arg(c, "sc");
+    if (blocks) *arg(c, "hd") = *arg(c, "hc");
     c->same[2] = 3;
   }
 }
