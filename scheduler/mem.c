@@ -29,7 +29,7 @@ struct work {
   struct mem_search *search;
   struct mem_climb *climb;
   int64_t *offset;
-  int *start; /* order of the best packing so far */
+  int *walk, *order; /* of the search at the bound; of one for less */
   struct mem_effort *effort;
   struct arena *a;
 };
@@ -38,10 +38,9 @@ static bool open_work(struct work *w) {
   w->search = mem_search_new(w->p, w->a);
   w->climb = mem_climb_new(w->p, w->a);
   w->offset = ARENA_NEW(w->a, int64_t, w->p->n);
-  w->start = ARENA_NEW(w->a, int, w->p->n);
-  if (!w->search || !w->climb || !w->offset || !w->start) return false;
-  memcpy(w->start, w->p->order, (size_t)w->p->n * sizeof *w->start);
-  return true;
+  w->walk = ARENA_NEW(w->a, int, w->p->n);
+  w->order = ARENA_NEW(w->a, int, w->p->n);
+  return w->search && w->climb && w->offset && w->walk && w->order;
 }
 
 /* Searches in all orders; what the first says that says anything. */
@@ -53,12 +52,20 @@ static enum mem_found search_all(struct work *w, int64_t cap, uint64_t seed, int
   return f;
 }
 
-static bool climb(struct work *w, int64_t cap, uint64_t seed, int64_t moves) {
-  bool found = mem_climb(w->climb, cap, seed, w->p->order, moves, w->offset, w->effort);
-  if (!found) return false;
+/* From an order on, which is changed; that of the best packing is kept. */
+static bool climb(struct work *w, int *order, int64_t cap, uint64_t seed, int64_t moves) {
+  size_t bytes = (size_t)w->p->n * sizeof *order;
+  if (!mem_climb(w->climb, cap, seed, order, moves, w->offset, w->effort)) return false;
   mem_keep(w->p, w->offset);
-  memcpy(w->start, w->p->order, (size_t)w->p->n * sizeof *w->start);
+  memcpy(w->p->order, order, bytes);
   return true;
+}
+
+/* A packing lower by some share of what the best is above `enough`, starting from the best. */
+static bool lower(struct work *w, int64_t enough, int64_t share, uint64_t seed, int64_t moves) {
+  int64_t less = (w->p->height - enough) / share;
+  memcpy(w->order, w->p->order, (size_t)w->p->n * sizeof *w->order);
+  return less >= w->p->unit && climb(w, w->order, w->p->height - less, seed, moves);
 }
 
 /* Look for packings within `enough` in rounds of twice the effort, and on the way for any that are
@@ -68,10 +75,10 @@ enum { NODES = 12 }; /* of a search in the time of a move */
 
 static enum fvm_status improve(struct work *w, int64_t enough, struct fvm_error *err) {
   struct mem_part *p = w->p;
-  int64_t effort = 2 * (int64_t)p->n, share = 2;
+  int64_t effort = 2 * (int64_t)p->n, share = 4;
   for (uint64_t round = 0; p->height > enough && !w->effort->out; round++, effort *= 2) {
-    if (round % 3 == 0) memcpy(p->order, w->start, (size_t)p->n * sizeof *p->order);
-    if (climb(w, enough, round + 1, effort)) break;
+    if (round % 3 == 0) memcpy(w->walk, p->order, (size_t)p->n * sizeof *p->order);
+    if (climb(w, w->walk, enough, round + 1, effort)) break;
     enum mem_found f = search_all(w, enough, round / 2, NODES * effort);
     if (f == MEM_NOMEM) return fvm_nomem(err);
     if (f == MEM_NONE) {
@@ -79,9 +86,8 @@ static enum fvm_status improve(struct work *w, int64_t enough, struct fvm_error 
       if (p->bound > p->capacity) return FVM_OK;
       enough = MAX(enough, p->bound);
     }
-    int64_t over = p->height - enough;
-    if (over > p->unit)
-      share = climb(w, p->height - over / share, round + 1, effort / 2) ? 2 : share * 2;
+    while (lower(w, enough, share, round + 1, effort / 2)) continue;
+    share *= 2;
   }
   return FVM_OK;
 }
@@ -101,6 +107,11 @@ static enum fvm_status solve_part(struct mem_part *p, int64_t enough, struct mem
 
 /* ---- all parts ---- */
 
+static bool clash(const struct mem_block *x, const struct mem_block *y) {
+  return x->bytes && y->bytes && x->first <= y->last && y->first <= x->last &&
+         x->offset < y->offset + y->bytes && y->offset < x->offset + x->bytes;
+}
+
 static enum fvm_status check_blocks(const struct mem_block *b, int n, struct fvm_error *err) {
   for (int i = 0; i < n; i++) {
     CHECK(b[i].first >= 0 && b[i].first <= b[i].last && b[i].bytes >= 0 && b[i].align > 0);
@@ -113,8 +124,7 @@ static enum fvm_status check_blocks(const struct mem_block *b, int n, struct fvm
   }
   for (int i = 0; i < n; i++)
     for (int j = 0; j < i && b[i].fixed; j++)
-      if (b[j].fixed && b[i].first <= b[j].last && b[j].first <= b[i].last &&
-          b[i].offset < b[j].offset + b[j].bytes && b[j].offset < b[i].offset + b[i].bytes)
+      if (b[j].fixed && clash(&b[i], &b[j]))
         return fvm_fail(err, FVM_EFAIL, "blocks %d and %d are fixed on the same bytes", j, i);
   return FVM_OK;
 }

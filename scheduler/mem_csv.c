@@ -211,7 +211,7 @@ static enum fvm_status rank_times(const struct scan *s, struct mem_csv *f) {
     for (size_t i = 0; i < s->time.n; i++)
       if (!n || sorted[n - 1] != sorted[i]) sorted[n++] = sorted[i];
   }
-  for (size_t i = 0; i < f->block.n && sorted; i++) {
+  for (size_t i = 0; i < f->block.n && sorted && s->time.v; i++) {
     f->block.v[i].first = rank_of(sorted, n, s->time.v[2 * i]);
     f->block.v[i].last = rank_of(sorted, n, s->time.v[2 * i + 1]) - 1;
   }

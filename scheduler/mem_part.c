@@ -30,6 +30,7 @@ static int64_t find_unit(const struct mem_block *b, int n) {
   int64_t align = 0, unit = 0, last;
   for (int i = 0; i < n; i++)
     if (b[i].bytes) align = gcd(align, b[i].align);
+  if (!align) return 1;
   for (int i = 0; i < n; i++) {
     if (b[i].bytes) unit = gcd(unit, ROUND_UP(b[i].bytes, align));
     if (b[i].bytes && b[i].fixed) unit = gcd(unit, b[i].offset);

@@ -29,7 +29,7 @@ struct mem_part {
   int64_t bound;      /* bytes above the base, at least */
   int64_t height;     /* of the best packing, bytes above the base */
   int64_t *offset;    /* in it, units above the base */
-  int *order;         /* of placing: where local search goes on */
+  int *order;         /* of placing, that gave it */
   int64_t capacity;   /* bytes above the base: higher packings are of no use */
   uint64_t *sums;     /* bit k: sizes that sum up to k units, k <= nsums; NULL: any may */
   int64_t nsums;
