@@ -18,6 +18,8 @@ WHAT = {
     "conv_im2col": "columns in panels, planes",
     "conv_dw": "depthwise, planes",
     "conv_dw_last": "depthwise, channels last",
+    "chain_direct": "direct or product, with the pool or depthwise behind it",
+    "chain_winograd": "Winograd's, with the pool or depthwise behind it",
 }
 
 
