@@ -199,7 +199,8 @@ enum fvm_status mem_split(struct mem_block *block, int n, struct mem_parts *p,
     if (!b->bytes && !b->fixed) b->offset = 0;
     if (!b->bytes) continue;
     int64_t align = MAX(b->align / p->unit, 1);
-    x[items++] = (struct mem_item){.size = CEIL_DIV(b->bytes, p->unit),
+    /* Not by CEIL_DIV: bytes + unit may leave int64. */
+    x[items++] = (struct mem_item){.size = b->bytes / p->unit + (b->bytes % p->unit != 0),
                                    .align = align,
                                    .fixed = b->fixed ? b->offset / p->unit : -1,
                                    .bytes = b->bytes,
