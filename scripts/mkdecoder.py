@@ -7,7 +7,7 @@ computes with them. The files are committed, so that tests need no Python.
   mkdecoder.py --layers N FILE
                        one such decoder of N layers that appends to its past, for scripts/bench-growth; prints how many operators
 """
-import os, sys
+import argparse, os
 import numpy as np
 from onnx import TensorProto as T, helper as h, numpy_helper
 
@@ -155,17 +155,20 @@ def write(folder, name, rows, past):
                 f.write(numpy_helper.from_array(x, n).SerializeToString())
 
 
-def main(args):
-    if args[:1] == ["--layers"]:
-        model = build("decoder", 1, 11, int(args[1]))[0]
-        with open(args[2], "wb") as f:
+def main():
+    parser = argparse.ArgumentParser(usage="mkdecoder.py [DIR] | --layers N FILE")
+    parser.add_argument("--layers", type=int)
+    parser.add_argument("path", nargs="?", default=DIR)
+    args = parser.parse_args()
+    if args.layers:
+        model = build("decoder", 1, 11, args.layers)[0]
+        with open(args.path, "wb") as f:
             f.write(model.SerializeToString())
         print(len(model.graph.node))
         return
-    folder = args[0] if args else DIR
-    write(folder, "llama", 9, 0)
-    write(folder, "llama-past", 1, 11)
+    write(args.path, "llama", 9, 0)
+    write(args.path, "llama-past", 1, 11)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

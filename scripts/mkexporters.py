@@ -10,9 +10,9 @@ FluidVM is to make of it is in fused.txt, written by tests/cli/exporters.sh.
 Needs, and was last run with: torch 2.15, transformers 5.23, onnx 1.23, onnxscript 0.7,
 onnxruntime 1.31, onnxsim 0.8. Other versions write other graphs: add cases, don't replace them.
 """
+import argparse
 import logging
 import os
-import sys
 import warnings
 
 warnings.filterwarnings("ignore")
@@ -262,14 +262,29 @@ def make(root, case):
         shapes = {i.name: list(feeds[i.name].shape) for i in graph.graph.input}
         graph, _ = onnxsim.simplify(graph, overwrite_input_shapes=shapes if dynamic else None)
     strip(graph)
-    outs = write(f"{root}/{case}", graph, feeds)
-    error = max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(outs.values(), want))
-    print(f"{case}: {len(graph.graph.node)} nodes, {graph.ByteSize()} bytes, "
-          f"ONNX Runtime differs from torch by {error:.1e}", flush=True)
+    compare(case, graph, write(f"{root}/{case}", graph, feeds).values(), want)
+
+
+def compare(case, graph, outs, want):
+    error = max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(outs, want))
+    largest = max(np.abs(b).max() for b in want)
+    print(f"{case}: {len(graph.graph.node)} nodes, {graph.ByteSize()} bytes, largest output "
+          f"{largest:.2g}, ONNX Runtime differs from torch by {error:.1e}", flush=True)
     assert error < 1e-4
 
 
-if __name__ == "__main__":
+def make_all(about, cases, make):
+    """What the command line asks for: DIR [CASE...], all cases if none is named."""
+    parser = argparse.ArgumentParser(description=about.split("\n")[0])
+    parser.add_argument("dir")
+    parser.add_argument("case", nargs="*")
+    args = parser.parse_args()
+    if unknown := set(args.case) - set(cases):
+        parser.error(f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
     torch.set_num_threads(1)
-    for c in sys.argv[2:] or CASES:
-        make(sys.argv[1], c)
+    for case in args.case or cases:
+        make(args.dir, case)
+
+
+if __name__ == "__main__":
+    make_all(__doc__, CASES, make)

@@ -4,12 +4,14 @@ run this after a change here and look at the difference.
 
   mkmodels.py [DIR]   default: tests/onnx beside this script's folder. Needs: numpy, onnx
 """
-import os, sys
+import argparse, os
 import numpy as np
 from onnx import AttributeProto, ModelProto, TensorProto as T, helper as h
 
-DIR = sys.argv[1] if len(sys.argv) > 1 else os.path.join(
-    os.path.dirname(os.path.abspath(__file__)), "..", "tests", "onnx")
+parser = argparse.ArgumentParser()
+parser.add_argument("dir", nargs="?", default=os.path.join(
+    os.path.dirname(os.path.abspath(__file__)), "..", "tests", "onnx"))
+DIR = parser.parse_args().dir
 F, I = T.FLOAT, T.INT64
 
 
