@@ -61,7 +61,7 @@ static int64_t block_rows(const struct conv *v, const struct window *w, int nr, 
                           int threads) {
   int64_t each = 4 * (v->w.out[2] * nr +
                       v->in_channels * v->w.stride[1] * window_under(&v->w, 2, v->w.out[2]));
-  int64_t overlap = (w->kernel[1] - 1) * w->dilation[1] + 1 - w->stride[1];
+  int64_t overlap = window_under(w, 1, 1) - w->stride[1];
   int64_t rows = MAX((bytes / MAX(each, 1) - overlap) / w->stride[1], 1);
   int64_t blocks = CEIL_DIV(w->out[1], rows);
   return MAX(CEIL_DIV(w->out[1], ROUND_UP(blocks, threads)), 1);
@@ -163,8 +163,7 @@ static void emit_winograd(const struct opcall *c, const struct label *l, struct 
 /* Output rows of a block whose strip is made of so many rows of tiles, in equal blocks of which
  * each thread gets as many. */
 static int64_t tile_rows(const struct window *w, int m, int64_t th, int threads) {
-  int64_t reach = (w->kernel[1] - 1) * w->dilation[1] + 1;
-  int64_t rows = MAX((th * m - reach) / w->stride[1] + 1, 1);
+  int64_t rows = MAX((th * m - window_under(w, 1, 1)) / w->stride[1] + 1, 1);
   return CEIL_DIV(w->out[1], ROUND_UP(CEIL_DIV(w->out[1], MIN(rows, w->out[1])), threads));
 }
 

@@ -13,11 +13,11 @@
 /* Extent of an axis of the output, and its padding. size: as wanted by the model; 0: not said. */
 static enum fvm_status place_axis(struct window *w, int i, const char *pad, int64_t extra,
                                   int64_t size, struct fvm_error *err) {
-  int64_t reach = (w->kernel[i] - 1) * w->dilation[i] + 1, whole;
+  int64_t whole;
   if (!fvm_mul(MAX(w->out[i] - 1, 0), w->stride[i], &whole) || whole > TENSOR_MAXBYTES)
     return fvm_fail(err, FVM_EUNSUPPORTED, "an axis of %lld with strides of %lld",
                     (long long)w->out[i], (long long)w->stride[i]);
-  whole += reach + extra;
+  whole += window_under(w, i, 1) + extra;
   bool same = !strncmp(pad, "SAME_", 5);
   if (size == 0 && same) size = w->out[i] * w->stride[i];
   if (!strcmp(pad, "VALID")) w->lo[i] = w->hi[i] = 0;

@@ -101,9 +101,7 @@ static void emit_planes(const struct opcall *c, const struct label *l, struct bu
 /* The micro-kernel counts all taps as padding that lie outside: not those of rounding up. */
 static bool overhangs(const struct window *w) {
   for (int i = 0; i < WINDOW_AXES; i++)
-    if ((w->out[i] - 1) * w->stride[i] + (w->kernel[i] - 1) * w->dilation[i] >=
-        w->in[i] + w->lo[i] + w->hi[i])
-      return true;
+    if (window_under(w, i, w->out[i]) > w->in[i] + w->lo[i] + w->hi[i]) return true;
   return false;
 }
 

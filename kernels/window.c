@@ -39,23 +39,18 @@ static enum fvm_status read_window(struct window *w, const struct opcall *c, con
   return st;
 }
 
-/* Elements from the first tap to the last. */
-static int64_t reach(const struct window *w, int i) {
-  return (w->kernel[i] - 1) * w->dilation[i] + 1;
-}
-
 static void same_padding(struct window *w, int i, bool upper) {
   w->out[i] = CEIL_DIV(w->in[i], w->stride[i]);
-  int64_t total = MAX((w->out[i] - 1) * w->stride[i] + reach(w, i) - w->in[i], 0);
+  int64_t total = MAX((w->out[i] - 1) * w->stride[i] + window_under(w, i, 1) - w->in[i], 0);
   w->lo[i] = upper ? total / 2 : total - total / 2;
   w->hi[i] = total - w->lo[i];
 }
 
 static enum fvm_status place_window(struct window *w, int i, bool up, struct fvm_error *err) {
-  int64_t room = w->in[i] + w->lo[i] + w->hi[i] - reach(w, i);
+  int64_t room = w->in[i] + w->lo[i] + w->hi[i] - window_under(w, i, 1);
   if (room < 0)
     return fvm_fail(err, FVM_EFORMAT, "a window of %lld is larger than its axis of %lld",
-                    (long long)reach(w, i), (long long)w->in[i]);
+                    (long long)window_under(w, i, 1), (long long)w->in[i]);
   w->out[i] = room / w->stride[i] + 1;
   /* Rounding up adds a window only when it starts inside the input or the padding before. */
   if (up && room % w->stride[i] && w->out[i] * w->stride[i] < w->in[i] + w->lo[i]) w->out[i]++;
