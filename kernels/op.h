@@ -73,6 +73,9 @@ bool layout_convertible(const struct tensor *t, enum layout from, enum layout to
 void convert_text(const struct tensor *t, enum layout from, enum layout to, struct text *out);
 uint64_t convert_hash(const struct tensor *t, enum layout from, enum layout to);
 void convert_label(int threads, struct text *out);
+/* Its inverse: FVM_EFORMAT for what convert_text does not write. */
+enum fvm_status convert_read(const char *text, struct tensor *t, enum layout *from, enum layout *to,
+                             struct fvm_error *err);
 
 /* ---- attributes ------------------------------------------------------------------------------ */
 enum attr_kind { ATTR_INT, ATTR_FLOAT, ATTR_INTS, ATTR_FLOATS, ATTR_STRING, ATTR_TENSOR };
@@ -126,6 +129,11 @@ const struct attr *opcall_attr(const struct opcall *c, const char *name);
 /* Canonical text of the problem: operator, opset-independent attributes, dtypes, shapes, which
  * inputs are constant, body. Names and addresses do not enter. The profile key is its hash. */
 void opcall_text(const struct opcall *c, struct text *out);
+/* Its inverse: a call in the arena whose text, labels and programs are the same. Constants of which
+ * the text has no values are zeros, the caller's to overwrite. FVM_EFORMAT or FVM_EUNSUPPORTED for
+ * what opcall_text does not write, or not in this build. */
+enum fvm_status opcall_read(const char *text, struct arena *a, struct opcall *c,
+                            struct fvm_error *err);
 uint64_t opcall_hash(const struct opcall *c);
 
 /* ---- operators ------------------------------------------------------------------------------- */

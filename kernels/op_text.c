@@ -1,12 +1,9 @@
-/* Canonical text of opcalls and labels. Contract: op.h. */
+/* Canonical text of opcalls and labels. Contract: op.h; read back by op_read.c. */
 #include "op_impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Constants up to this many elements enter with their values: they are axes, shapes, pads,
- * exponents, on which programs depend. Programs never depend on values of larger constants. */
-enum { SMALL = 2 * FVM_MAXRANK };
 
 static void put_dims(struct text *out, const struct tensor *t) {
   text_printf(out, "%s[", fvm_dtype_name(t->dtype));
@@ -32,13 +29,47 @@ static void put_input(struct text *out, const struct tensor *t) {
   }
   put_dims(out, t);
   if (!t->data) return;
-  if (tensor_count(t) > SMALL) {
+  if (tensor_count(t) > TEXT_SMALL) {
     text_printf(out, "const");
     return;
   }
   text_printf(out, "{");
   put_values(out, t);
   text_printf(out, "}");
+}
+
+/* A float shows that it is none of the integers: 1. */
+static void put_float(struct text *out, float f) {
+  char number[32];
+  snprintf(number, sizeof number, "%.9g", (double)f);
+  text_printf(out, "%s%s", number, strpbrk(number, ".eni") ? "" : ".");
+}
+
+/* As it is when it cannot be taken for anything else, in quotes otherwise. */
+static void put_string(struct text *out, const char *s) {
+  size_t n = strspn(s, TEXT_WORD);
+  if (n && !s[n] && !strchr("0123456789", *s) && strcmp(s, "inf") != 0 && strcmp(s, "nan") != 0) {
+    text_printf(out, "%s", s);
+    return;
+  }
+  text_printf(out, "\"");
+  for (; *s; s++) {
+    unsigned char c = (unsigned char)*s;
+    text_printf(out, c < ' ' || c == '"' || c == '\\' ? "\\%02x" : "%c", c);
+  }
+  text_printf(out, "\"");
+}
+
+/* Lists are told by their commas, also one of a single element. */
+static void put_list(struct text *out, const struct attr *a) {
+  for (int i = 0; i < a->n; i++) {
+    if (i) text_printf(out, ",");
+    if (a->kind == ATTR_INTS)
+      text_printf(out, "%lld", (long long)a->ints[i]);
+    else
+      put_float(out, a->floats[i]);
+  }
+  if (a->n < 2) text_printf(out, ",");
 }
 
 static void put_attr(struct text *out, const struct attr *a) {
@@ -48,21 +79,20 @@ static void put_attr(struct text *out, const struct attr *a) {
     text_printf(out, "%lld", (long long)a->i);
     break;
   case ATTR_FLOAT:
-    text_printf(out, "%.9g", (double)a->f);
+    put_float(out, a->f);
     break;
   case ATTR_INTS:
-    for (int i = 0; i < a->n; i++) text_printf(out, "%s%lld", i ? "," : "", (long long)a->ints[i]);
-    break;
   case ATTR_FLOATS:
-    for (int i = 0; i < a->n; i++) text_printf(out, "%s%.9g", i ? "," : "", (double)a->floats[i]);
+    put_list(out, a);
     break;
   case ATTR_STRING:
-    text_printf(out, "%s", a->s);
+    put_string(out, a->s);
     break;
   case ATTR_TENSOR:
-    put_dims(out, a->t);
-    text_printf(out, ":%016llx",
-                (unsigned long long)fvm_hash(a->t->data, (size_t)tensor_bytes(a->t), 0));
+    put_input(out, a->t);
+    if (tensor_count(a->t) > TEXT_SMALL)
+      text_printf(out, ":%016llx",
+                  (unsigned long long)fvm_hash(a->t->data, (size_t)tensor_bytes(a->t), 0));
     break;
   }
 }

@@ -499,6 +499,53 @@ static void check_view(struct opcase *o, const struct label *l, const char *who)
   arena_free(&a);
 }
 
+/* ---- texts ---- */
+
+static bool same_program(const struct program *p, const struct program *q) {
+  return p->nword == q->nword && p->nbuf == q->nbuf &&
+         !memcmp(p->word, q->word, p->nword * sizeof *p->word) &&
+         !memcmp(p->buf, q->buf, p->nbuf * sizeof *p->buf);
+}
+
+/* The i-th label of what was read back: the same text, the same program. */
+static void check_same_label(const struct opcase *o, const struct opcall *back, int i,
+                             const struct label *l, struct arena *a) {
+  struct fvm_error err = {0};
+  struct label other;
+  struct text who = {0}, text = {0};
+  struct program p, q;
+  label_text(&o->c, l, &who);
+  if (!opcall_label(back, &o->target, i, &other)) ck_abort_msg("%s: not read back", who.v);
+  label_text(back, &other, &text);
+  if (strcmp(who.v, text.v) != 0) ck_abort_msg("%s is read back as %s", who.v, text.v);
+  if (!l->view) {
+    OK(opcall_emit(&o->c, l, a, &p, &err));
+    OK(opcall_emit(back, &other, a, &q, &err));
+    if (!same_program(&p, &q)) ck_abort_msg("%s: another program when read back", who.v);
+  }
+  text_free(&who);
+  text_free(&text);
+}
+
+/* A problem is its text: what is read back from it has the same labels and programs. */
+static void check_text(const struct opcase *o) {
+  struct fvm_error err = {0};
+  struct arena a = {0};
+  struct opcall back;
+  struct label l;
+  struct text text = {0}, again = {0};
+  opcall_text(&o->c, &text);
+  enum fvm_status st = opcall_read(text.v, &a, &back, &err);
+  ck_assert_msg(st == FVM_OK, "%s\n%s", text.v, err.text);
+  opcall_text(&back, &again);
+  ck_assert_str_eq(text.v, again.v);
+  for (int i = 0; opcall_label(&o->c, &o->target, i, &l); i++)
+    check_same_label(o, &back, i, &l, &a);
+  text_free(&text);
+  text_free(&again);
+  arena_free(&a);
+}
+
 static void check_label(struct opcase *o, const struct label *l) {
   struct fvm_error err = {0};
   struct arena a = {0};
@@ -527,6 +574,7 @@ int opcase_run(struct opcase *o) {
   struct label l;
   if (!o->y[0]) opcase_reference(o);
   int n = 0;
+  check_text(o);
   for (; opcall_label(&o->c, &o->target, n, &l); n++) check_label(o, &l);
   opcase_free(o);
   return n;

@@ -1,4 +1,5 @@
 /* kernels/op.c, op_text.c, op_view.c: table of operators, opcalls, views. */
+#include <math.h>
 #include <string.h>
 
 #include "opcheck.h"
@@ -132,5 +133,109 @@ START_TEST(arguments_are_checked) {
 }
 END_TEST
 
-UNIT_MAIN("op", table_is_sound, tensor_sizes_are_bounded, texts, reshapes, squeezes,
+/* Attributes of every kind, and what each could be taken for. */
+START_TEST(attributes_read_back) {
+  static const int64_t ints[] = {7, -8};
+  static const float floats[] = {0.5f, 3};
+  static const struct tensor scalar = {.dtype = FVM_F32, .data = &floats[1]};
+  static const struct attr attr[] = {{.name = "a", .kind = ATTR_INT, .i = INT64_MIN},
+                                     {.name = "b", .kind = ATTR_FLOAT, .f = 2},
+                                     {.name = "c", .kind = ATTR_FLOAT, .f = -INFINITY},
+                                     {.name = "d", .kind = ATTR_INTS, .n = 2, .ints = ints},
+                                     {.name = "e", .kind = ATTR_INTS, .n = 1, .ints = ints},
+                                     {.name = "f", .kind = ATTR_INTS, .n = 0, .ints = ints},
+                                     {.name = "g", .kind = ATTR_FLOATS, .n = 2, .floats = floats},
+                                     {.name = "h", .kind = ATTR_FLOATS, .n = 1, .floats = floats},
+                                     {.name = "i", .kind = ATTR_STRING, .s = "SAME_UPPER"},
+                                     {.name = "j", .kind = ATTR_STRING, .s = ""},
+                                     {.name = "k", .kind = ATTR_STRING, .s = "1) in=\"x\\\n"},
+                                     {.name = "l", .kind = ATTR_STRING, .s = "nan"},
+                                     {.name = "m", .kind = ATTR_TENSOR, .t = &scalar}};
+  static const char want[] =
+      "Relu a=-9223372036854775808 b=2. c=-inf d=7,-8 e=7, f=, g=0.5,3. h=0.5, i=SAME_UPPER j=\"\" "
+      "k=\"1) in=\\22x\\5c\\0a\" l=\"nan\" m=f32[]{3} in=f32[4] out=f32[4]";
+  struct arena a = {0};
+  struct tensor in, out;
+  struct text t = {0};
+  struct fvm_error err;
+  struct opcall c = {.op = op_find("Relu", 4), .nin = 1, .nown = 1, .nout = 1, .in = &in};
+  c.out = &out, c.attr = attr, c.nattr = COUNT(attr), c.opset = 17;
+  OK(tensor_init(&in, FVM_F32, 1, (int64_t[]){4}, &err));
+  OK(opcall_shape(&c, &err));
+  opcall_text(&c, &t);
+  ck_assert_str_eq(t.v, want);
+  text_free(&t);
+  OK(opcall_read(want, &a, &c, &err));
+  opcall_text(&c, &t);
+  ck_assert_str_eq(t.v, want);
+  for (size_t i = 0; i < COUNT(attr); i++)
+    ck_assert_int_eq(opcall_attr(&c, attr[i].name)->kind, attr[i].kind);
+  ck_assert_str_eq(opcall_attr(&c, "k")->s, attr[10].s);
+  text_free(&t);
+  arena_free(&a);
+}
+END_TEST
+
+START_TEST(texts_of_others_are_refused) {
+  static const char *const wrong[] = {
+      "",
+      "Nothing in=f32[2] out=f32[2]",
+      "Relu",
+      "Relu in=f32[2]",
+      "Relu in=f32[2] out=f32[3]",
+      "Relu in=f32[2] out=f32[2] ",
+      "Relu in=f32[2] out=f32[2] body={",
+      "Relu in=f32[2] out=f32[2] body={Add:f32(7,8)}",
+      "Relu in=f32[2] out=f32[2] body={Add:f32(1,1,1,1)}",
+      "Relu in=f32[-2] out=f32[-2]",
+      "Relu in=f32[99999999999x99999999999] out=f32[1]",
+      "Relu in=f32[1x1x1x1x1x1x1x1x1x1] out=f32[1]",
+      "Relu in=f32[2]{1} out=f32[2]",
+      "Relu in=f32[2]const out=f32[2]",
+      "Relu in=f32[99]{1} out=f32[99]",
+      "Relu in=q7[2] out=q7[2]",
+      "Relu a= in=f32[2] out=f32[2]",
+      "Relu a=1,x in=f32[2] out=f32[2]",
+      "Relu a=\"b in=f32[2] out=f32[2]",
+      "Relu a=f32[99]const:0123 in=f32[2] out=f32[2]",
+      "Relu in=f32[2],f32[2] out=f32[2]",
+      "Chain: Relu in=f32[2] out=f32[2]",
+      "Chain: Relu in=f32[2] out=f32[2] -> Relu in=f32[2] out=f32[2]"};
+  for (size_t i = 0; i < COUNT(wrong); i++) {
+    struct arena a = {0};
+    struct opcall c;
+    struct fvm_error err = {0};
+    enum fvm_status st = opcall_read(wrong[i], &a, &c, &err);
+    ck_assert_msg(st == FVM_EFORMAT || st == FVM_EUNSUPPORTED, "%s: %d", wrong[i], (int)st);
+    ck_assert_int_gt(strlen(err.text), 10);
+    arena_free(&a);
+  }
+}
+END_TEST
+
+START_TEST(conversions_read_back) {
+  struct fvm_error err = {0};
+  struct tensor t, back;
+  OK(tensor_init(&t, FVM_F32, 4, (int64_t[]){1, 32, 7, 7}, &err));
+  for (int from = 0; from < LAYOUT_COUNT; from++)
+    for (int to = 0; to < LAYOUT_COUNT; to++) {
+      struct text text = {0};
+      enum layout f, o;
+      if (!layout_fits(&t, (enum layout)from) || !layout_fits(&t, (enum layout)to)) continue;
+      convert_text(&t, (enum layout)from, (enum layout)to, &text);
+      OK(convert_read(text.v, &back, &f, &o, &err));
+      ck_assert_uint_eq(convert_hash(&back, f, o), fvm_hash(text.v, text.n, 0));
+      text_free(&text);
+    }
+  static const char *const wrong[] = {"Convert f32[2x2]", "Convert f32[2x2] row", "Relu",
+                                      "Convert f32[2x2] row->nowhere", "Convert f32[2] row->nhwc"};
+  for (size_t i = 0; i < COUNT(wrong); i++) {
+    enum layout f, o;
+    ck_assert_int_eq(convert_read(wrong[i], &back, &f, &o, &err), FVM_EFORMAT);
+  }
+}
+END_TEST
+
+UNIT_MAIN("op", attributes_read_back, texts_of_others_are_refused, conversions_read_back,
+          table_is_sound, tensor_sizes_are_bounded, texts, reshapes, squeezes,
           arguments_are_checked)
