@@ -1,4 +1,4 @@
-/* Between the parts of measuring: data (measure_data.c), what runs in the sandbox (measure_work.c),
+/* Between the parts of measuring: data (measure_data.c), what runs in the sandbox (measure_work.h),
  * the race (measure.c). */
 #ifndef FVM_MEASURE_IMPL_H
 #define FVM_MEASURE_IMPL_H

@@ -1,0 +1,97 @@
+/* Between the parts of what runs in the sandbox: memory and data in layouts (measure_room.c),
+ * checks (measure_work.c), samples (measure_time.c).
+ *
+ * All candidates of a problem use the same inputs, outputs and scratch, so none has better places
+ * than another. */
+#ifndef FVM_MEASURE_WORK_H
+#define FVM_MEASURE_WORK_H
+
+#include "measure_impl.h"
+
+#include "../vm/jit.h"
+
+enum { GUARD = FVM_ALIGN }; /* bytes before and after an output that must stay as they are */
+enum engine { JIT, INTERP };
+
+/* A constant or an input in a layout, or the reference's output in one. */
+struct image {
+  bool is_output;
+  int index;
+  enum layout layout;
+  char *base;
+  int64_t bytes;
+};
+/* Copies of a constant input, one after another. */
+struct belt {
+  char *base;
+  int64_t bytes; /* 0: the input stays in place */
+};
+/* An input on a belt, in a layout. */
+struct rider {
+  int input;
+  int64_t stride, copies;
+};
+/* A candidate made ready to run. */
+struct ready {
+  bool done;
+  struct jit *jit;
+  struct jit_run jit_run;
+  struct run interp_run;
+  void *buf[CODE_MAXBUF];
+  struct rider rider[CODE_MAXBUF];
+  int nrider;
+  int image[CODE_MAXBUF]; /* of each input */
+};
+struct work_state {
+  struct pool *pool;
+  struct counters *counters;
+  ukr_fn *const *ukr;
+  VEC(struct image) image;
+  struct belt *belt; /* of each input */
+  struct ready *ready;
+  char **out;         /* of each output, GUARD bytes after the start of its memory */
+  int64_t *out_bytes; /* the largest over all candidates */
+  char *scratch;
+  int64_t step; /* runs so far: which copy is next */
+  int grabs;
+};
+
+/* ---- measure_room.c ---- */
+
+/* Fresh memory, NULL when there is none; the second in huge pages, as the executor maps weights.
+ * The sandbox ends before it would matter that nothing is freed. */
+char *room_grab(struct work_state *s, int64_t bytes);
+char *room_grab_huge(struct work_state *s, int64_t bytes);
+/* From now on a write to it is a crash: what candidates read is the same for all. */
+void room_seal(const char *base, int64_t bytes);
+
+static inline int nin(const struct work *w) { return w->bench->call->nin; }
+static inline int nout(const struct work *w) { return w->bench->call->nout; }
+enum layout room_layout_in(const struct entrant *e, int i);
+enum layout room_layout_out(const struct entrant *e, int i);
+/* Bytes of an output in the candidate's layout; 0 for one that nobody asked for. */
+int64_t room_out_bytes(const struct work *w, const struct entrant *e, int k);
+/* Where the scratch buffers of a program lie in the common memory; returns the bytes needed. */
+int64_t room_scratch(const struct work *w, const struct entrant *e, char *base, void **buf);
+/* Outputs and scratch that fit every candidate; false when memory is out. */
+bool room_make(struct work *w, struct work_state *s);
+/* Index of an image, made when it is new; -1 and *err when it cannot be. */
+int room_image(const struct work *w, bool is_output, int index, enum layout layout,
+               struct fvm_error *err);
+
+/* ---- measure_work.c ---- */
+
+int work_run(const struct work *w, int i, enum engine engine);
+
+/* ---- measure_time.c ---- */
+
+/* As many copies of all constants as make up rotate_bytes. */
+void time_belts(const struct work *w, struct work_state *s);
+/* Let an input of so many bytes take another place in every run, if it can. */
+void time_ride(const struct belt *belt, int input, int64_t bytes, struct ready *r);
+/* One sample of a candidate that is ready. */
+void time_sample(const struct work *w, int i, enum engine engine, struct reply *r);
+/* Nanoseconds of a fixed piece of work: when it takes longer, the machine is slower. */
+int64_t time_sentinel(void);
+
+#endif
