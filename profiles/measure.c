@@ -32,7 +32,12 @@ enum {
   REDO = 2,        /* times in a row that a round is thrown away for a slow sentinel */
   REDO_ALL = 8     /* and in all */
 };
-static const double TIMEOUT_S = 10, SENTINEL = 1.15, TIE = 1.01, DISTURBED = 1.03;
+/* An endless loop must cost little, and a sound candidate never end as one. So the CPU time allowed
+ * to a candidate is a second, for compiling, so many times the reference's, and some for each byte
+ * of its inputs, which come in many layouts. What sleeps is waited for longer. */
+static const double LIMIT_S = 1, LIMIT_TIMES = 20, LIMIT_BYTE_S = 1e-8, LIMIT_MOST_S = 30,
+                    SLEEP_TIMES = 10;
+static const double SENTINEL = 1.15, TIE = 1.01, DISTURBED = 1.03;
 /* Constants are warm or cold by passing through copies of them: cold ones fill the last cache four
  * times, since 1.5 times leaves a good part of them in it (a scan of a 32 MiB one, Zen 4: the
  * fastest of 20 passes over 2.4 MB came at 40 GB/s, at four times at 27, as in the network). Warm
@@ -65,6 +70,7 @@ struct race {
   int rounds, redone;
   uint64_t random;
   int64_t sentinel_min;
+  struct sandbox_limit limit; /* of one turn */
 };
 
 static double seconds(void) {
@@ -124,7 +130,7 @@ static enum fvm_status request(struct race *r, enum request what, struct fvm_err
     if (st) return st;
     int turn = x->turn;
     enum sandbox_end end =
-        sandbox_call(&r->box, r->o.timeout_s, &x->turn, pass_interrupt, r, why, sizeof why);
+        sandbox_call(&r->box, &r->limit, &x->turn, pass_interrupt, r, why, sizeof why);
     if (end == SANDBOX_DONE) break;
     if (x->turn == turn)
       return fvm_fail(err, FVM_EENV,
@@ -372,6 +378,21 @@ static int64_t rotate_bytes(const struct measure_options *o) {
   return cache < COLD_MOST / COLD_TIMES ? cache * COLD_TIMES : COLD_MOST;
 }
 
+static double default_limit(const struct bench *b) {
+  double s = LIMIT_S + LIMIT_TIMES * b->reference_s;
+  for (int i = 0; i < b->call->nin; i++)
+    if (b->in[i]) s += LIMIT_BYTE_S * (double)tensor_bytes(&b->call->in[i]);
+  return MIN(s, LIMIT_MOST_S);
+}
+
+/* Of all threads together. */
+static void set_limit(struct race *r) {
+  double s = r->o.timeout_s > 0 ? r->o.timeout_s : default_limit(&r->bench);
+  int threads = 1;
+  for (int i = 0; i < r->n; i++) threads = MAX(threads, r->e[i].label.threads);
+  r->limit = (struct sandbox_limit){s * threads, s * SLEEP_TIMES};
+}
+
 static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
   size_t n = (size_t)r->n;
   r->group = fvm_alloc(n, sizeof *r->group);
@@ -385,14 +406,15 @@ static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
   r->x->order = (int *)(r->x->reply + n);
   if (r->o.sample_ns <= 0) r->o.sample_ns = SAMPLE_NS;
   if (r->o.max_rounds <= 0) r->o.max_rounds = MAX_ROUNDS;
-  if (r->o.timeout_s <= 0) r->o.timeout_s = TIMEOUT_S;
   r->work = (struct work){.bench = &r->bench,
                           .entrant = r->e,
                           .n = r->n,
                           .sample_ns = r->o.sample_ns,
                           .rotate_bytes = rotate_bytes(&r->o),
+                          .ukr = r->o.ukr ? r->o.ukr : ukr_table(cpu_isa()),
                           .x = r->x};
   for (int i = 0; i < r->n; i++) r->alive[i] = r->e[i].outcome == OUTCOME_COUNT;
+  set_limit(r);
   make_groups(r);
   return FVM_OK;
 }

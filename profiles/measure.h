@@ -46,9 +46,10 @@ struct entrant {
 struct measure_options {
   int64_t sample_ns; /* least duration of a sample; default 100000 */
   int max_rounds;
-  double timeout_s;                /* of one candidate */
+  double timeout_s;                /* CPU time of one candidate; 0: by the reference's */
   enum warmth warmth;              /* of constant inputs at the start of a run */
   int64_t cache_bytes;             /* of the last cache; 0: unknown */
+  ukr_fn *const *ukr;              /* micro-kernels to run; NULL: the best this CPU has */
   volatile const int *interrupted; /* set by a signal handler: finish the round and return */
 };
 /* Race all entrants of one problem: build inputs from a seed, compute the reference, then in a

@@ -9,8 +9,9 @@
 struct bench {
   const struct opcall *call;
   struct arena arena;
-  const void **in; /* row-major; NULL for an absent input. Constants are the model's own. */
-  void **want;     /* what the reference says, row-major */
+  const void **in;    /* row-major; NULL for an absent input. Constants are the model's own. */
+  void **want;        /* what the reference says, row-major */
+  double reference_s; /* CPU time that it took */
 };
 /* Seeded inputs and the reference's answer. */
 enum fvm_status bench_make(struct bench *b, const struct opcall *c, struct fvm_error *err);
@@ -21,6 +22,26 @@ void bench_free(struct bench *b);
  * and for types that must agree exactly, it stays. */
 bool values_agree(enum fvm_dtype dtype, const void *got, const void *want, int64_t n, double *error,
                   char *why, size_t why_size);
+
+/* ---- memory between pages that nobody may touch (measure_fence.c) ---- */
+struct fence {
+  char *low, *high; /* readable and writable; NULL: none yet */
+  bool sealed;
+};
+/* Where in it: whoever leaves a buffer over its first or its last byte crashes at once. */
+enum side { AT_END, AT_START, SIDES };
+/* Memory for so many bytes and GUARD more: that which is there when it is large enough. False when
+ * there is none. */
+bool fence_grow(struct fence *f, int64_t bytes);
+char *fence_place(const struct fence *f, int64_t bytes, enum side side);
+/* From now on a write to it is a crash, or no more. */
+void fence_seal(struct fence *f, bool sealed);
+
+enum { FENCE_GUARD = FVM_ALIGN, FENCE_POISON = 0xa5 };
+/* Fill a buffer in it, and FENCE_GUARD bytes on that side of it where no page ends. */
+void fence_poison(const struct fence *f, char *at, int64_t bytes);
+/* Whether those bytes are as they were. */
+bool fence_holds(const struct fence *f, const char *at, int64_t bytes);
 
 /* ---- requests to the sandbox ---- */
 enum request {
@@ -57,6 +78,7 @@ struct work {
   int n;
   int64_t sample_ns;
   int64_t rotate_bytes; /* of all copies of the constant inputs */
+  ukr_fn *const *ukr;
   struct exchange *x;
   struct work_state *state; /* the sandbox's own */
 };

@@ -16,14 +16,20 @@ char *room_grab(struct work_state *s, int64_t bytes) {
   return p == MAP_FAILED ? NULL : (char *)p + shift;
 }
 
-char *room_grab_huge(struct work_state *s, int64_t bytes) {
-  char *p = room_grab(s, bytes + HUGE_PAGE);
-  if (!p || bytes < HUGE_PAGE) return p;
-  p += ROUND_UP((uintptr_t)p, (uintptr_t)HUGE_PAGE) - (uintptr_t)p;
+char *room_grab_huge(struct work_state *s, int64_t bytes, bool fenced) {
+  int64_t page = (int64_t)sysconf(_SC_PAGESIZE);
+  char *p = room_grab(s, bytes + HUGE_PAGE + 2 * page);
+  if (!p) return p;
+  if (bytes >= HUGE_PAGE) {
+    p += ROUND_UP((uintptr_t)p, (uintptr_t)HUGE_PAGE) - (uintptr_t)p;
 #ifdef MADV_HUGEPAGE
-  madvise(p, (size_t)bytes, MADV_HUGEPAGE);
+    madvise(p, (size_t)bytes, MADV_HUGEPAGE);
 #endif
-  return p;
+  }
+  if (!fenced) return p;
+  char *end = p + (ROUND_UP((uintptr_t)p + (size_t)bytes, (uintptr_t)page) - (uintptr_t)p);
+  mprotect(end, (size_t)page, PROT_NONE);
+  return end - ROUND_UP(bytes, FVM_ALIGN);
 }
 
 void room_seal(const char *base, int64_t bytes) {
@@ -66,9 +72,8 @@ bool room_make(struct work *w, struct work_state *s) {
   s->scratch = room_grab(s, scratch);
   bool ok = s->scratch != NULL;
   for (int k = 0; k < nout(w) && ok; k++) {
-    s->out[k] = room_grab(s, s->out_bytes[k] + 2 * GUARD);
+    s->out[k] = room_grab(s, s->out_bytes[k]);
     ok = s->out[k] != NULL;
-    if (ok) s->out[k] += GUARD;
   }
   return ok;
 }
@@ -99,7 +104,8 @@ static bool make_image(const struct work *w, struct image *m, struct fvm_error *
   const struct tensor *t = m->is_output ? &c->out[m->index] : &c->in[m->index];
   const void *data = m->is_output ? w->bench->want[m->index] : w->bench->in[m->index];
   m->bytes = layout_bytes(t, m->layout);
-  m->base = room_grab_huge(w->state, m->bytes);
+  m->is_constant = !m->is_output && t->data;
+  m->base = room_grab_huge(w->state, m->bytes, m->is_constant);
   if (!m->base) return fvm_nomem(err), false;
   if (!convert(w->state, t, data, m->layout, m->base, err)) return false;
   room_seal(m->base, m->bytes);

@@ -38,7 +38,7 @@ static int64_t belt_part(const struct tensor *t) {
 static void make_belt(struct work_state *s, const struct tensor *t, int64_t copies,
                       struct belt *belt) {
   int64_t bytes = copies * belt_part(t), one = tensor_bytes(t);
-  if (bytes == 0 || !(belt->base = room_grab_huge(s, bytes))) return;
+  if (bytes == 0 || !(belt->base = room_grab_huge(s, bytes, false))) return;
   belt->bytes = bytes;
   for (int64_t at = 0; at < bytes; at += one)
     memcpy(belt->base + at, t->data, (size_t)MIN(one, bytes - at));

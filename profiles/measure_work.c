@@ -1,4 +1,8 @@
-/* What runs in the sandbox: checking a candidate, and what the race asks for. */
+/* What runs in the sandbox: checking a candidate, and what the race asks for.
+ *
+ * While it is checked, a candidate has its inputs, outputs and scratch between pages that nobody
+ * may touch: under the interpreter at the end of what is between them, compiled at the start. Both
+ * engines make the same accesses, so what goes one element too far, to either side, crashes. */
 #include "measure_work.h"
 
 #include <stdio.h>
@@ -6,8 +10,6 @@
 #include <unistd.h>
 
 #include "../vm/verify.h"
-
-enum { POISON = 0xa5 };
 
 /* Whatever fails here fails for all candidates: the parent sees the sandbox end at its first turn.
  */
@@ -21,11 +23,13 @@ void work_init(void *work) {
   s->out = fvm_alloc((size_t)MAX(nout(w), 1), sizeof *s->out);
   s->out_bytes = fvm_alloc((size_t)MAX(nout(w), 1), sizeof *s->out_bytes);
   s->belt = fvm_alloc((size_t)MAX(nin(w), 1), sizeof *s->belt);
+  s->fenced = fvm_alloc((size_t)MAX(nin(w), 1), sizeof *s->fenced);
+  s->fence_out = fvm_alloc((size_t)MAX(nout(w), 1), sizeof *s->fence_out);
   s->counters = counters_open();
-  s->ukr = ukr_table(cpu_isa());
+  s->ukr = w->ukr;
   w->state = s;
-  if (!s->ready || !s->out || !s->out_bytes || !s->belt || !s->counters || !room_make(w, s) ||
-      pool_new(threads, &s->pool, NULL))
+  if (!s->ready || !s->out || !s->out_bytes || !s->belt || !s->fenced || !s->fence_out ||
+      !s->counters || !room_make(w, s) || pool_new(threads, &s->pool, NULL))
     _exit(1);
   time_belts(w, s);
 }
@@ -81,23 +85,58 @@ int work_run(const struct work *w, int i, enum engine engine) {
 
 /* ---- checking ---- */
 
-static void poison(const struct work *w) {
+/* Bytes of a scratch buffer for all threads, the last one's without what pads it. */
+static int64_t scratch_bytes(const struct entrant *e, const struct buffer *b) {
+  int64_t others = b->kind == BUF_SCRATCH ? e->label.threads - 1 : 0;
+  return scratch_stride(b->bytes) * others + b->bytes;
+}
+
+/* The image of an input, read-only at that side of a fence. Constants are as large as memory
+ * allows, and are read only: theirs is fenced where it is. */
+static void *fence_input(struct work_state *s, int input, int image, enum side side) {
+  const struct image *m = &s->image.v[image];
+  struct fenced *x = &s->fenced[input];
+  struct fence *f = &x->fence[side];
+  if (m->is_constant) return m->base;
+  if (!fence_grow(f, m->bytes)) _exit(1);
+  char *at = fence_place(f, m->bytes, side);
+  if (x->image[side] == image + 1) return at;
+  fence_seal(f, false);
+  memcpy(at, m->base, (size_t)m->bytes);
+  fence_seal(f, true);
+  x->image[side] = image + 1;
+  return at;
+}
+
+static void *fence_buffer(struct fence *f, int64_t bytes, enum side side) {
+  if (!fence_grow(f, bytes)) _exit(1);
+  char *at = fence_place(f, bytes, side);
+  fence_poison(f, at, bytes);
+  return at;
+}
+
+/* Every buffer of a candidate between pages that nobody may touch. */
+static void fence_all(const struct work *w, int i, enum side side) {
+  struct work_state *s = w->state;
+  const struct entrant *e = &w->entrant[i];
+  struct ready *r = &s->ready[i];
+  int io = nin(w) + nout(w);
+  for (int k = 0; k < nin(w); k++)
+    if (r->image[k] >= 0) r->buf[k] = fence_input(s, k, r->image[k], side);
   for (int k = 0; k < nout(w); k++)
-    memset(w->state->out[k] - GUARD, POISON, (size_t)(w->state->out_bytes[k] + 2 * GUARD));
+    r->buf[nin(w) + k] = fence_buffer(&s->fence_out[k], room_out_bytes(w, e, k), side);
+  for (int k = io; k < (int)e->program.nbuf; k++)
+    r->buf[k] = fence_buffer(&s->fence_scratch[k], scratch_bytes(e, &e->program.buf[k]), side);
 }
 
-static bool is_poison(const char *p, int64_t n) {
-  for (int64_t i = 0; i < n; i++)
-    if ((unsigned char)p[i] != POISON) return false;
-  return true;
-}
-
-/* Outputs, given where they are, against the reference in the candidate's layouts. */
-static bool outputs_right(const struct work *w, const struct entrant *e, char *const *out,
-                          double *error, char *why, size_t size) {
+/* Outputs against the reference in the candidate's layouts, and nothing written beside them. */
+static bool outputs_right(const struct work *w, int i, double *error, char *why, size_t size) {
+  const struct entrant *e = &w->entrant[i];
+  struct work_state *s = w->state;
   struct fvm_error err = {0};
   for (int k = 0; k < nout(w); k++) {
     const struct tensor *t = &w->bench->call->out[k];
+    const char *out = s->ready[i].buf[nin(w) + k];
     if (t->dtype == FVM_NONE) continue;
     int want = room_image(w, true, k, room_layout_out(e, k), &err);
     int64_t bytes = room_out_bytes(w, e, k), n = bytes / (int64_t)fvm_dtype_bytes(t->dtype);
@@ -105,37 +144,39 @@ static bool outputs_right(const struct work *w, const struct entrant *e, char *c
       snprintf(why, size, "%.100s", err.text);
       return false;
     }
-    if (!values_agree(t->dtype, out[k], w->state->image.v[want].base, n, error, why, size))
+    if (!fence_holds(&s->fence_out[k], out, bytes)) {
+      snprintf(why, size, "wrote outside of output %d", k);
       return false;
-    if (is_poison(out[k] - GUARD, GUARD) && is_poison(out[k] + bytes, GUARD)) continue;
-    snprintf(why, size, "wrote outside of output %d", k);
-    return false;
+    }
+    if (!values_agree(t->dtype, out, s->image.v[want].base, n, error, why, size)) return false;
   }
   return true;
 }
 
 /* Interpreter against the reference. */
 static bool interp_right(const struct work *w, int i, double *error, char *why, size_t size) {
-  poison(w);
-  if (work_run(w, i, INTERP) == 0)
-    return outputs_right(w, &w->entrant[i], w->state->out, error, why, size);
+  fence_all(w, i, AT_END);
+  if (work_run(w, i, INTERP) == 0) return outputs_right(w, i, error, why, size);
   snprintf(why, size, "a micro-kernel refused the data: an index out of range");
   return false;
 }
 
 /* Compiled code against what the interpreter has just left in the outputs, bit for bit. */
 static bool jit_right(const struct work *w, int i, char *why, size_t size) {
+  const struct ready *r = &w->state->ready[i];
   char *kept[LABEL_MAXIO + CODE_MAXBUF];
   for (int k = 0; k < nout(w); k++) {
     kept[k] = fvm_alloc((size_t)MAX(room_out_bytes(w, &w->entrant[i], k), 1), 1);
     if (!kept[k]) _exit(1);
-    memcpy(kept[k], w->state->out[k], (size_t)room_out_bytes(w, &w->entrant[i], k));
+    memcpy(kept[k], r->buf[nin(w) + k], (size_t)room_out_bytes(w, &w->entrant[i], k));
   }
-  poison(w);
+  fence_all(w, i, AT_START);
   bool right = work_run(w, i, JIT) == 0;
   for (int k = 0; k < nout(w); k++) {
     int64_t n = room_out_bytes(w, &w->entrant[i], k);
-    right = right && memcmp(kept[k], w->state->out[k], (size_t)n) == 0;
+    const char *out = r->buf[nin(w) + k];
+    right = right && memcmp(kept[k], out, (size_t)n) == 0 &&
+            fence_holds(&w->state->fence_out[k], out, n);
     fvm_free(kept[k], (size_t)MAX(n, 1), 1);
   }
   if (!right) snprintf(why, size, "compiled code and interpreter differ");
@@ -159,12 +200,20 @@ static bool inplace_right(const struct work *w, int i, double *error, char *why,
     snprintf(why, size, "in place: %.120s", err.text);
     return false;
   }
-  void *own = r->buf[in];
-  poison(w);
-  memcpy(w->state->out[0], own, (size_t)w->state->image.v[r->image[in]].bytes);
-  r->buf[in] = w->state->out[0];
-  bool right = work_run(w, i, INTERP) == 0 && outputs_right(w, e, w->state->out, error, why, size);
-  r->buf[in] = own;
+  fence_all(w, i, AT_END);
+  memcpy(r->buf[nin(w)], r->buf[in], (size_t)room_out_bytes(w, e, 0));
+  r->buf[in] = r->buf[nin(w)];
+  return work_run(w, i, INTERP) == 0 && outputs_right(w, i, error, why, size);
+}
+
+/* In memory of its own; what is timed afterwards has the memory that all share. */
+static bool is_right(const struct work *w, int i, double *error, char *why, size_t size) {
+  struct ready *r = &w->state->ready[i];
+  void *shared[CODE_MAXBUF];
+  memcpy(shared, r->buf, sizeof shared);
+  bool right = interp_right(w, i, error, why, size) && jit_right(w, i, why, size) &&
+               inplace_right(w, i, error, why, size);
+  memcpy(r->buf, shared, sizeof shared);
   return right;
 }
 
@@ -177,10 +226,7 @@ static enum outcome check(const struct work *w, int i, double *error, char *why,
     return OUTCOME_UNSUPPORTED;
   }
   *error = 0;
-  return interp_right(w, i, error, why, size) && jit_right(w, i, why, size) &&
-                 inplace_right(w, i, error, why, size)
-             ? OUTCOME_OK
-             : OUTCOME_WRONG;
+  return is_right(w, i, error, why, size) ? OUTCOME_OK : OUTCOME_WRONG;
 }
 
 /* ---- requests ---- */

@@ -10,12 +10,11 @@
 
 #include "../vm/jit.h"
 
-enum { GUARD = FVM_ALIGN }; /* bytes before and after an output that must stay as they are */
 enum engine { JIT, INTERP };
 
 /* A constant or an input in a layout, or the reference's output in one. */
 struct image {
-  bool is_output;
+  bool is_output, is_constant;
   int index;
   enum layout layout;
   char *base;
@@ -42,6 +41,11 @@ struct ready {
   int nrider;
   int image[CODE_MAXBUF]; /* of each input */
 };
+/* Copies of what is at an input, one at either side, and which image that is. */
+struct fenced {
+  struct fence fence[SIDES];
+  int image[SIDES]; /* 1 + its index; 0: none yet */
+};
 struct work_state {
   struct pool *pool;
   struct counters *counters;
@@ -49,19 +53,23 @@ struct work_state {
   VEC(struct image) image;
   struct belt *belt; /* of each input */
   struct ready *ready;
-  char **out;         /* of each output, GUARD bytes after the start of its memory */
+  char **out;         /* of each output */
   int64_t *out_bytes; /* the largest over all candidates */
   char *scratch;
-  int64_t step; /* runs so far: which copy is next */
+  struct fenced *fenced;                   /* of each input, for checks */
+  struct fence *fence_out;                 /* of each output */
+  struct fence fence_scratch[CODE_MAXBUF]; /* of each scratch buffer of a program */
+  int64_t step;                            /* runs so far: which copy is next */
   int grabs;
 };
 
 /* ---- measure_room.c ---- */
 
 /* Fresh memory, NULL when there is none; the second in huge pages, as the executor maps weights.
- * The sandbox ends before it would matter that nothing is freed. */
+ * fenced: no byte behind it that is not needed for its alignment may be touched. The sandbox ends
+ * before it would matter that nothing is freed. */
 char *room_grab(struct work_state *s, int64_t bytes);
-char *room_grab_huge(struct work_state *s, int64_t bytes);
+char *room_grab_huge(struct work_state *s, int64_t bytes, bool fenced);
 /* From now on a write to it is a crash: what candidates read is the same for all. */
 void room_seal(const char *base, int64_t bytes);
 

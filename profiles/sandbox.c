@@ -97,37 +97,55 @@ static void reap(struct sandbox *s, char *why, size_t size) {
   sandbox_unshare(s->fault, sizeof *s->fault);
 }
 
-static double seconds(void) {
+static double seconds(clockid_t clock) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* True when the child has something to say (its turn's end, or its own), false when it hangs. */
-static bool await(const struct sandbox *s, double timeout_s, const volatile int *progress,
-                  void (*on_poll)(void *arg), void *arg) {
-  enum { SLICE_MS = 50 };
-  int seen = *progress;
-  for (double start = seconds(); seconds() - start < timeout_s;) {
-    struct pollfd p = {.fd = s->fd, .events = POLLIN};
-    if (poll(&p, 1, SLICE_MS) > 0) return true;
-    on_poll(arg);
-    if (*progress == seen) continue;
-    seen = *progress;
-    start = seconds();
-  }
-  return false;
+/* The clock that runs while the child does. */
+static clockid_t child_clock(const struct sandbox *s) {
+  clockid_t c;
+  return clock_getcpuclockid(s->pid, &c) == 0 ? c : CLOCK_MONOTONIC;
 }
 
-enum sandbox_end sandbox_call(struct sandbox *s, double timeout_s, const volatile int *progress,
-                              void (*on_poll)(void *arg), void *arg, char *why, size_t why_size) {
+enum heard {
+  HEARD, /* the end of its turn, or its own */
+  OVER_CPU,
+  OVER_CLOCK
+};
+
+static enum heard await(const struct sandbox *s, const struct sandbox_limit *limit,
+                        const volatile int *progress, void (*on_poll)(void *arg), void *arg) {
+  enum { SLICE_MS = 20 };
+  clockid_t own = child_clock(s);
+  for (;;) {
+    int seen = *progress;
+    double clock = seconds(CLOCK_MONOTONIC), cpu = seconds(own);
+    while (*progress == seen) {
+      struct pollfd p = {.fd = s->fd, .events = POLLIN};
+      if (poll(&p, 1, SLICE_MS) > 0) return HEARD;
+      on_poll(arg);
+      if (seconds(own) - cpu > limit->cpu_s) return OVER_CPU;
+      if (seconds(CLOCK_MONOTONIC) - clock > limit->clock_s) return OVER_CLOCK;
+    }
+  }
+}
+
+enum sandbox_end sandbox_call(struct sandbox *s, const struct sandbox_limit *limit,
+                              const volatile int *progress, void (*on_poll)(void *arg), void *arg,
+                              char *why, size_t why_size) {
   char turn = 0;
   on_poll(arg);
   if (send(s->fd, &turn, 1, MSG_NOSIGNAL) == 1) {
-    if (!await(s, timeout_s, progress, on_poll, arg)) {
+    enum heard heard = await(s, limit, progress, on_poll, arg);
+    if (heard != HEARD) {
       kill(s->pid, SIGKILL);
       reap(s, why, why_size);
-      snprintf(why, why_size, "took longer than %.1f s", timeout_s);
+      if (heard == OVER_CPU)
+        snprintf(why, why_size, "took longer than %.1f s of CPU time", limit->cpu_s);
+      else
+        snprintf(why, why_size, "took longer than %.1f s", limit->clock_s);
       return SANDBOX_HUNG;
     }
     if (recv(s->fd, &turn, 1, 0) == 1) return SANDBOX_DONE;

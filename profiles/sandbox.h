@@ -17,6 +17,11 @@ enum sandbox_end {
   SANDBOX_DIED, /* by a signal, or it exited */
   SANDBOX_HUNG  /* killed, because it made no progress for the time given */
 };
+/* Most time without progress. Of all its threads together on CPUs, which an endless loop uses up
+ * soon, and a sound candidate on a busy machine does not; and by the clock, for what sleeps. */
+struct sandbox_limit {
+  double cpu_s, clock_s;
+};
 
 /* Memory that a sandbox started later shares with us; NULL when there is none. Zeroed. */
 void *sandbox_share(size_t bytes);
@@ -32,11 +37,12 @@ struct sandbox_work {
 };
 enum fvm_status sandbox_start(struct sandbox *s, const struct sandbox_work *w,
                               struct fvm_error *err);
-/* One turn. *progress is in shared memory: whenever it changes, the clock starts anew. After
+/* One turn. *progress is in shared memory: whenever it changes, the clocks start anew. After
  * anything but SANDBOX_DONE the child is gone, and why says how. on_poll(arg) is
  * called now and then while waiting, and after each signal. */
-enum sandbox_end sandbox_call(struct sandbox *s, double timeout_s, const volatile int *progress,
-                              void (*on_poll)(void *arg), void *arg, char *why, size_t why_size);
+enum sandbox_end sandbox_call(struct sandbox *s, const struct sandbox_limit *limit,
+                              const volatile int *progress, void (*on_poll)(void *arg), void *arg,
+                              char *why, size_t why_size);
 void sandbox_stop(struct sandbox *s);
 
 #endif

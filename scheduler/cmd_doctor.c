@@ -129,12 +129,13 @@ static void answer(void *arg) { *(int *)arg = 1; }
 static enum fvm_status try_sandbox(struct fvm_error *err) {
   int *shared = sandbox_share(sizeof *shared);
   const struct sandbox_work w = {do_nothing, answer, shared};
+  const struct sandbox_limit limit = {5, 5};
   struct sandbox s = {0};
   char why[80];
   if (!shared) return fvm_nomem(err);
   enum fvm_status st = sandbox_start(&s, &w, err);
   if (st == FVM_OK &&
-      sandbox_call(&s, 5, shared, do_nothing, NULL, why, sizeof why) != SANDBOX_DONE)
+      sandbox_call(&s, &limit, shared, do_nothing, NULL, why, sizeof why) != SANDBOX_DONE)
     st = fvm_fail(err, FVM_EENV, "process to measure in: %s", why);
   if (st == FVM_OK && *shared != 1) st = fvm_fail(err, FVM_EENV, "shared memory is not shared");
   sandbox_stop(&s);
