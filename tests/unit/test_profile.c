@@ -153,6 +153,36 @@ START_TEST(more_threads_are_added) {
 }
 END_TEST
 
+/* What failed once is not tried again by the same build, whether its race ended or not; what a race
+ * was broken off for is. */
+START_TEST(failures_are_not_tried_again) {
+  static const char *const failure[] = {"wrong", "crashed", "timeout", "unsupported"};
+  setup();
+  OK(go());
+  int labels = f.totals.labels_total;
+  for (size_t i = 0; i < COUNT(failure); i++) {
+    char sql[160];
+    snprintf(sql, sizeof sql,
+             "UPDATE run SET status='%s', min_ns=NULL, samples='[]', n=0, finished=%d "
+             "WHERE id=(SELECT MIN(id) FROM run WHERE status IN ('ok', 'lost', 'noisy'))",
+             failure[i], (int)i % 2);
+    OK(db_exec(f.db, sql, &err));
+    OK(go());
+    ck_assert_int_eq(f.totals.labels_measured, 0);
+    ck_assert_int_eq(f.totals.labels_known, labels);
+  }
+  OK(db_exec(f.db, "UPDATE run SET finished=0 WHERE engine='jit' AND status IN ('ok', 'lost')",
+             &err));
+  OK(go());
+  ck_assert_int_gt(f.totals.labels_measured, 0);
+  ck_assert_int_le(f.totals.labels_measured, labels - (int)COUNT(failure));
+  OK(db_exec(f.db, "UPDATE build SET text='another'", &err));
+  OK(go());
+  ck_assert_int_eq(f.totals.labels_measured, labels);
+  teardown();
+}
+END_TEST
+
 static volatile int stop;
 static int stop_at;
 static void stop_later(void *arg, const struct profile_event *e) {
@@ -254,10 +284,10 @@ int main(void) {
   int fd = mkstemp(path);
   if (fd < 0) return EXIT_FAILURE;
   close(fd);
-  const TTest *const tests[] = {weights_make_the_state, copies_are_problems,
-                                measured_once,          more_threads_are_added,
-                                interrupts_resume,      a_kill_resumes,
-                                a_budget_ends_early,    a_full_disk_ends_with_its_error};
+  const TTest *const tests[] = {
+      weights_make_the_state,       copies_are_problems, measured_once,
+      more_threads_are_added,       interrupts_resume,   a_kill_resumes,
+      failures_are_not_tried_again, a_budget_ends_early, a_full_disk_ends_with_its_error};
   int status = unit_main("profile", tests, COUNT(tests));
   remove_files();
   return status;
