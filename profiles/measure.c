@@ -34,9 +34,10 @@ enum {
 };
 /* An endless loop must cost little, and a sound candidate never end as one. So the CPU time allowed
  * to a candidate is a second, for compiling, so many times the reference's, and some for each byte
- * of its inputs, which come in many layouts. What sleeps is waited for longer. */
+ * of its inputs, which come in many layouts. What sleeps is waited for longer, since a candidate
+ * may also wait for a busy machine. */
 static const double LIMIT_S = 1, LIMIT_TIMES = 20, LIMIT_BYTE_S = 1e-8, LIMIT_MOST_S = 30,
-                    SLEEP_TIMES = 10;
+                    SLEEP_S = 10, SLEEP_TIMES = 10;
 static const double SENTINEL = 1.15, TIE = 1.01, DISTURBED = 1.03;
 /* Constants are warm or cold by passing through copies of them: cold ones fill the last cache four
  * times, since 1.5 times leaves a good part of them in it (a scan of a 32 MiB one, Zen 4: the
@@ -390,7 +391,7 @@ static void set_limit(struct race *r) {
   double s = r->o.timeout_s > 0 ? r->o.timeout_s : default_limit(&r->bench);
   int threads = 1;
   for (int i = 0; i < r->n; i++) threads = MAX(threads, r->e[i].label.threads);
-  r->limit = (struct sandbox_limit){s * threads, s * SLEEP_TIMES};
+  r->limit = (struct sandbox_limit){s * threads, MAX(s * SLEEP_TIMES, SLEEP_S)};
 }
 
 static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
