@@ -7,6 +7,7 @@
  *   sched_policy.c  or as others would choose them, without a network; sched_fluidml.c is one
  *   sched_room.c    what labels take of memory: constants in layouts, scratch
  *   sched_arena.c   and of the arena, whatever the order of the steps
+ *   sched_knot.c    and by any order where branches join
  *   sched_fit.c     the best schedule within limits on memory
  *   sched_steps.c   steps and values: programs, conversions, views, outputs
  *   sched_order.c   order
@@ -184,11 +185,43 @@ struct arena_row {
   })
   var, edge;
 };
+/* Branches and the node that joins them, see sched_knot.c. Bit i: node[i]. */
+struct arena_knot {
+  int n;
+  const int *node; /* the last one joins */
+  const struct knot_tensor {
+    int tensor, maker;     /* i: node[i] makes it; -1: a node before the knot does */
+    uint32_t made, needed; /* it is there when one of these has run, or runs; not yet */
+    bool placed;           /* a piece of what the last node joins */
+  } * tensor;
+  int ntensor, whole; /* what the last node makes */
+  const uint32_t *state;
+  const int *next; /* by state and node: index of the state; -1: it can't be next */
+  int nstate;
+};
+/* Sets of nodes, a bit each. */
+struct bits {
+  uint64_t *word;
+  size_t stride; /* words of a set */
+};
+static inline bool bits_has(const struct bits *b, int set, int bit) {
+  return b->word[(size_t)set * b->stride + (size_t)bit / 64] >> (bit % 64) & 1;
+}
 struct sched_arena {
   VEC(struct arena_row) row;
+  VEC(struct arena_knot) knot;
+  struct bits before;  /* of each node: its ancestors */
+  struct bits spanned; /* of each tensor: ancestors of the nodes that certainly read it */
+  bool *solid;         /* by tensor: it has bytes of its own in the arena */
+  int64_t *best;       /* room for a knot's states, twice */
 };
 /* May add edges without costs to the network. False when memory is out. */
 bool sched_add_arena(struct sched_net *c, struct sched_arena *x);
+bool sched_add_knots(struct sched_net *c, struct sched_arena *x);
+/* Whether a program that runs the node touches the input, by any label. */
+bool sched_surely_reads(const struct sched *w, int node, int input);
+/* Bytes of a tensor in a layout: a block's are rounded up, those of a piece of a larger one not. */
+int64_t sched_arena_room(const struct sched *w, const struct sched_arena *x, int t, enum layout l);
 void sched_arena_free(struct sched_arena *x);
 
 /* Open, and the fastest schedule of all, whatever it takes. w->s is the caller's to free, also when

@@ -17,27 +17,15 @@
 
 #include <string.h>
 
-/* Sets of nodes, a bit each. */
-struct bits {
-  uint64_t *word;
-  size_t stride; /* words of a set */
-};
 struct rows {
   struct sched *w;
   struct sched_net *c;
   struct sched_arena *out;
-  struct bits before;   /* of each node: its ancestors */
-  struct bits spanned;  /* of each tensor: ancestors of the nodes that certainly read it */
-  bool *solid;          /* by tensor: it has bytes of its own in the arena */
   int64_t *least;       /* by tensor: bytes in the smallest layout that it may have */
   int *joined;          /* by tensor: edge from its producer to what joins it; -1: not yet made */
   bool *live, *touched; /* by tensor: of the row that is being made */
   struct arena_row row;
 };
-
-static bool has_bit(const struct bits *b, int set, int bit) {
-  return b->word[(size_t)set * b->stride + (size_t)bit / 64] >> (bit % 64) & 1;
-}
 
 static const struct menu *menu_of(const struct rows *b, int node) { return b->w->node[node].menu; }
 
@@ -54,9 +42,8 @@ static void unite(const struct bits *x, size_t to, const struct bits *y, size_t 
     x->word[to * x->stride + j] |= y->word[from * y->stride + j];
 }
 
-/* Whether a program that runs the node touches the input, by any label. */
-static bool surely_reads(const struct rows *b, int node, int input) {
-  const struct menu *m = menu_of(b, node);
+bool sched_surely_reads(const struct sched *w, int node, int input) {
+  const struct menu *m = w->node[node].menu;
   bool sure = input < 64;
   for (int c = 0; c < m->n; c++) sure = sure && (m->choice[c].reads >> input & 1);
   return sure;
@@ -64,21 +51,21 @@ static bool surely_reads(const struct rows *b, int node, int input) {
 
 static bool find_spans(struct rows *b) {
   const struct graph *g = b->w->g;
-  if (!bits_new(&b->before, g->node.n, g->node.n, &b->w->a) ||
-      !bits_new(&b->spanned, g->tensor.n, g->node.n, &b->w->a))
+  if (!bits_new(&b->out->before, g->node.n, g->node.n, &b->w->a) ||
+      !bits_new(&b->out->spanned, g->tensor.n, g->node.n, &b->w->a))
     return false;
   for (size_t i = 0; i < g->node.n; i++) {
     const struct node *n = &g->node.v[i];
-    uint64_t *mine = b->before.word + i * b->before.stride;
+    uint64_t *mine = b->out->before.word + i * b->out->before.stride;
     for (size_t k = 0; k < n->in.n && !n->dead; k++) {
       int p = n->in.v[k] < 0 ? -1 : g->tensor.v[n->in.v[k]].producer;
       if (p < 0) continue;
-      unite(&b->before, i, &b->before, (size_t)p);
+      unite(&b->out->before, i, &b->out->before, (size_t)p);
       mine[p / 64] |= (uint64_t)1 << (p % 64);
     }
     for (size_t k = 0; k < n->in.n && !n->dead; k++)
-      if (n->in.v[k] >= 0 && surely_reads(b, (int)i, (int)k))
-        unite(&b->spanned, (size_t)n->in.v[k], &b->before, i);
+      if (n->in.v[k] >= 0 && sched_surely_reads(b->w, (int)i, (int)k))
+        unite(&b->out->spanned, (size_t)n->in.v[k], &b->out->before, i);
   }
   return true;
 }
@@ -99,8 +86,8 @@ static bool joins(const struct rows *b, int node) {
 static bool find_solid(struct rows *b) {
   const struct graph *g = b->w->g;
   bool *leaves = ARENA_NEW(&b->w->a, bool, g->tensor.n);
-  b->solid = ARENA_NEW(&b->w->a, bool, g->tensor.n);
-  if (!leaves || !b->solid) return false;
+  b->out->solid = ARENA_NEW(&b->w->a, bool, g->tensor.n);
+  if (!leaves || !b->out->solid) return false;
   for (size_t t = 0; t < g->tensor.n; t++) leaves[t] = g->tensor.v[t].is_output;
   for (int i = (int)g->node.n - 1; i >= 0; i--) {
     const struct node *n = &g->node.v[i];
@@ -113,7 +100,7 @@ static bool find_solid(struct rows *b) {
   }
   for (size_t t = 0; t < g->tensor.n; t++) {
     int p = g->tensor.v[t].producer;
-    b->solid[t] =
+    b->out->solid[t] =
         p >= 0 && !g->tensor.v[t].t.data && !leaves[t] && (joins(b, p) || !may_show(b, p));
   }
   return true;
@@ -132,11 +119,14 @@ static layout_set layouts_of(const struct rows *b, const struct traffic *t) {
   return set;
 }
 
-/* A block's bytes are rounded up, those of a piece of a larger one are not. */
+int64_t sched_arena_room(const struct sched *w, const struct sched_arena *x, int t, enum layout l) {
+  if (!x->solid[t]) return 0;
+  int64_t bytes = layout_bytes(sched_tensor(w, t), l);
+  return w->join[t].node >= 0 ? bytes : ROUND_UP(bytes, (int64_t)FVM_ALIGN);
+}
+
 static int64_t bytes_in(const struct rows *b, int t, enum layout l) {
-  if (!b->solid[t]) return 0;
-  int64_t bytes = layout_bytes(sched_tensor(b->w, t), l);
-  return b->w->join[t].node >= 0 ? bytes : ROUND_UP(bytes, (int64_t)FVM_ALIGN);
+  return sched_arena_room(b->w, b->out, t, l);
 }
 
 static bool find_least(struct rows *b) {
@@ -144,7 +134,7 @@ static bool find_least(struct rows *b) {
   b->least = ARENA_NEW(&b->w->a, int64_t, g->tensor.n);
   if (!b->least) return false;
   for (int t = 0; t < (int)g->tensor.n; t++) {
-    if (!b->solid[t]) continue;
+    if (!b->out->solid[t]) continue;
     layout_set set = layouts_of(b, &b->c->traffic[t]);
     int64_t least = INT64_MAX;
     for (int l = 0; l < LAYOUT_COUNT; l++)
@@ -225,13 +215,13 @@ static int64_t most_bytes(const struct rows *b, int t) {
 }
 
 static bool counts(const struct rows *b, int t) {
-  return b->solid[t] && (b->live[t] || b->touched[t]) && !is_inside(b, t);
+  return b->out->solid[t] && (b->live[t] || b->touched[t]) && !is_inside(b, t);
 }
 
 /* Whether all of what a tensor is joined to is there with it: what joins it is the outermost. */
 static bool stands_for(const struct rows *b, int t) {
   int node = b->w->join[t].node;
-  return node >= 0 && counts(b, t) && is_made_whole(b, t) && b->solid[joined_by(b, node)] &&
+  return node >= 0 && counts(b, t) && is_made_whole(b, t) && b->out->solid[joined_by(b, node)] &&
          outermost(b, t) == node;
 }
 
@@ -261,8 +251,9 @@ static bool add_all_joined(struct rows *b) {
 static void find_spanning(struct rows *b, int node) {
   for (int t = 0; t < (int)b->w->g->tensor.n; t++) {
     const struct traffic *x = &b->c->traffic[t];
-    b->live[t] = b->solid[t] && !b->touched[t] && x->producer >= 0 &&
-                 has_bit(&b->before, node, x->producer) && has_bit(&b->spanned, t, node);
+    b->live[t] = b->out->solid[t] && !b->touched[t] && x->producer >= 0 &&
+                 bits_has(&b->out->before, node, x->producer) &&
+                 bits_has(&b->out->spanned, t, node);
   }
 }
 
@@ -279,7 +270,7 @@ static void touch(struct rows *b, int node) {
 static bool may_share(const struct rows *b, int node, const struct label *l) {
   const struct node *n = &b->w->g->node.v[node];
   int k = l->inplace - 1, in = k < 0 || k >= (int)n->in.n ? -1 : n->in.v[k], out = n->out.v[0];
-  return in >= 0 && out >= 0 && !has_bit(&b->spanned, in, node) &&
+  return in >= 0 && out >= 0 && !bits_has(&b->out->spanned, in, node) &&
          layout_bytes(sched_tensor(b->w, in), label_in(l, k)) ==
              layout_bytes(sched_tensor(b->w, out), label_out(l, 0));
 }
@@ -345,13 +336,13 @@ static void span_conversion(struct rows *b, const struct traffic *t) {
   b->touched[t->tensor] = true;
   for (int u = 0; u < (int)b->w->g->tensor.n; u++) {
     const struct traffic *x = &b->c->traffic[u];
-    bool live = b->solid[u] && u != t->tensor && x->producer >= 0 && t->producer >= 0 &&
-                (x->producer == t->producer || has_bit(&b->before, t->producer, x->producer));
+    bool live = b->out->solid[u] && u != t->tensor && x->producer >= 0 && t->producer >= 0 &&
+                (x->producer == t->producer || bits_has(&b->out->before, t->producer, x->producer));
     for (int r = 0; r < t->nreader && live; r++) {
       int node = t->reader[r].node;
-      live = has_bit(&b->spanned, u, node);
+      live = bits_has(&b->out->spanned, u, node);
       for (int k = 0; k < x->nreader; k++)
-        live |= x->reader[k].node == node && surely_reads(b, node, x->reader[k].input[0]);
+        live |= x->reader[k].node == node && sched_surely_reads(b->w, node, x->reader[k].input[0]);
     }
     b->live[u] = live && t->nreader > 0;
   }
@@ -396,7 +387,7 @@ static bool add_between(struct rows *b, const struct traffic *t) {
 
 /* A copy that is given out is in the caller's memory. */
 static bool add_conversion(struct rows *b, const struct traffic *t) {
-  bool leaves = t->is_output || (t->producer >= 0 && !b->solid[t->tensor]);
+  bool leaves = t->is_output || (t->producer >= 0 && !b->out->solid[t->tensor]);
   if (leaves || (t->var < 0 && (t->edge < 0 || t->nreader != 1))) return true;
   span_conversion(b, t);
   if (!(t->var >= 0 ? add_states(b, t) : add_between(b, t))) return false;
@@ -422,7 +413,7 @@ bool sched_add_arena(struct sched_net *c, struct sched_arena *x) {
     if (!w->g->tensor.v[t].t.data) ok = add_conversion(&b, &c->traffic[t]);
   VEC_FREE(&b.row.var);
   VEC_FREE(&b.row.edge);
-  return ok;
+  return ok && sched_add_knots(c, x);
 }
 
 void sched_arena_free(struct sched_arena *x) {
@@ -431,4 +422,5 @@ void sched_arena_free(struct sched_arena *x) {
     VEC_FREE(&x->row.v[i].edge);
   }
   VEC_FREE(&x->row);
+  VEC_FREE(&x->knot);
 }

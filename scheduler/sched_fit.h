@@ -1,5 +1,5 @@
 /* The search for labels within limits on memory: what its files share (sched_fit.c, sched_tree.c,
- * sched_rows.c). */
+ * sched_rows.c, sched_knot.c). */
 #ifndef FVM_SCHED_FIT_H
 #define FVM_SCHED_FIT_H
 
@@ -72,6 +72,11 @@ int64_t rows_use(const struct fit *f, const int *label, const struct arena_row *
  * `less` is 1 for them. False: none takes more than it must. */
 bool rows_blame(const struct fit *f, const struct part *p, const struct arena_row *row, int *var,
                 bool *less);
+
+/* ---- knots (sched_knot.c) ---- */
+
+/* Raise p->low to what any order has where branches join. False: nothing is left. */
+bool knots_narrow(const struct fit *f, struct part *p);
 
 /* ---- the tree (sched_tree.c) ---- */
 

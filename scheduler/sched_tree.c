@@ -53,7 +53,8 @@ static enum fvm_status solve(struct fit *f, struct part *p, int64_t memory) {
   struct arena a = {0};
   enum fvm_status st;
   p->label = NULL;
-  if (!rows_narrow(f, p)) return fvm_fail(f->err, FVM_EFAIL, "no labels keep the limit");
+  if (!rows_narrow(f, p) || !knots_narrow(f, p))
+    return fvm_fail(f->err, FVM_EFAIL, "no labels keep the limit");
   load(f, p);
   if (memory < INT64_MAX) {
     struct solve_budget b = {&f->work, f->room.var.v, MAX(memory - p->low - f->room.base, -1),

@@ -64,17 +64,45 @@ static void add_node(struct maker *m) {
   put(m, c, line);
 }
 
-static struct graph *random_graph(void) {
+/* Branches of one or two nodes from one tensor to one Concat; w makes c channels, v some more. */
+static void put_knot(struct maker *m, int wide) {
+  char line[100], join[100] = "Concat(";
+  int c = m->channels[0], branches = 2 + rnd(2), nodes = rnd(2);
+  snprintf(line, sizeof line, "Conv(t0, w)");
+  put(m, c, line);
+  for (int b = 0; b < branches; b++) {
+    int from = 1, n = 1 + (b == 0 || rnd(2) ? nodes : 0);
+    for (int i = 0; i < n; i++) {
+      int kind = rnd(3), out = kind == 2 && m->channels[from] == c ? wide : m->channels[from];
+      if (kind == 2 && m->channels[from] != c) kind = 0;
+      snprintf(line, sizeof line,
+               kind == 0   ? "MaxPool(t%d) kernel_shape=[3,3] pads=[1,1,1,1]"
+               : kind == 1 ? "Softmax(t%d) axis=1"
+                           : "Conv(t%d, v)",
+               from);
+      from = m->n;
+      put(m, out, line);
+    }
+    snprintf(join + strlen(join), sizeof join - strlen(join), "%st%d", b ? ", " : "", from);
+  }
+  snprintf(line, sizeof line, "%s) axis=1", join);
+  put(m, 0, line);
+  snprintf(line, sizeof line, "MaxPool(t%d) kernel_shape=[3,3] pads=[1,1,1,1]", m->n - 1);
+  put(m, 0, line);
+}
+
+static struct graph *random_graph(bool knot) {
   static const int channels[] = {4, 16, 20};
   struct fvm_error err;
   struct graph *g;
   struct maker m = {.n = 1};
-  int c = m.channels[0] = channels[rnd(3)], nodes = 3 + rnd(4);
+  int c = m.channels[0] = channels[rnd(3)], nodes = 3 + rnd(4), wide = knot ? 16 + 4 * rnd(5) : c;
   snprintf(m.text, sizeof m.text,
            "graph random opset=17\ninput t0:f32[1,%d,3,3]\n"
-           "const w:f32[%d,%d,1,1] = #0\n",
-           c, c, c);
-  while (m.n <= nodes) add_node(&m);
+           "const w:f32[%d,%d,1,1] = #0\nconst v:f32[%d,%d,1,1] = #0\n",
+           c, c, c, wide, c);
+  if (knot) put_knot(&m, wide);
+  while (!knot && m.n <= nodes) add_node(&m);
   size_t at = strlen(m.text);
   snprintf(m.text + at, sizeof m.text - at, "output t%d\n", m.n - 1);
   OK(graph_parse(m.text, strlen(m.text), &g, &err));
@@ -154,7 +182,7 @@ static int64_t best_within(int n, int64_t memory, int64_t arena) {
 
 /* ---- the same by the planner ---- */
 
-static int proved, unproved, refused, traded;
+static int proved, unproved, refused, exactly, traded;
 
 /* The text's figures: what the smallest that was found needs of what there is too little of, and
  * what all need. */
@@ -174,6 +202,7 @@ static void check_refusal(const char *text, int n, int64_t memory, int64_t arena
   ck_assert_int_ge(needs, true_least);
   ck_assert_int_gt(needs, by_memory ? memory : arena);
   refused++;
+  exactly += least == needs;
 }
 
 static void fit(const struct graph *g, uint64_t seed, int n, int64_t memory, int64_t arena) {
@@ -208,13 +237,13 @@ static void fit(const struct graph *g, uint64_t seed, int n, int64_t memory, int
   schedule_free(s);
 }
 
-START_TEST(limits_agree_with_enumeration) {
+static void compare(int most, bool knots) {
   int graphs = 0;
-  proved = unproved = refused = traded = 0;
-  for (uint64_t seed = 0; graphs < 120; seed++) {
+  proved = unproved = refused = exactly = traded = 0;
+  for (uint64_t seed = 0; graphs < most; seed++) {
     ck_assert_int_lt((int)seed, 4000);
     rng = seed * 7919 + 5;
-    struct graph *g = random_graph();
+    struct graph *g = random_graph(knots);
     int n = enumerate(g, seed);
     int64_t least_arena = INT64_MAX, least_memory = INT64_MAX;
     for (int i = 0; i < n; i++) {
@@ -233,10 +262,24 @@ START_TEST(limits_agree_with_enumeration) {
     }
     graph_free(g);
   }
+}
+
+START_TEST(limits_agree_with_enumeration) {
+  compare(120, false);
   ck_assert_int_gt(proved, 1500);
   ck_assert_int_gt(refused, 150);
   ck_assert_int_gt(traded, 100);
   ck_assert_int_lt(unproved, proved / 50);
+}
+END_TEST
+
+/* Where branches join: what all need at least is what the smallest needs, but for few. */
+START_TEST(limits_hold_where_branches_join) {
+  compare(40, true);
+  ck_assert_int_gt(proved, 600);
+  ck_assert_int_eq(unproved, 0);
+  ck_assert_int_gt(refused, 60);
+  ck_assert_int_gt(exactly, refused * 3 / 4);
 }
 END_TEST
 
@@ -270,7 +313,7 @@ START_TEST(fronts_agree_with_enumeration) {
   for (uint64_t seed = 0; graphs < 60; seed++) {
     ck_assert_int_lt((int)seed, 4000);
     rng = seed * 7919 + 5;
-    struct graph *g = random_graph();
+    struct graph *g = random_graph(false);
     int n = enumerate(g, seed);
     graphs += n > 0;
     if (n) points += check_front(g, seed, n);
@@ -285,7 +328,7 @@ START_TEST(memory_may_fail) {
   struct fvm_error err;
   enum fvm_status st = FVM_ENOMEM;
   rng = 5;
-  struct graph *g = random_graph();
+  struct graph *g = random_graph(false);
   int n = enumerate(g, 5);
   struct plan_options o = options;
   ck_assert_int_gt(n, 0);
@@ -320,4 +363,5 @@ START_TEST(memory_may_fail) {
 }
 END_TEST
 
-UNIT_MAIN("fit", limits_agree_with_enumeration, fronts_agree_with_enumeration, memory_may_fail)
+UNIT_MAIN("fit", limits_agree_with_enumeration, limits_hold_where_branches_join,
+          fronts_agree_with_enumeration, memory_may_fail)
