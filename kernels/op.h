@@ -129,6 +129,8 @@ const struct attr *opcall_attr(const struct opcall *c, const char *name);
 /* Canonical text of the problem: operator, opset-independent attributes, dtypes, shapes, which
  * inputs are constant, body. Names and addresses do not enter. The profile key is its hash. */
 void opcall_text(const struct opcall *c, struct text *out);
+/* Whether that text has the values of a constant: programs depend on no others. */
+bool opcall_text_tells(const struct tensor *t);
 /* Its inverse: a call in the arena whose text, labels and programs are the same. Constants of which
  * the text has no values are zeros, the caller's to overwrite. FVM_EFORMAT or FVM_EUNSUPPORTED for
  * what opcall_text does not write, or not in this build. */

@@ -15,9 +15,6 @@
 /* ---- texts of problems (op_text.c, op_read.c) ------------------------------------------------ */
 /* What attributes' names and plain values are made of. */
 #define TEXT_WORD "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
-/* Constants up to this many elements enter with their values: they are axes, shapes, pads,
- * exponents, on which programs depend. Programs never depend on values of larger constants. */
-enum { TEXT_SMALL = 2 * FVM_MAXRANK };
 
 /* ---- element types ------------------------------------------------------------------------- */
 bool dtype_is_float(enum fvm_dtype d);

@@ -92,7 +92,7 @@ static bool read_tensor(struct reader *r, struct tensor *t) {
   if (!read_type(r, t)) return false;
   bool small = accept(r, "{");
   if (!small && !accept(r, "const")) return true;
-  if (small != (tensor_count(t) <= TEXT_SMALL)) return fail(r, "constant of that size");
+  if (small != opcall_text_tells(t)) return fail(r, "constant of that size");
   void *data = arena_alloc(r->arena, (size_t)MAX(tensor_bytes(t), 1), 1);
   if (!data) return nomem(r);
   t->data = data;

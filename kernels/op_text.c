@@ -5,6 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Constants up to this many elements enter with their values: they are axes, shapes, pads,
+ * exponents. */
+enum { SMALL = 2 * FVM_MAXRANK };
+
+bool opcall_text_tells(const struct tensor *t) { return tensor_count(t) <= SMALL; }
+
 static void put_dims(struct text *out, const struct tensor *t) {
   text_printf(out, "%s[", fvm_dtype_name(t->dtype));
   for (int i = 0; i < t->rank; i++) text_printf(out, "%s%lld", i ? "x" : "", (long long)t->dim[i]);
@@ -29,7 +35,7 @@ static void put_input(struct text *out, const struct tensor *t) {
   }
   put_dims(out, t);
   if (!t->data) return;
-  if (tensor_count(t) > TEXT_SMALL) {
+  if (!opcall_text_tells(t)) {
     text_printf(out, "const");
     return;
   }
@@ -90,7 +96,7 @@ static void put_attr(struct text *out, const struct attr *a) {
     break;
   case ATTR_TENSOR:
     put_input(out, a->t);
-    if (tensor_count(a->t) > TEXT_SMALL)
+    if (!opcall_text_tells(a->t))
       text_printf(out, ":%016llx",
                   (unsigned long long)fvm_hash(a->t->data, (size_t)tensor_bytes(a->t), 0));
     break;

@@ -68,6 +68,18 @@ void db_end(struct query *q) {
   *q = (struct query){0};
 }
 
+enum fvm_status db_step(struct db *db, struct query *q, enum fvm_status st, struct fvm_error *err) {
+  if (!st) return db_next(db, q, err);
+  db_end(q);
+  return st;
+}
+
+bool db_text(const struct query *q, int column, struct arena *a, const char **text) {
+  const char *s = (const char *)sqlite3_column_text(q->stmt, column);
+  *text = s ? arena_strdup(a, s) : NULL;
+  return !s || *text;
+}
+
 /* The id that a SELECT in progress found; 0 when it found nothing. */
 static enum fvm_status take_id(enum fvm_status st, struct query *q, int64_t *id) {
   *id = !st && q->row ? sqlite3_column_int64(q->stmt, 0) : 0;
@@ -174,16 +186,15 @@ static enum fvm_status put_run(struct db *db, const struct put *p, const struct 
   struct query q;
   struct text samples = {0};
   struct spread s = stats_spread(sample, n);
-  bool sound =
-      e->outcome == OUTCOME_OK || e->outcome == OUTCOME_LOST || e->outcome == OUTCOME_NOISY;
   samples_text(sample, n, &samples);
   enum fvm_status st = samples.failed ? fvm_nomem(err) : FVM_OK;
   if (!st)
-    st = db_query(db, SQL_RUN_PUT, &q, err, n ? "iiiissssiiiiisssid" : "iiiissssNNNiisssid",
-                  p->machine, p->build, (int64_t)MEASURE_PROTOCOL, p->candidate, p->state,
-                  p->engine, outcome_name(e->outcome), e->reason[0] ? e->reason : NULL, s.min,
-                  s.median, s.mad, (int64_t)n, (int64_t)e->dropped, samples.v, counters,
-                  p->environment, (int64_t)p->finished, sound ? e->error : -1.0);
+    st =
+        db_query(db, SQL_RUN_PUT, &q, err, n ? "iiiissssiiiiisssid" : "iiiissssNNNiisssid",
+                 p->machine, p->build, (int64_t)MEASURE_PROTOCOL, p->candidate, p->state, p->engine,
+                 outcome_name(e->outcome), e->reason[0] ? e->reason : NULL, s.min, s.median, s.mad,
+                 (int64_t)n, (int64_t)e->dropped, samples.v, counters, p->environment,
+                 (int64_t)p->finished, outcome_is_sound(e->outcome) ? e->error : -1.0);
   text_free(&samples);
   return st;
 }
@@ -222,12 +233,6 @@ enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, enum war
 
 /* ---- lookup ---- */
 
-static enum outcome outcome_parse(const char *text) {
-  for (int i = 0; i < OUTCOME_COUNT; i++)
-    if (text && strcmp(text, outcome_name((enum outcome)i)) == 0) return (enum outcome)i;
-  return OUTCOME_COUNT;
-}
-
 enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum warmth w,
                           uint64_t problem_hash, const char *label, struct db_known *k, bool *found,
                           struct fvm_error *err) {
@@ -252,13 +257,6 @@ enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum wa
 
 /* ---- lists ---- */
 
-/* A text of the row; NULL stays NULL. */
-static bool column_text(const struct query *q, int i, struct arena *a, const char **text) {
-  const char *s = (const char *)sqlite3_column_text(q->stmt, i);
-  *text = s ? arena_strdup(a, s) : NULL;
-  return !s || *text;
-}
-
 enum fvm_status db_list(struct db *db, int64_t machine, int64_t build, enum warmth w,
                         uint64_t problem_hash, struct arena *a, struct db_labels *labels,
                         struct fvm_error *err) {
@@ -274,17 +272,13 @@ enum fvm_status db_list(struct db *db, int64_t machine, int64_t build, enum warm
                                       ? -1
                                       : sqlite3_column_double(q.stmt, 4)};
     struct db_label *last = labels->list.n ? &labels->list.v[labels->list.n - 1] : NULL;
-    bool ok = column_text(&q, 0, a, &l.label) && column_text(&q, 3, a, &l.reason);
+    bool ok = db_text(&q, 0, a, &l.label) && db_text(&q, 3, a, &l.reason);
     /* The interpreter's row follows the compiled one's, and its time counts. */
     if (ok && last && l.label && !strcmp(last->label, l.label))
       last->ns = l.ns;
     else
       ok = ok && VEC_PUSH(&labels->list, l);
-    if (!ok) {
-      db_end(&q);
-      return fvm_nomem(err);
-    }
-    st = db_next(db, &q, err);
+    st = db_step(db, &q, ok ? FVM_OK : fvm_nomem(err), err);
   }
   return st;
 }
@@ -306,7 +300,7 @@ enum fvm_status db_node_problem(struct db *db, uint64_t model_hash, const char *
   u->hash = strtoull((const char *)sqlite3_column_text(q.stmt, 0), NULL, 16);
   u->warmth = warmth_parse((const char *)sqlite3_column_text(q.stmt, 2));
   u->nodes = sqlite3_column_int(q.stmt, 3);
-  bool ok = column_text(&q, 1, a, &u->text);
+  bool ok = db_text(&q, 1, a, &u->text);
   db_end(&q);
   return ok ? FVM_OK : fvm_nomem(err);
 }

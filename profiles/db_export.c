@@ -31,10 +31,7 @@ static enum fvm_status put_part(const struct sink *s, enum db_statement part,
   enum fvm_status st = db_query(s->db, part, &q, err, "");
   while (!st && q.row) {
     st = put_line(s, (const char *)sqlite3_column_text(q.stmt, 0), err);
-    if (st)
-      db_end(&q);
-    else
-      st = db_next(s->db, &q, err);
+    st = db_step(s->db, &q, st, err);
   }
   return st;
 }
@@ -108,10 +105,7 @@ static enum fvm_status put_t4(const struct sink *s, struct fvm_error *err) {
     t.n = 0;
     put_result(&t, &q, first);
     st = t.failed ? fvm_nomem(err) : put_line(s, t.v, err);
-    if (st)
-      db_end(&q);
-    else
-      st = db_next(s->db, &q, err);
+    st = db_step(s->db, &q, st, err);
   }
   text_free(&t);
   return st ? st : put_line(s, "]}", err);

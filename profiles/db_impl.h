@@ -46,5 +46,9 @@ enum fvm_status db_query(struct db *db, enum db_statement id, struct query *q,
                          struct fvm_error *err, const char *types, ...);
 enum fvm_status db_next(struct db *db, struct query *q, struct fvm_error *err);
 void db_end(struct query *q);
+/* The next row, or after a failure the end: what stands at the end of a loop over rows. */
+enum fvm_status db_step(struct db *db, struct query *q, enum fvm_status st, struct fvm_error *err);
+/* A text of the row, the arena's; NULL stays NULL. False when memory is out. */
+bool db_text(const struct query *q, int column, struct arena *a, const char **text);
 
 #endif

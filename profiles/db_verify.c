@@ -55,16 +55,10 @@ static enum fvm_status parse(const char *s, struct samples *x) {
   }
 }
 
-static bool is_outcome(const char *text) {
-  for (int i = 0; i < OUTCOME_COUNT; i++)
-    if (!strcmp(text, outcome_name((enum outcome)i))) return true;
-  return false;
-}
-
 /* What is wrong with a run whose samples are known; NULL: nothing. Columns: statements.def. */
 static const char *judge(const struct query *q, const struct samples *x) {
   bool timed = sqlite3_column_type(q->stmt, 3) != SQLITE_NULL;
-  if (!is_outcome(column(q, 1))) return "unknown status";
+  if (outcome_parse(column(q, 1)) == OUTCOME_COUNT) return "unknown status";
   if ((int64_t)x->list.n != sqlite3_column_int64(q->stmt, 2) || timed != (x->list.n > 0))
     return "number of samples";
   if (!timed)
@@ -98,13 +92,7 @@ static enum fvm_status verify_run(const struct query *q, struct db_findings *f,
 static enum fvm_status verify_runs(struct db *db, struct db_findings *f, struct fvm_error *err) {
   struct query q;
   enum fvm_status st = db_query(db, SQL_VERIFY_RUNS, &q, err, "");
-  while (!st && q.row) {
-    st = verify_run(&q, f, err);
-    if (st)
-      db_end(&q);
-    else
-      st = db_next(db, &q, err);
-  }
+  while (!st && q.row) st = db_step(db, &q, verify_run(&q, f, err), err);
   return st;
 }
 

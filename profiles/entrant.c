@@ -1,5 +1,7 @@
 #include "measure.h"
 
+#include <string.h>
+
 static const char *const names[] = {
 #define OUTCOME(name, text, meaning) text,
 #include "outcomes.def"
@@ -13,6 +15,13 @@ static const char *const warmths[] = {
 };
 
 const char *outcome_name(enum outcome o) { return names[o]; }
+
+enum outcome outcome_parse(const char *text) {
+  for (int i = 0; i < OUTCOME_COUNT; i++)
+    if (text && strcmp(text, names[i]) == 0) return (enum outcome)i;
+  return OUTCOME_COUNT;
+}
+
 const char *warmth_name(enum warmth w) { return warmths[w]; }
 
 void entrant_free(struct entrant *e) {

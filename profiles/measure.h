@@ -14,6 +14,11 @@ enum outcome {
   OUTCOME_COUNT
 };
 const char *outcome_name(enum outcome o);
+enum outcome outcome_parse(const char *text); /* OUTCOME_COUNT for any other text, or NULL */
+/* Right, whatever it was timed at. */
+static inline bool outcome_is_sound(enum outcome o) {
+  return o == OUTCOME_OK || o == OUTCOME_LOST || o == OUTCOME_NOISY;
+}
 
 /* Where the network finds its weights when it runs again: still in the last cache, or in memory,
  * since all of them together are too large for it. What is measured in one state says little of the
@@ -64,5 +69,8 @@ enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
                              bool (*on_round)(void *arg, int round), void *arg,
                              struct fvm_error *err);
 void entrant_free(struct entrant *e);
+/* Give the constants of an opcall that was read back from its text, and that this does not tell,
+ * values like those of other inputs. */
+void measure_constants(struct opcall *c);
 
 #endif

@@ -92,6 +92,13 @@ static void fill_inputs(struct bench *b, uint64_t range) {
     if (b->in[i] && !c->in[i].data) fill(&c->in[i], (void *)b->in[i], (uint64_t)i + 1, range);
 }
 
+void measure_constants(struct opcall *c) {
+  uint64_t range = index_range(c);
+  for (int i = 0; i < c->nin; i++)
+    if (c->in[i].data && !opcall_text_tells(&c->in[i]))
+      fill(&c->in[i], (void *)c->in[i].data, (uint64_t)i + 1, range);
+}
+
 /* ---- reference ---- */
 
 static enum fvm_status make_want(struct bench *b, struct fvm_error *err) {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "../profiles/db_files.h"
+#include "../profiles/replay.h"
 #include "cli.h"
 
 /* ---- stat ---- */
@@ -61,7 +62,7 @@ static enum fvm_status export(struct cli *cli, struct fvm_error *err) {
   return st;
 }
 
-/* ---- prune, verify ---- */
+/* ---- prune ---- */
 
 static enum fvm_status prune_one(const char *path, bool json, struct fvm_error *err) {
   struct db *db;
@@ -86,13 +87,42 @@ static enum fvm_status prune(struct cli *cli, struct fvm_error *err) {
   return st;
 }
 
-static enum fvm_status verify_one(const char *path, bool json, int64_t *findings,
-                                  struct fvm_error *err) {
-  struct db *db;
-  struct db_findings f = {0};
-  enum fvm_status st = db_open(path, DB_READ, &db, err);
+/* ---- verify: by reading, and by measuring again ---- */
+
+static void print_off(void *arg, const struct replay *r, bool off) {
+  const bool *json = arg;
+  if (off && !*json)
+    printf("run %lld: %s, %.3f us now, %.3f us then (%.2f times): %s of %.100s\n",
+           (long long)r->stored.id, outcome_name(r->outcome), (double)r->min_ns * 1e-3,
+           (double)r->stored.min_ns * 1e-3, r->drift, r->stored.label, r->stored.problem);
+}
+
+static enum fvm_status remeasure(struct cli *cli, struct db *db, int64_t *findings,
+                                 struct fvm_error *err) {
+  struct machine m;
+  bool json = cli_flag(cli, OPT_JSON);
+  struct replay_sample s = {.wanted = (int)cli_int(cli, OPT_SAMPLE, 0),
+                            .limit = cli_real(cli, OPT_DRIFT, 1.3),
+                            .on_run = print_off,
+                            .arg = &json};
+  if (s.wanted == 0) return FVM_OK;
+  enum fvm_status st = machine_read(&m, err);
+  if (st == FVM_OK) st = replay_sample(db, &m, &cli_interrupted, &s, err);
   if (st != FVM_OK) return st;
-  st = db_verify(db, &f, err);
+  printf(json ? "{\"sampled\":%d,\"off\":%d,\"gone\":%d,\"limit\":%.3g,\"median_drift\":%.4f,"
+                "\"worst_drift\":%.4f}\n"
+              : "%d runs measured again: %d off, %d not offered any more; limit %.3g, median drift "
+                "%.3f, worst %.3f\n",
+         s.n, s.off, s.gone, s.limit, s.median, s.worst);
+  *findings += s.off;
+  return s.n + s.gone ? FVM_OK
+                      : fvm_fail(err, FVM_EFAIL, "no sound run of this machine and protocol");
+}
+
+static enum fvm_status read_all(struct db *db, bool json, int64_t *findings,
+                                struct fvm_error *err) {
+  struct db_findings f = {0};
+  enum fvm_status st = db_verify(db, &f, err);
   if (st == FVM_OK && !json && f.n) fputs(f.text.v, stdout);
   if (st == FVM_OK)
     printf(json ? "{\"runs\":%lld,\"problems\":%lld,\"findings\":%lld}\n"
@@ -100,6 +130,16 @@ static enum fvm_status verify_one(const char *path, bool json, int64_t *findings
            (long long)f.runs, (long long)f.problems, (long long)f.n);
   *findings += f.n;
   text_free(&f.text);
+  return st;
+}
+
+static enum fvm_status verify_one(struct cli *cli, const char *path, int64_t *findings,
+                                  struct fvm_error *err) {
+  struct db *db;
+  enum fvm_status st = db_open(path, DB_READ, &db, err);
+  if (st != FVM_OK) return st;
+  st = read_all(db, cli_flag(cli, OPT_JSON), findings, err);
+  if (st == FVM_OK && (st = remeasure(cli, db, findings, err))) fvm_prefix(err, "%s", path);
   db_close(db);
   return st;
 }
@@ -107,8 +147,9 @@ static enum fvm_status verify_one(const char *path, bool json, int64_t *findings
 static enum fvm_status verify(struct cli *cli, struct fvm_error *err) {
   enum fvm_status st = FVM_OK;
   int64_t findings = 0;
+  cli_catch_interrupt();
   for (int i = 1; i < cli->npos && st == FVM_OK; i++)
-    st = verify_one(cli->pos[i], cli_flag(cli, OPT_JSON), &findings, err);
+    st = verify_one(cli, cli->pos[i], &findings, err);
   if (st == FVM_OK && findings)
     st = fvm_fail(err, FVM_EFAIL, "db verify: %lld findings; measure again into a new database",
                   (long long)findings);

@@ -1,7 +1,8 @@
 #!/bin/sh
 # fluidvm db: what was profiled comes through merge, export and import as it was, and a plan made
-# from a merged copy has the same bytes; wrong files and actions are refused. Run by make check in
-# the build directory.
+# from a merged copy has the same bytes; what was
+# measured is measured again; wrong files and actions are refused. Run by make check in the build
+# directory.
 . "$(dirname "$0")/lib.sh"
 model=$src/tests/onnx/matmul_add.onnx
 fluidvm=$bin/fluidvm
@@ -48,6 +49,18 @@ grep -q '"schema_version":"1.0.0"' out || { failed=$((failed + 1)); echo "FAIL: 
 does "$fluidvm" db prune ab
 does "$fluidvm" db verify ab --json
 grep -q '"findings":0' out || { failed=$((failed + 1)); echo "FAIL: findings after prune"; }
+
+# Times are nobody's business here: any factor will do.
+does "$fluidvm" db verify b --sample 3 --drift 1000000 --json
+tail -n 1 out | grep -q '"sampled":3,"off":0,"gone":0,' || { failed=$((failed + 1)); cat out; }
+does "$fluidvm" replay 1 --db b
+grep -q 'outcome  the same' out || { failed=$((failed + 1)); cat out; }
+does "$fluidvm" replay 2 --db b --json
+grep -q '"same_machine":true,"same_build":true,"same_protocol":true,"same_outcome":true' out ||
+  { failed=$((failed + 1)); cat out; }
+refuses 2 "there is no run 99999" "$fluidvm" replay 99999 --db b
+refuses 2 "'first' is no number" "$fluidvm" replay first --db b
+refuses 2 "--db FILE" "$fluidvm" replay 1
 
 echo "not a database" >text
 refuses 3 "text" "$fluidvm" db merge ab a text
