@@ -76,19 +76,19 @@ enum fvm_status db_expect(struct db *db, uint64_t key, int i, const void *data, 
 enum fvm_status db_expected(struct db *db, uint64_t key, int i, void *data, size_t bytes,
                             bool *found, struct fvm_error *err);
 /* One run by its id, which holds for this file alone; texts are the arena's. */
-struct db_run {
+struct db_record {
   int64_t id;
   const char *problem, *label, *fingerprint, *build, *state, *engine, *started_at;
   const char *reason; /* or NULL */
   enum outcome outcome;
   int64_t protocol, min_ns, median_ns, n; /* times 0: none */
 };
-enum fvm_status db_run(struct db *db, int64_t id, struct arena *a, struct db_run *r, bool *found,
-                       struct fvm_error *err);
+enum fvm_status db_record(struct db *db, int64_t id, struct arena *a, struct db_record *r,
+                          bool *found, struct fvm_error *err);
 /* Ids of up to `most` sound runs of a machine under this protocol: spread over all, the same ones
  * each time. */
-enum fvm_status db_draw_runs(struct db *db, uint64_t fingerprint, int most, int64_t *id, int *n,
-                             struct fvm_error *err);
+enum fvm_status db_draw_records(struct db *db, uint64_t fingerprint, int most, int64_t *id, int *n,
+                                struct fvm_error *err);
 /* Human-readable summary: machines, builds, models, problems, runs by outcome, size. */
 enum fvm_status db_stat(struct db *db, bool json, struct text *out, struct fvm_error *err);
 

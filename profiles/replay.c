@@ -15,7 +15,7 @@ struct subject {
   struct entrant entrant;
 };
 
-static enum fvm_status no_label(const struct db_run *r, struct fvm_error *err) {
+static enum fvm_status no_label(const struct db_record *r, struct fvm_error *err) {
   return fvm_fail(err, FVM_EUNSUPPORTED, "run %lld: this build has no '%.80s' here",
                   (long long)r->id, r->label);
 }
@@ -26,8 +26,8 @@ static int label_threads_of(const char *text) {
   return at ? atoi(at + strlen(" threads=")) : 1;
 }
 
-static enum fvm_status read_convert(const struct db_run *r, const struct target *t, struct arena *a,
-                                    struct subject *s, struct fvm_error *err) {
+static enum fvm_status read_convert(const struct db_record *r, const struct target *t,
+                                    struct arena *a, struct subject *s, struct fvm_error *err) {
   struct tensor *io = ARENA_NEW(a, struct tensor, 2);
   enum layout from, to;
   struct text name = {0};
@@ -45,7 +45,7 @@ static enum fvm_status read_convert(const struct db_run *r, const struct target 
   return same ? layout_convert(&io[0], from, to, a, &s->entrant.program, err) : no_label(r, err);
 }
 
-static enum fvm_status read_call(const struct db_run *r, const struct target *t, struct arena *a,
+static enum fvm_status read_call(const struct db_record *r, const struct target *t, struct arena *a,
                                  struct subject *s, struct fvm_error *err) {
   enum fvm_status st = opcall_read(r->problem, a, &s->call, err);
   if (st) return st;
@@ -61,8 +61,8 @@ static enum fvm_status read_call(const struct db_run *r, const struct target *t,
   return no_label(r, err);
 }
 
-static enum fvm_status read_subject(const struct db_run *r, const struct target *t, struct arena *a,
-                                    struct subject *s, struct fvm_error *err) {
+static enum fvm_status read_subject(const struct db_record *r, const struct target *t,
+                                    struct arena *a, struct subject *s, struct fvm_error *err) {
   *s = (struct subject){.entrant = {.text = r->label, .outcome = OUTCOME_COUNT}};
   return strncmp(r->problem, "Convert ", 8) ? read_call(r, t, a, s, err)
                                             : read_convert(r, t, a, s, err);
@@ -70,7 +70,8 @@ static enum fvm_status read_subject(const struct db_run *r, const struct target 
 
 /* ---- one run ---- */
 
-static void set_state(const struct db_run *r, const struct target *t, struct measure_options *o) {
+static void set_state(const struct db_record *r, const struct target *t,
+                      struct measure_options *o) {
   for (int w = 0; w < WARMTH_COUNT; w++)
     if (!strcmp(warmth_name((enum warmth)w), r->state)) o->warmth = (enum warmth)w;
   o->cache_bytes = t->l3_bytes ? t->l3_bytes : t->l2_bytes;
@@ -111,7 +112,7 @@ enum fvm_status replay_run(struct db *db, int64_t id, const struct machine *m,
   bool found;
   char fingerprint[17];
   *r = (struct replay){0};
-  enum fvm_status st = db_run(db, id, a, &r->stored, &found, err);
+  enum fvm_status st = db_record(db, id, a, &r->stored, &found, err);
   if (st) return st;
   if (!found)
     return fvm_fail(err, FVM_EUSAGE, "there is no run %lld; ids are those of table run",
@@ -164,7 +165,7 @@ enum fvm_status replay_sample(struct db *db, const struct machine *m,
   double *drift = ARENA_NEW(&a, double, s->wanted);
   int n = 0;
   enum fvm_status st =
-      id && drift ? db_draw_runs(db, m->fingerprint, s->wanted, id, &n, err) : fvm_nomem(err);
+      id && drift ? db_draw_records(db, m->fingerprint, s->wanted, id, &n, err) : fvm_nomem(err);
   for (int i = 0; i < n && !st; i++) {
     struct arena own = {0};
     struct replay r;

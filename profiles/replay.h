@@ -6,7 +6,7 @@
 #include "db_files.h"
 
 struct replay {
-  struct db_run stored; /* texts are the arena's */
+  struct db_record stored; /* texts are the arena's */
   /* What came of it now; times in the engine of the stored one. */
   enum outcome outcome;
   char reason[160];

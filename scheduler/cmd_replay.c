@@ -19,7 +19,7 @@ static void put_times(struct text *out, const char *status, int64_t min, int64_t
 static const char *yes(bool b) { return b ? "true" : "false"; }
 
 static void put_json(const struct replay *r, struct text *out) {
-  const struct db_run *s = &r->stored;
+  const struct db_record *s = &r->stored;
   text_printf(out, "{\"run\":%lld,\"problem\":", (long long)s->id);
   json_string(out, s->problem);
   text_printf(out, ",\"label\":");
@@ -44,7 +44,7 @@ static void put_line(struct text *out, const char *when, const char *status, int
 }
 
 static void put_plain(const struct replay *r, struct text *out) {
-  const struct db_run *s = &r->stored;
+  const struct db_record *s = &r->stored;
   text_printf(out, "run %lld of %s: %s\n  label    %s\n", (long long)s->id, s->started_at,
               s->problem, s->label);
   text_printf(out, "  how      %s, %s\n", s->state, s->engine);

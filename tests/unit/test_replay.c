@@ -171,8 +171,8 @@ START_TEST(samples_are_drawn_and_judged) {
   struct replay_sample s = {.wanted = 3, .limit = 1e9};
   int64_t id[3], same[3];
   int n, m;
-  OK(db_draw_runs(db, machine.fingerprint, 3, id, &n, &err));
-  OK(db_draw_runs(db, machine.fingerprint, 3, same, &m, &err));
+  OK(db_draw_records(db, machine.fingerprint, 3, id, &n, &err));
+  OK(db_draw_records(db, machine.fingerprint, 3, same, &m, &err));
   ck_assert_int_eq(n, 3);
   ck_assert_mem_eq(id, same, sizeof id);
   ck_assert(id[0] < id[1] && id[1] < id[2]);

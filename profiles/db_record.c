@@ -1,11 +1,11 @@
 /* Single runs, by their ids. */
 #include "db_impl.h"
 
-enum fvm_status db_run(struct db *db, int64_t id, struct arena *a, struct db_run *r, bool *found,
-                       struct fvm_error *err) {
+enum fvm_status db_record(struct db *db, int64_t id, struct arena *a, struct db_record *r,
+                          bool *found, struct fvm_error *err) {
   struct query q;
-  *r = (struct db_run){.id = id};
-  enum fvm_status st = db_query(db, SQL_RUN, &q, err, "i", id);
+  *r = (struct db_record){.id = id};
+  enum fvm_status st = db_query(db, SQL_RECORD, &q, err, "i", id);
   *found = !st && q.row;
   if (!*found) return st;
   const char **const text[] = {&r->problem, &r->label,  &r->fingerprint, &r->build,
@@ -21,14 +21,14 @@ enum fvm_status db_run(struct db *db, int64_t id, struct arena *a, struct db_run
   return ok ? FVM_OK : fvm_nomem(err);
 }
 
-enum fvm_status db_draw_runs(struct db *db, uint64_t fingerprint, int most, int64_t *id, int *n,
-                             struct fvm_error *err) {
+enum fvm_status db_draw_records(struct db *db, uint64_t fingerprint, int most, int64_t *id, int *n,
+                                struct fvm_error *err) {
   struct query q;
   char hash[17];
   db_hash_text(fingerprint, hash);
   *n = 0;
-  enum fvm_status st =
-      db_query(db, SQL_DRAW_RUNS, &q, err, "sii", hash, (int64_t)MEASURE_PROTOCOL, (int64_t)most);
+  enum fvm_status st = db_query(db, SQL_DRAW_RECORDS, &q, err, "sii", hash,
+                                (int64_t)MEASURE_PROTOCOL, (int64_t)most);
   while (!st && q.row) {
     id[(*n)++] = sqlite3_column_int64(q.stmt, 0);
     st = db_next(db, &q, err);
