@@ -2,13 +2,14 @@
 #include "chains.h"
 
 #include "../kernels/chain.h"
+#include "../vm/plan.h"
 
 /* The node whose only output this one alone reads, at input 0; -1: there is none. */
 static int node_before(const struct graph *g, int node, const int *uses) {
   const struct node *n = &g->node.v[node];
   int t = n->in.n && n->out.n == 1 ? n->in.v[0] : -1;
   int p = t < 0 || uses[t] != 1 ? -1 : g->tensor.v[t].producer;
-  return p >= 0 && g->node.v[p].out.n == 1 ? p : -1;
+  return p >= 0 && g->node.v[p].out.n == 1 && !n->again ? p : -1;
 }
 
 /* Whether some candidate runs both. False also when memory is out or a shape does not fit: then
@@ -43,9 +44,14 @@ enum fvm_status chains_opcall(const struct graph *g, int first, int node, struct
   return chain_init(c, &x, &y, a) ? FVM_OK : fvm_nomem(err);
 }
 
+static void put_name(const struct node *n, struct text *out) {
+  text_printf(out, "%s%s", n->name, n->again ? PLAN_AGAIN : "");
+}
+
 void chains_name(const struct graph *g, int first, int node, struct text *out) {
-  if (first >= 0) text_printf(out, "%s + ", g->node.v[first].name);
-  text_printf(out, "%s", g->node.v[node].name);
+  if (first >= 0) put_name(&g->node.v[first], out);
+  if (first >= 0) text_printf(out, " + ");
+  put_name(&g->node.v[node], out);
 }
 
 int chains_inputs(const struct graph *g, int first, int node) {

@@ -12,7 +12,8 @@ int *chains_find(const struct graph *g, const struct target *t, struct arena *a)
 /* The opcall of a chain, or of `node` alone when first is -1. */
 enum fvm_status chains_opcall(const struct graph *g, int first, int node, struct arena *a,
                               struct opcall *c, struct fvm_error *err);
-/* Its name: "FIRST + NODE", or NODE's. */
+/* The name of its step: "FIRST + NODE", or NODE's, each marked if it is run again (vm/plan.h). The
+ * second node of a chain never is. */
 void chains_name(const struct graph *g, int first, int node, struct text *out);
 /* How many inputs that opcall has, and the tensor at one of them. */
 int chains_inputs(const struct graph *g, int first, int node);

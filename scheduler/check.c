@@ -378,8 +378,10 @@ static int count_known(const struct fvm_plan *p, const struct graph *g) {
   for (int i = 0; i < (int)g->node.n && ok; i++)
     if (!g->node.v[i].dead && names_find(&names, g->node.v[i].name) < 0)
       ok = names_add(&names, g->node.v[i].name, i);
-  for (uint32_t i = 0; i < p->nstep && ok; i++)
-    n += names_find(&names, plan_string(p, p->step[i].name)) >= 0;
+  for (uint32_t i = 0; i < p->nstep && ok; i++) {
+    const char *name = plan_string(p, p->step[i].name);
+    n += names_find_part(&names, name, plan_once(name, strlen(name))) >= 0;
+  }
   names_free(&names);
   return ok ? n : -1;
 }

@@ -180,9 +180,11 @@ static enum fvm_status misplaced(const struct check_match *m, uint32_t step, uin
                   layout < LAYOUT_COUNT ? layout_name(layout) : "a layout");
 }
 
-/* What a step runs: a node, and before it the one that makes its input 0 unless first is -1. */
+/* What a step runs: a node, and before it the one that makes its input 0 unless first is -1. Again:
+ * the first or only one of them once more than the model does. */
 struct work {
   int first, node;
+  bool again;
 };
 
 static uint32_t count_inputs(const struct check_match *m, struct work x) {
@@ -228,33 +230,29 @@ static bool has_buffers(const struct check_match *m, uint32_t step, struct work 
 }
 
 /* ---- steps of two nodes ---------------------------------------------------------------------- */
-static bool is_read_once(const struct graph *g, int tensor) {
-  int n = g->tensor.v[tensor].is_output;
-  for (size_t i = 0; i < g->node.n && n < 2; i++)
-    for (size_t k = 0; !g->node.v[i].dead && k < g->node.v[i].in.n; k++)
-      n += g->node.v[i].in.v[k] == tensor;
-  return n == 1;
-}
-
-/* The node of that name (its first n bytes) which makes input 0 of another, and nothing else that
- * anybody reads. -1: there is none. */
-static int node_before(const struct check_match *m, int node, const char *name, size_t n) {
-  const struct node *y = &m->g->node.v[node];
+/* Fill in the node of that name (its first n bytes) which makes input 0 of the other and nothing
+ * else. What it makes is nowhere then: who else reads it finds it in a row of another step, or not
+ * at all. */
+static bool find_first(const struct check_match *m, const char *name, size_t n, struct work *x) {
+  const struct node *y = &m->g->node.v[x->node];
+  size_t once = plan_once(name, n);
   int t = y->in.n ? y->in.v[0] : -1, p = t < 0 ? -1 : m->g->tensor.v[t].producer;
-  if (p < 0 || m->done[p] || m->g->node.v[p].out.n != 1) return -1;
-  const char *own = m->g->node.v[p].name;
-  return strlen(own) == n && !strncmp(own, name, n) && is_read_once(m->g, t) ? p : -1;
+  const char *own = p < 0 ? "" : m->g->node.v[p].name;
+  x->first = p;
+  x->again = once < n;
+  return p >= 0 && !m->done[x->node] && (x->again || !m->done[p]) && m->g->node.v[p].out.n == 1 &&
+         strlen(own) == once && !strncmp(own, name, once);
 }
 
 /* The nodes of a step called "FIRST + SECOND"; node -1: there are none. */
 static struct work two_nodes(struct check_match *m, uint32_t step) {
   static const char plus[] = " + ";
   const char *name = plan_string(m->k->p, m->k->p->step[step].name);
-  struct work left = {-1, -1};
+  struct work left = {-1, -1, false};
   for (const char *at = strstr(name, plus); at; at = strstr(at + 1, plus))
     for (int i = names_find(&m->node, at + strlen(plus)); i >= 0; i = m->next_node[i]) {
-      struct work x = {m->done[i] ? -1 : node_before(m, i, name, (size_t)(at - name)), i};
-      if (x.first < 0) continue;
+      struct work x = {.node = i};
+      if (!find_first(m, name, (size_t)(at - name), &x)) continue;
       if (left.node < 0) left = x;
       if (has_buffers(m, step, x) && misfit(m, step, x, false) == count_buffers(m, x)) return x;
     }
@@ -263,11 +261,11 @@ static struct work two_nodes(struct check_match *m, uint32_t step) {
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 /* Of nodes with one name the one that the step runs; the first that is left if it runs none. */
-static int node_of(struct check_match *m, uint32_t step, int node) {
+static int node_of(struct check_match *m, uint32_t step, int node, bool again) {
   int left = -1;
   for (; node >= 0; node = m->next_node[node]) {
-    struct work x = {-1, node};
-    if (m->done[node]) continue;
+    struct work x = {-1, node, again};
+    if (m->done[node] && !again) continue;
     if (left < 0) left = node;
     if (has_buffers(m, step, x) && misfit(m, step, x, false) == count_buffers(m, x)) return node;
   }
@@ -275,8 +273,8 @@ static int node_of(struct check_match *m, uint32_t step, int node) {
 }
 
 static enum fvm_status check_work(struct check_match *m, uint32_t step, struct work x) {
-  m->done[x.node] = true;
-  if (x.first >= 0) m->done[x.first] = true;
+  if (x.first >= 0) m->done[x.node] = true;
+  m->done[x.first < 0 ? x.node : x.first] |= !x.again;
   if (!has_buffers(m, step, x))
     return check_bad_step(m->k, step, "has fewer buffers than its node has inputs and outputs");
   uint32_t i = misfit(m, step, x, true);
@@ -287,10 +285,11 @@ static enum fvm_status check_work(struct check_match *m, uint32_t step, struct w
 }
 
 /* The step that is called like a node. */
-static enum fvm_status check_node(struct check_match *m, uint32_t step, int first) {
-  int node = m->next_node[first] < 0 && !m->done[first] ? first : node_of(m, step, first);
+static enum fvm_status check_node(struct check_match *m, uint32_t step, int first, bool again) {
+  bool alone = m->next_node[first] < 0 && (again || !m->done[first]);
+  int node = alone ? first : node_of(m, step, first, again);
   if (node < 0) return check_bad_step(m->k, step, "runs its node a second time");
-  return check_work(m, step, (struct work){-1, node});
+  return check_work(m, step, (struct work){-1, node, again});
 }
 
 /* "convert TENSOR" or "copy TENSOR": the same tensor on both sides. */
@@ -315,17 +314,21 @@ static enum fvm_status check_move(struct check_match *m, uint32_t step) {
   return check_conversion(m, step, t, from, to);
 }
 
-static enum fvm_status check_steps(struct check_match *m) {
+static enum fvm_status check_step(struct check_match *m, uint32_t step) {
   const struct fvm_plan *p = m->k->p;
+  const char *name = plan_string(p, p->step[step].name);
+  if (!strncmp(plan_string(p, p->step[step].label), "convert ", 8)) return check_move(m, step);
+  size_t once = plan_once(name, strlen(name));
+  int node = names_find(&m->node, name), again = names_find_part(&m->node, name, once);
+  if (node >= 0) return check_node(m, step, node, false);
+  if (again >= 0) return check_node(m, step, again, true);
+  struct work two = two_nodes(m, step);
+  return two.node >= 0 ? check_work(m, step, two) : check_move(m, step);
+}
+
+static enum fvm_status check_steps(struct check_match *m) {
   enum fvm_status st = FVM_OK;
-  for (uint32_t s = 0; s < p->nstep && st == FVM_OK; s++) {
-    bool moves = !strncmp(plan_string(p, p->step[s].label), "convert ", 8);
-    int node = moves ? -1 : names_find(&m->node, plan_string(p, p->step[s].name));
-    struct work two = moves || node >= 0 ? (struct work){-1, -1} : two_nodes(m, s);
-    st = node >= 0       ? check_node(m, s, node)
-         : two.node >= 0 ? check_work(m, s, two)
-                         : check_move(m, s);
-  }
+  for (uint32_t s = 0; s < m->k->p->nstep && st == FVM_OK; s++) st = check_step(m, s);
   return st;
 }
 

@@ -103,7 +103,8 @@ static enum fvm_status check_gaps(const struct checker *k) {
 
 /* Whether a step reads no more of its buffer than some rows. */
 static bool picks_rows(const struct check_match *m, uint32_t step, uint32_t i) {
-  int node = names_find(&m->node, plan_string(m->k->p, m->k->p->step[step].name));
+  const char *name = plan_string(m->k->p, m->k->p->step[step].name);
+  int node = names_find_part(&m->node, name, plan_once(name, strlen(name)));
   return node >= 0 && i < m->g->node.v[node].in.n && node_picks_rows(&m->g->node.v[node], (int)i);
 }
 

@@ -84,16 +84,16 @@ static void dump_yaml(const struct fvm_plan *p) {
 }
 
 /* Every label of the plan, so that plan --pin makes it again. Views have no step; they are what is
- * left. */
+ * left. What is computed again is found again. */
 static enum fvm_status dump_pins(const struct fvm_plan *p, struct fvm_error *err) {
   struct text t = {0};
   text_printf(&t,
               "# The labels of a plan of model %016llx: plan --pin with this file makes it again\n",
               (unsigned long long)p->meta->model_hash);
   for (uint32_t i = 0; i < p->nstep; i++) {
-    const char *label = plan_string(p, p->step[i].label);
+    const char *name = plan_string(p, p->step[i].name), *label = plan_string(p, p->step[i].label);
     bool conversion = !strncmp(label, "convert ", 8);
-    if (!conversion) pin_print(plan_string(p, p->step[i].name), label, &t);
+    if (!conversion && !name[plan_once(name, strlen(name))]) pin_print(name, label, &t);
   }
   return cli_print(&t, err);
 }

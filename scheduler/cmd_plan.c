@@ -33,6 +33,7 @@ enum fvm_status plan_print_json(const struct session *session, double error, con
       {"weight_bytes", (double)s->weight_bytes},
       {"resident_bytes", (double)s->resident_bytes},
       {"steps", (double)s->step.n},
+      {"steps_again", s->again},
       {"labels_total", s->labels_total},
       {"labels_measured", s->labels_measured},
       {"conversions", s->conversions},
@@ -69,6 +70,8 @@ static void print_text(const struct schedule *s, double error, const char *path)
          (double)s->scratch_bytes / 1024, (double)s->weight_bytes / 1048576);
   printf("  memory      %.1f MiB: activations, scratch and what is read of the weights\n",
          (double)s->resident_bytes / 1048576);
+  if (s->again)
+    printf("  again       %d steps compute again what had no place until it was read\n", s->again);
   if (error >= 0)
     printf("  error       %.2g of the largest output, against the reference\n", error);
   else

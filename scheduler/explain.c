@@ -112,11 +112,15 @@ static bool index_nodes(const struct graph *g, struct names *names) {
   return true;
 }
 
+/* The node that a step runs, for the first time or again; -1: none of that name. */
+static int node_of(const struct names *names, const char *step) {
+  return names_find_part(names, step, plan_once(step, strlen(step)));
+}
+
 /* How many steps of a plan a graph has nodes for. */
 static int count_known(const struct fvm_plan *p, const struct names *names) {
   int n = 0;
-  for (uint32_t i = 0; i < p->nstep; i++)
-    n += names_find(names, plan_string(p, p->step[i].name)) >= 0;
+  for (uint32_t i = 0; i < p->nstep; i++) n += node_of(names, plan_string(p, p->step[i].name)) >= 0;
   return n;
 }
 
@@ -155,7 +159,7 @@ static enum fvm_status add_step(struct explanation *x, uint32_t i, const struct 
   const struct fvm_plan *p = x->plan;
   const struct plan_step *s = &p->step[i];
   const char *name = plan_string(p, s->name), *label = plan_string(p, s->label);
-  int node = names_find(names, name);
+  int node = node_of(names, name);
   struct explain_step e = {.name = name,
                            .kind = kind_of(x, node, name, label),
                            .label = label,

@@ -20,7 +20,8 @@ struct node {
   const struct attr *attr;
   int nattr;
   const struct body *body;
-  bool dead; /* removed; skipped by everything, dropped by graph_compact */
+  bool dead;  /* removed; skipped by everything, dropped by graph_compact */
+  bool again; /* it makes what another node of its name makes as well (sched_again.c) */
 };
 
 /* A pattern that nearly matched, for people: see pass_miss in pass.h. Texts are the arena's. */

@@ -3,19 +3,28 @@
 
 #include <string.h>
 
-static uint32_t hash_of(const char *name) { return (uint32_t)fvm_hash(name, strlen(name), 0); }
+static uint32_t hash_of(const char *name, size_t n) { return (uint32_t)fvm_hash(name, n, 0); }
 
-static struct name_slot *place(const struct names *t, const char *name, uint32_t hash) {
+static bool is_called(const struct name_slot *s, const char *name, size_t n) {
+  return !strncmp(s->name, name, n) && !s->name[n];
+}
+
+/* Of a name of n bytes. */
+static struct name_slot *place(const struct names *t, const char *name, size_t n, uint32_t hash) {
   size_t i = hash & (t->cap - 1);
-  while (t->slot[i].name && (t->slot[i].hash != hash || strcmp(t->slot[i].name, name) != 0))
+  while (t->slot[i].name && (t->slot[i].hash != hash || !is_called(&t->slot[i], name, n)))
     i = (i + 1) & (t->cap - 1);
   return &t->slot[i];
 }
 
-int names_find(const struct names *t, const char *name) {
+int names_find_part(const struct names *t, const char *name, size_t n) {
   if (t->cap == 0) return -1;
-  const struct name_slot *s = place(t, name, hash_of(name));
+  const struct name_slot *s = place(t, name, n, hash_of(name, n));
   return s->name ? s->value : -1;
+}
+
+int names_find(const struct names *t, const char *name) {
+  return names_find_part(t, name, strlen(name));
 }
 
 static bool grow(struct names *t) {
@@ -35,8 +44,9 @@ static bool grow(struct names *t) {
 
 bool names_add(struct names *t, const char *name, int value) {
   if (2 * (t->n + 1) > t->cap && !grow(t)) return false;
-  uint32_t hash = hash_of(name);
-  *place(t, name, hash) = (struct name_slot){name, hash, value};
+  size_t n = strlen(name);
+  uint32_t hash = hash_of(name, n);
+  *place(t, name, n, hash) = (struct name_slot){name, hash, value};
   t->n++;
   return true;
 }

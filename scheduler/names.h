@@ -17,6 +17,8 @@ struct names {
 
 /* The value of a name, or -1. */
 int names_find(const struct names *t, const char *name);
+/* Of the name's first n bytes. */
+int names_find_part(const struct names *t, const char *name, size_t n);
 /* Enter a name that isn't there yet; false when memory is out. */
 bool names_add(struct names *t, const char *name, int value);
 void names_free(struct names *t);

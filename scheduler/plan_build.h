@@ -34,6 +34,7 @@ struct sched_value {
 struct schedule {
   struct arena arena;
   const struct graph *graph;
+  struct graph *own; /* the graph, where it is one with tensors that are computed again; or NULL */
   struct target target;
   VEC(struct sched_step) step; /* in order of execution */
   VEC(struct sched_value) value;
@@ -46,6 +47,7 @@ struct schedule {
   int64_t resident_bytes;
   int labels_total, labels_measured, conversions;
   int guesses; /* steps whose cost was not measured */
+  int again;   /* steps that compute something again */
   bool optimal;
   double plan_seconds; /* from graph to labels and places; filled in by the session */
 };

@@ -9,6 +9,7 @@
  *   sched_arena.c   and of the arena, whatever the order of the steps
  *   sched_knot.c    and by any order where branches join
  *   sched_fit.c     the best schedule within limits on memory
+ *   sched_again.c   or with tensors that are computed again
  *   sched_steps.c   steps and values: programs, conversions, views, outputs
  *   sched_order.c   order
  *   sched_place.c   in-place, places of all values, weights */
@@ -228,6 +229,8 @@ void sched_arena_free(struct sched_arena *x);
  * this fails. */
 enum fvm_status sched_begin(struct sched *w, const struct graph *g, struct cost *cost,
                             const struct plan_options *o, struct fvm_error *err);
+/* All of that but to open. */
+enum fvm_status sched_start(struct sched *w);
 /* Another schedule, an empty one, in w->s; the one that was there is the caller's. */
 enum fvm_status sched_renew(struct sched *w);
 /* Of two forms of a graph the first one is the simpler one. */

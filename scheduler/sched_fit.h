@@ -1,5 +1,5 @@
 /* The search for labels within limits on memory: what its files share (sched_fit.c, sched_tree.c,
- * sched_rows.c, sched_knot.c). */
+ * sched_rows.c, sched_knot.c, sched_again.c). */
 #ifndef FVM_SCHED_FIT_H
 #define FVM_SCHED_FIT_H
 
@@ -87,5 +87,23 @@ enum fvm_status tree_search(struct fit *f, int tries);
 enum fvm_status tree_may_be(struct fit *f, struct limits limits, bool *may);
 /* The schedule of a choice; *more: what rules that the solver does not know add to its cost. */
 enum fvm_status tree_realize(struct fit *f, const int *label, int64_t cost, int64_t *more);
+
+/* ---- computing again (sched_again.c) ---- */
+
+/* Schedules with less and less in the arena, of graphs in which more and more is computed again,
+ * each the fastest of its graph, which it owns. */
+struct again {
+  VEC(struct schedule *) schedule;
+};
+/* From the schedule in w, which sched_begin made, down until one keeps the limits, or nothing
+ * helps. again_free takes what failed as well. */
+enum fvm_status again_find(const struct sched *w, struct limits goal, struct again *x);
+/* After the search for labels within the limits of w->o, which ended with `st`: let w->s be one of
+ * these if there is no other, or if it is faster; NULL if there is none at all. */
+enum fvm_status again_settle(struct sched *w, struct again *x, enum fvm_status st);
+/* Replace *s, which may be NULL, by one of these that keeps the limits and is better, if there is
+ * one; it leaves the list. */
+bool again_take(struct again *x, struct limits limits, struct schedule **s);
+void again_free(struct again *x);
 
 #endif

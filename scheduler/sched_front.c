@@ -40,7 +40,8 @@ struct form {
   struct sched w;
   struct fit fit;
   struct schedule *first; /* the fastest of all */
-  bool is_open;           /* else it has no plan at all: pins that are not for it */
+  struct again again;
+  bool is_open; /* else it has no plan at all: pins that are not for it */
 };
 struct sweep {
   struct form form[2];
@@ -57,7 +58,9 @@ static enum fvm_status open_form(struct sweep *x, const struct graph *g, struct 
   enum fvm_status st = sched_begin(&form->w, g, cost, x->o, &why);
   if (!st) {
     form->is_open = true;
-    st = fit_open(&form->fit, &form->w, true);
+    st = again_find(&form->w, (struct limits){0, 0}, &form->again);
+    enum fvm_status also = fit_open(&form->fit, &form->w, true);
+    st = st ? st : also;
   }
   form->first = form->w.s;
   form->w.err = form->fit.err = x->err;
@@ -68,6 +71,7 @@ static enum fvm_status open_form(struct sweep *x, const struct graph *g, struct 
 static void close_forms(struct sweep *x) {
   for (int i = 0; i < x->nform; i++) {
     if (x->form[i].is_open) fit_close(&x->form[i].fit);
+    again_free(&x->form[i].again);
     schedule_free(x->form[i].first);
     sched_close(&x->form[i].w);
   }
@@ -88,6 +92,7 @@ static enum fvm_status plan_form(struct sweep *x, struct form *form, int64_t mem
     *s = form->w.s;
   else
     schedule_free(form->w.s);
+  if (!st) again_take(&form->again, limits, s);
   return st;
 }
 

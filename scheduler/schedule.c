@@ -64,14 +64,27 @@ void sched_find_states(struct sched *w) {
   }
 }
 
+enum fvm_status sched_start(struct sched *w) {
+  enum fvm_status st = sched_menus(w);
+  if (!st) sched_find_states(w);
+  phase_done(w->o->phases, PHASE_menus);
+  if (!st) st = sched_policy(w)->choose(w);
+  return st ? st : sched_realize(w);
+}
+
 enum fvm_status sched_begin(struct sched *w, const struct graph *g, struct cost *cost,
                             const struct plan_options *o, struct fvm_error *err) {
   enum fvm_status st = sched_open(w, g, cost, o, err);
-  if (!st) st = sched_menus(w);
-  if (!st) sched_find_states(w);
-  phase_done(o->phases, PHASE_menus);
-  if (!st) st = sched_policy(w)->choose(w);
-  return st ? st : sched_realize(w);
+  return st ? st : sched_start(w);
+}
+
+/* The schedule is over its limits. */
+static enum fvm_status fit(struct sched *w) {
+  struct again again = {{0}};
+  enum fvm_status st = again_find(w, fit_limits(w->o), &again);
+  if (!st) st = again_settle(w, &again, sched_fit(w));
+  again_free(&again);
+  return st;
 }
 
 static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
@@ -79,7 +92,7 @@ static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
                                      struct fvm_error *err) {
   struct sched w;
   enum fvm_status st = sched_begin(&w, g, cost, o, err);
-  if (!st && !fits(w.s, fit_limits(o))) st = sched_fit(&w);
+  if (!st && !fits(w.s, fit_limits(o))) st = fit(&w);
   sched_close(&w);
   if (st) schedule_free(w.s);
   *schedule = st ? NULL : w.s;
@@ -142,5 +155,6 @@ void schedule_free(struct schedule *s) {
   VEC_FREE(&s->step);
   VEC_FREE(&s->value);
   arena_free(&s->arena);
+  graph_free(s->own);
   fvm_free(s, 1, sizeof *s);
 }

@@ -27,6 +27,8 @@
 
 #include "code.h"
 
+#include <string.h>
+
 #define PLAN_MAGIC "FVMPLAN\n"
 enum { PLAN_VERSION = 2, PLAN_PAGE = 4096, PLAN_MAXTHREADS = 64 };
 
@@ -130,7 +132,9 @@ struct plan_bind {
  *     of rows alive at a step, in whole lines of 64 bytes, is arena_bound_bytes;
  *   - steps take the rows of BINDS in turn, and their scratch lies one buffer after the other;
  *   - the place in the arena of a step's buffer i is a row of the node's i-th tensor, inputs first.
- * Steps are called like their nodes, or "convert TENSOR", "copy TENSOR". */
+ * Steps are called like their nodes, or "convert TENSOR", "copy TENSOR". One that runs a node once
+ * more, for readers of another row of the same tensor, has PLAN_AGAIN behind the node's name. */
+#define PLAN_AGAIN " (again)"
 struct plan_tensor {
   uint32_t name, dtype, layout, space, index, rank;
   int64_t dim[FVM_MAXRANK];
@@ -142,6 +146,12 @@ struct plan_const {
   int64_t dim[FVM_MAXRANK];
   uint64_t offset, bytes;
 };
+
+/* Length of the first n bytes of a step's name without PLAN_AGAIN at their end. */
+static inline size_t plan_once(const char *name, size_t n) {
+  size_t mark = sizeof PLAN_AGAIN - 1;
+  return n >= mark && !strncmp(name + n - mark, PLAN_AGAIN, mark) ? n - mark : n;
+}
 
 /* A loaded plan: pointers into the mapped file. */
 struct fvm_plan {

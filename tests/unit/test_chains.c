@@ -210,7 +210,7 @@ START_TEST(false_chains_are_found) {
   int n = graph_add_node(other, "other", op_find("Neg", 3));
   ck_assert(node_add_in(other, n, other->node.v[0].out.v[0]));
   ck_assert_int_eq(check(other, s), FVM_EFORMAT);
-  ck_assert_msg(strstr(err.text, "conv + pool") != NULL, "%s", err.text);
+  ck_assert_msg(strstr(err.text, "node other") != NULL, "%s", err.text); /* finds nothing to read */
   other->node.v[n].dead = true;
   OK(check(other, s));
   schedule_free(s);

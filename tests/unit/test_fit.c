@@ -225,6 +225,11 @@ static void fit(const struct graph *g, uint64_t seed, int n, int64_t memory, int
   }
   ck_assert(!memory || s->resident_bytes <= memory);
   ck_assert(!arena || s->arena_bytes <= arena);
+  if (s->again) { /* that is not among the choices: see test_again.c */
+    ck_assert(labels_ns(s) < best);
+    schedule_free(s);
+    return;
+  }
   ck_assert_int_ge(labels_ns(s), best);
   ck_assert_msg(s->layout_bound_ns <= best,
                 "seed %llu memory %lld arena %lld: bound %lld over %lld", (unsigned long long)seed,
@@ -299,7 +304,7 @@ static int check_front(const struct graph *g, uint64_t seed, int n) {
     const struct schedule *s = f.schedule.v[i], *before = i ? f.schedule.v[i - 1] : NULL;
     ck_assert(!before ||
               (s->cost_ns > before->cost_ns && s->resident_bytes < before->resident_bytes));
-    ck_assert_int_eq(labels_ns(s), best_within(n, MAX(s->resident_bytes, 1), 0));
+    if (!s->again) ck_assert_int_eq(labels_ns(s), best_within(n, MAX(s->resident_bytes, 1), 0));
   }
   for (int i = 0; i < n; i++) least = MIN(least, found[i].memory);
   most = f.schedule.v[0]->resident_bytes;

@@ -1,7 +1,7 @@
 /* From a graph to a plan file and its results: small graphs whose steps are known, and random ones
  * under random costs, which make the planner take every kind of label, layout, view, copy and
  * in-place output, against the reference operators. */
-#include "unit.h"
+#include "planned.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -13,18 +13,7 @@
 #include "../../scheduler/sched.h"
 
 static char dir[] = "/tmp/test_schedule.XXXXXX";
-static const struct plan_options options = {
-    .target = {.threads = {1, 2}, .nthreads = 2, .l1_bytes = 32 << 10, .l2_bytes = 1 << 20},
-    .max_ticks = 10000000,
-    .build = "build",
-    .machine = "machine"};
-
-static uint64_t rng;
-static int rnd(int n) {
-  rng = rng * 6364136223846793005u + 1442695040888963407u;
-  return (int)((rng >> 33) % (uint64_t)n);
-}
-static float real(void) { return (float)(rnd(2001) - 1000) / 1000.0f; }
+#define options planned_options
 
 static const char *in_dir(const char *name) {
   static char path[2][80];
@@ -129,69 +118,11 @@ static struct schedule *schedule(const struct graph *g, struct cost *cost) {
   return schedule_by(POLICY_exact, g, cost);
 }
 
-static void *tensor_new(const struct tensor *t) {
-  return fvm_alloc((size_t)MAX(tensor_bytes(t), 1), 1);
-}
-static void tensor_del(void *p, const struct tensor *t) {
-  fvm_free(p, (size_t)MAX(tensor_bytes(t), 1), 1);
-}
-
-static void compare(const struct tensor *t, const float *got, const float *want) {
-  double scale = 1e-3;
-  for (int64_t i = 0; i < tensor_count(t); i++) scale = fmax(scale, fabs((double)want[i]));
-  for (int64_t i = 0; i < tensor_count(t); i++)
-    ck_assert_msg(fabs((double)(got[i] - want[i])) <= 1e-4 * scale,
-                  "seed %llu element %lld: %g instead of %g", (unsigned long long)rng, (long long)i,
-                  (double)got[i], (double)want[i]);
-}
-
-/* Load the plan, check it, run it twice in memory that holds no numbers, compare all outputs with
- * the reference operators'. */
-static void run_plan(const struct graph *g, const char *path) {
-  struct fvm_error err;
-  struct fvm_plan *plan;
-  struct fvm_instance *inst;
-  void *in[4], *out[8], *want[8];
-  OK(fvm_load(path, &plan, &err));
-  OK(check_plan_with(plan, &(struct check_with){.graph = g, .target = &options.target}, &err));
-  const size_t room = fvm_arena_bytes(plan, 0);
-  void *arena = aligned_alloc(64, ROUND_UP(room, (size_t)64));
-  ck_assert_ptr_nonnull(arena);
-  memset(arena, 0xff, room);
-  OK(fvm_open(plan, 0, arena, &inst, &err));
-  for (size_t i = 0; i < g->input.n; i++) {
-    const struct tensor *t = &g->tensor.v[g->input.v[i]].t;
-    float *x = in[i] = tensor_new(t);
-    for (int64_t k = 0; k < tensor_count(t); k++) x[k] = real();
-    OK(fvm_bind_input(inst, (int)i, x, (size_t)tensor_bytes(t), &err));
-  }
-  for (size_t i = 0; i < g->output.n; i++) {
-    const struct tensor *t = &g->tensor.v[g->output.v[i]].t;
-    out[i] = tensor_new(t);
-    want[i] = tensor_new(t);
-    OK(fvm_bind_output(inst, (int)i, out[i], (size_t)tensor_bytes(t), &err));
-  }
-  OK(graph_reference(g, (const void *const *)in, want, &err));
-  for (int turn = 0; turn < 2; turn++) {
-    OK(fvm_run(inst, &err));
-    for (size_t i = 0; i < g->output.n; i++)
-      compare(&g->tensor.v[g->output.v[i]].t, out[i], want[i]);
-  }
-  for (size_t i = 0; i < g->output.n; i++) {
-    tensor_del(out[i], &g->tensor.v[g->output.v[i]].t);
-    tensor_del(want[i], &g->tensor.v[g->output.v[i]].t);
-  }
-  for (size_t i = 0; i < g->input.n; i++) tensor_del(in[i], &g->tensor.v[g->input.v[i]].t);
-  fvm_close(inst);
-  free(arena);
-  fvm_unload(plan);
-}
-
 static void plan_and_run(const struct graph *g, struct schedule *s) {
   struct fvm_error err;
   const char *path = in_dir("a.plan");
   OK(plan_write(s, &options, path, &err));
-  run_plan(g, path);
+  planned_verify(g, path);
 }
 
 /* Published policies plan as right, no faster, and at what they say. */
@@ -770,16 +701,6 @@ static const char odd_channels[] =
     "transB=1\n"
     "output z\noutput o8\noutput o2\noutput e\n";
 
-/* Put numbers for what the text gives a hash of: weights that keep sums of the size of an image. */
-static void draw_weights(struct graph *g) {
-  for (size_t i = 0; i < g->tensor.n; i++) {
-    const struct tensor *t = &g->tensor.v[i].t;
-    if (!t->data || t->dtype != FVM_F32 || t->rank == 0) continue;
-    float scale = t->rank == 1 ? 1 : 2 / sqrtf((float)(tensor_count(t) / t->dim[0]));
-    for (int64_t k = 0; k < tensor_count(t); k++) ((float *)t->data)[k] = scale * real();
-  }
-}
-
 static int padded_values(const struct schedule *s) {
   int n = 0;
   for (size_t i = 0; i < s->value.n; i++)
@@ -805,7 +726,7 @@ START_TEST(blocks_are_padded) {
     int n = snprintf(text, sizeof text, odd_channels, 1 + seed % 3 / 2);
     rng = (uint64_t)seed + 1;
     OK(graph_parse(text, (size_t)n, &g, &err));
-    draw_weights(g);
+    planned_weights(g);
     OK(pipeline_run(g, NULL, &err));
     struct cost *cost = cost_random_new((uint64_t)seed);
     random_cost = cost->node;
