@@ -27,20 +27,18 @@ int64_t mem_keep(struct mem_part *p, const int64_t *offset) {
 struct work {
   struct mem_part *p;
   struct mem_search *search;
-  struct mem_climb *climb;
+  struct mem_sweep *sweep; /* NULL: blocks are fixed, or aligned each in its way */
   int64_t *offset;
-  int *walk, *order; /* of the search at the bound; of one for less */
   struct mem_effort *effort;
   struct arena *a;
 };
 
 static bool open_work(struct work *w) {
+  bool sweeps = mem_sweep_can(w->p);
   w->search = mem_search_new(w->p, w->a);
-  w->climb = mem_climb_new(w->p, w->a);
+  w->sweep = sweeps ? mem_sweep_new(w->p, w->a) : NULL;
   w->offset = ARENA_NEW(w->a, int64_t, w->p->n);
-  w->walk = ARENA_NEW(w->a, int, w->p->n);
-  w->order = ARENA_NEW(w->a, int, w->p->n);
-  return w->search && w->climb && w->offset && w->walk && w->order;
+  return w->search && (w->sweep || !sweeps) && w->offset;
 }
 
 /* Searches in all orders; what the first says that says anything. */
@@ -52,42 +50,47 @@ static enum mem_found search_all(struct work *w, int64_t cap, uint64_t seed, int
   return f;
 }
 
-/* From an order on, which is changed; that of the best packing is kept. */
-static bool climb(struct work *w, int *order, int64_t cap, uint64_t seed, int64_t moves) {
-  size_t bytes = (size_t)w->p->n * sizeof *order;
-  if (!mem_climb(w->climb, cap, seed, order, moves, w->offset, w->effort)) return false;
-  mem_keep(w->p, w->offset);
-  memcpy(w->p->order, order, bytes);
-  return true;
+/* Those of later rounds are wider, and each is another. */
+static enum mem_found sweep(struct work *w, int64_t cap, int width, int round, bool back) {
+  static const int64_t gap_cost[] = {6000, 6000, 3000, 10000};
+  struct mem_sweep_how how = {.cap = CEIL_DIV(cap, w->p->unit),
+                              .gap_cost = gap_cost[round % 4],
+                              .width = width,
+                              .seed = round > 1 ? (uint64_t)round : 0,
+                              .back = back};
+  if (!w->sweep || w->effort->out) return MEM_LIMIT;
+  enum mem_found f = mem_sweep(w->sweep, &how, w->offset, w->effort);
+  return f == MEM_FOUND && mem_keep(w->p, w->offset) > cap ? MEM_LIMIT : f;
 }
 
-/* A packing lower by some share of what the best is above `enough`, starting from the best. */
-static bool lower(struct work *w, int64_t enough, int64_t share, uint64_t seed, int64_t moves) {
-  int64_t less = (w->p->height - enough) / share;
-  memcpy(w->order, w->p->order, (size_t)w->p->n * sizeof *w->order);
-  return less >= w->p->unit && climb(w, w->order, w->p->height - less, seed, moves);
+/* A packing lower by some share of what the best is above `enough`. */
+static enum mem_found lower(struct work *w, int64_t enough, int round, bool back) {
+  int64_t less = (w->p->height - enough) / (4 << MIN(round, 8));
+  if (less < w->p->unit) return MEM_LIMIT;
+  return sweep(w, w->p->height - less, 1 << MIN(2 * round, 6), round, back);
 }
 
-/* Look for packings within `enough` in rounds of twice the effort, and on the way for any that are
- * lower than the best: search and local search take turns, since each finds in no time what the
- * other never does. A capacity that is proved to be too small raises the bound. */
-enum { NODES = 12 }; /* of a search in the time of a move */
+/* Look for packings within `enough` in rounds of more effort each, and on the way for any that are
+ * lower than the best: sweeps find, search proves, and finds too where there is room. A capacity
+ * that is proved to be too small raises the bound. */
+enum { NODES = 4 };
 
 static enum fvm_status improve(struct work *w, int64_t enough, struct fvm_error *err) {
   struct mem_part *p = w->p;
-  int64_t effort = 2 * (int64_t)p->n, share = 4;
-  for (uint64_t round = 0; p->height > enough && !w->effort->out; round++, effort *= 2) {
-    if (round % 3 == 0) memcpy(w->walk, p->order, (size_t)p->n * sizeof *p->order);
-    if (climb(w, w->walk, enough, round + 1, effort)) break;
-    enum mem_found f = search_all(w, enough, round / 2, NODES * effort);
-    if (f == MEM_NOMEM) return fvm_nomem(err);
+  int64_t effort = NODES * (int64_t)p->n;
+  for (int round = 0; p->height > enough && !w->effort->out; round++, effort *= 2) {
+    enum mem_found f = MEM_LIMIT;
+    for (int back = 0; back < 2 && f == MEM_LIMIT; back++)
+      f = sweep(w, enough, 4 << MIN(2 * round, 6), round, back);
+    if (f == MEM_LIMIT) f = search_all(w, enough, (uint64_t)round / 2, effort);
     if (f == MEM_NONE) {
       p->bound = mem_next_height(p, enough);
       if (p->bound > p->capacity) return FVM_OK;
       enough = MAX(enough, p->bound);
     }
-    while (lower(w, enough, share, round + 1, effort / 2)) continue;
-    share *= 2;
+    if (f == MEM_LIMIT)
+      while ((f = lower(w, enough, round, round % 2)) == MEM_FOUND) continue;
+    if (f == MEM_NOMEM) return fvm_nomem(err);
   }
   return FVM_OK;
 }

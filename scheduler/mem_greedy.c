@@ -9,7 +9,7 @@
 
 #include "mem_work.h"
 
-enum { REPAIRS = 100, MANY = 8192 };
+enum { REPAIRS = 8, MANY = 8192 };
 
 struct entry {
   int i; /* item */
@@ -118,9 +118,7 @@ static int64_t pack(struct packer *p, bool best_fit) {
   }
   for (int k = 0; k < p->p->n; k++)
     if (p->p->item[p->order[k].i].fixed < 0) place(p, p->order[k].i, best_fit);
-  int64_t old = p->p->height, height = mem_keep(p->p, p->offset);
-  for (int k = 0; k < p->p->n && height < old; k++) p->p->order[k] = p->order[k].i;
-  return height;
+  return mem_keep(p->p, p->offset);
 }
 
 /* ---- many blocks ---- */

@@ -139,8 +139,7 @@ static enum fvm_status add_part(struct mem_parts *p, const struct mem_item *x, i
   int64_t *delta = ARENA_NEW(p->a, int64_t, nsec + 1);
   part.item = ARENA_NEW(p->a, struct mem_item, n);
   part.offset = ARENA_NEW(p->a, int64_t, n);
-  part.order = ARENA_NEW(p->a, int, n);
-  if (!delta || !part.item || !part.offset || !part.order) return FVM_ENOMEM;
+  if (!delta || !part.item || !part.offset) return FVM_ENOMEM;
   if (!is_small(p, x, n, base)) return FVM_EUNSUPPORTED;
   memcpy(part.item, x, (size_t)n * sizeof *x);
   qsort(part.item, (size_t)n, sizeof *part.item, by_id);

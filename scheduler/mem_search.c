@@ -45,6 +45,7 @@ struct mem_search {
   uint64_t *dirty;        /* sections whose floor must be found anew */
   VEC(struct undo) undo;
   bool split; /* the last block placed left a gap in time */
+  bool fixed; /* some block is */
   int64_t nodes, limit;
   struct mem_effort *effort;
   struct key {
@@ -172,7 +173,7 @@ static int64_t clear_place(const struct mem_search *s, int i, int64_t from) {
   const struct rank *r = &s->r[i];
   if (r->fixed >= 0) return from <= r->fixed ? r->fixed : NOWHERE;
   int64_t at = ROUND_UP(from, r->align);
-  for (bool moved = true; moved;) {
+  for (bool moved = s->fixed; moved;) {
     moved = false;
     for (int w = 0, j; w < s->words; w++) {
       uint64_t bits = near_of(s, i)[w];
@@ -189,9 +190,10 @@ static int64_t clear_place(const struct mem_search *s, int i, int64_t from) {
 
 /* Lift all above what is fixed; false when one does not fit. */
 static bool clear_all(struct mem_search *s) {
-  bool any = false, fits = true;
-  for (int i = 0; i < s->n; i++) any |= s->r[i].fixed >= 0;
-  for (int i = 0; i < s->n && any; i++) {
+  bool fits = true;
+  s->fixed = false;
+  for (int i = 0; i < s->n; i++) s->fixed |= s->r[i].fixed >= 0;
+  for (int i = 0; i < s->n && s->fixed; i++) {
     s->at[i] = clear_place(s, i, 0);
     fits &= s->at[i] <= s->r[i].most;
   }

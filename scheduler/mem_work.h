@@ -5,7 +5,7 @@
  *   mem_bound.c    heights that can be reached at all
  *   mem_greedy.c   packings in several orders
  *   mem_search.c   exact: depth first, bottom up
- *   mem_climb.c    not exact: local search in the order of placing */
+ *   mem_sweep.c    not exact: a sweep through time (mem_sweep.h has more) */
 #ifndef FVM_MEM_WORK_H
 #define FVM_MEM_WORK_H
 
@@ -29,7 +29,6 @@ struct mem_part {
   int64_t bound;      /* bytes above the base, at least */
   int64_t height;     /* of the best packing, bytes above the base */
   int64_t *offset;    /* in it, units above the base */
-  int *order;         /* of placing, that gave it */
   int64_t capacity;   /* bytes above the base: higher packings are of no use */
   uint64_t *sums;     /* bit k: sizes that sum up to k units, k <= nsums; NULL: any may */
   int64_t nsums;
@@ -99,12 +98,21 @@ struct mem_search *mem_search_new(const struct mem_part *p, struct arena *a);
 enum mem_found mem_search(struct mem_search *s, int64_t cap, enum mem_order order, uint64_t seed,
                           int64_t limit, unsigned off, int64_t *offset, struct mem_effort *e);
 
-/* ---- local search ---- */
+/* ---- sweep through time ---- */
 
-struct mem_climb;
-struct mem_climb *mem_climb_new(const struct mem_part *p, struct arena *a);
-/* Look for a packing within `cap` bytes from an order on, which is changed, for so many moves. */
-bool mem_climb(struct mem_climb *c, int64_t cap, uint64_t seed, int *order, int64_t moves,
-               int64_t *offset, struct mem_effort *effort);
+struct mem_sweep;
+struct mem_sweep_how {
+  int64_t cap;      /* units */
+  int64_t gap_cost; /* of a gap, in thousandths of the logarithm of the orders that are left */
+  int width;        /* states that are followed */
+  uint64_t seed;    /* of disturbances, 0: none */
+  bool back;        /* from the last section to the first */
+};
+/* Whether blocks can stand anywhere. */
+bool mem_sweep_can(const struct mem_part *p);
+struct mem_sweep *mem_sweep_new(struct mem_part *p, struct arena *a);
+/* Look for a packing; never says that there is none. */
+enum mem_found mem_sweep(struct mem_sweep *s, const struct mem_sweep_how *how, int64_t *offset,
+                         struct mem_effort *effort);
 
 #endif

@@ -1,0 +1,287 @@
+/* Packings by a sweep through time: a beam search over PQ-trees.
+ *
+ * Blocks are placed in order of their first sections, those of one section from large to small. A
+ * state of the search says in which orders all that is live now can stand; a step puts one block
+ * into gaps, and what it needs of the order is decided then and not before. Of all states after a
+ * step the best few are followed: those in which the gaps are few and the orders are many. In an
+ * arena that is full all the time a block fits exactly where others ended, and the sweep finds its
+ * way with hardly a choice; what the ways differ in is which gaps are joined. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "mem_sweep.h"
+
+struct state {
+  struct mem_tree tree;
+  int64_t cost;
+  uint64_t hash; /* of what matters from now on */
+  struct mem_way way;
+  int parent;
+};
+struct beam {
+  struct state *v;
+  int n;
+};
+struct trace {
+  struct mem_way way;
+  int parent;
+};
+struct mem_sweep {
+  struct mem_part *p;
+  struct mem_item *item[2]; /* as time runs and as it runs back */
+  int *order[2];
+  int64_t *slack; /* by section */
+  struct beam now, next;
+  int widest, room;
+  struct mem_tree spare;
+  struct mem_way *way, *path;
+  struct trace *trace; /* widest for each step */
+  int64_t *sums;
+  int64_t *orders; /* of n children: the logarithm of n! */
+  uint64_t rng;
+  struct mem_sweep_how how;
+  const struct mem_item *items; /* of the present direction */
+  struct mem_effort *effort;
+};
+
+/* ---- memory ---- */
+
+static int most_live(const struct mem_part *p) {
+  int most = 0;
+  for (int k = 0; k < p->nsec; k++) {
+    int n = 0;
+    for (int i = 0; i < p->n; i++) n += p->item[i].lo <= k && k <= p->item[i].hi;
+    most = MAX(most, n);
+  }
+  return most;
+}
+
+static bool tree_new(struct mem_tree *t, int most, struct arena *a) {
+  t->most = most;
+  t->v = ARENA_NEW(a, struct mem_node, most);
+  return t->v != NULL;
+}
+static bool beam_new(struct beam *b, const struct mem_sweep *s, struct arena *a) {
+  b->v = ARENA_NEW(a, struct state, s->widest);
+  bool ok = b->v != NULL;
+  for (int i = 0; ok && i < s->widest; i++) ok = tree_new(&b->v[i].tree, s->room, a);
+  return ok;
+}
+
+struct entry {
+  const struct mem_item *x;
+  int i;
+};
+static int by_start(const void *x, const void *y) {
+  const struct entry *a = x, *b = y;
+  if (a->x->lo != b->x->lo) return a->x->lo < b->x->lo ? -1 : 1;
+  if (a->x->size != b->x->size) return a->x->size > b->x->size ? -1 : 1;
+  if (a->x->hi != b->x->hi) return a->x->hi < b->x->hi ? -1 : 1;
+  return a->i < b->i ? -1 : 1;
+}
+
+static bool direction_new(struct mem_sweep *s, int d, struct arena *a) {
+  const struct mem_part *p = s->p;
+  struct entry *e = ARENA_NEW(a, struct entry, p->n);
+  s->item[d] = ARENA_NEW(a, struct mem_item, p->n);
+  s->order[d] = ARENA_NEW(a, int, p->n);
+  if (!e || !s->item[d] || !s->order[d]) return false;
+  for (int i = 0; i < p->n; i++) {
+    struct mem_item *x = &s->item[d][i];
+    *x = p->item[i];
+    if (d) x->lo = p->nsec - 1 - p->item[i].hi, x->hi = p->nsec - 1 - p->item[i].lo;
+    e[i] = (struct entry){x, i};
+  }
+  qsort(e, (size_t)p->n, sizeof *e, by_start);
+  for (int i = 0; i < p->n; i++) s->order[d][i] = e[i].i;
+  return true;
+}
+
+enum { SUMS = 13 }; /* others whose sums are known all */
+
+struct mem_sweep *mem_sweep_new(struct mem_part *p, struct arena *a) {
+  enum { WIDEST = 256, NODES = 1 << 19 };
+  struct mem_sweep *s = ARENA_NEW(a, struct mem_sweep, 1);
+  if (!s) return NULL;
+  *s = (struct mem_sweep){.p = p, .room = 12 * most_live(p) + 400};
+  s->widest = MAX(4, MIN(WIDEST, NODES / s->room));
+  s->slack = ARENA_NEW(a, int64_t, p->nsec);
+  s->way = ARENA_NEW(a, struct mem_way, MEM_WAYS);
+  s->path = ARENA_NEW(a, struct mem_way, p->n);
+  s->trace = ARENA_NEW(a, struct trace, (size_t)p->n * (size_t)s->widest);
+  s->sums = ARENA_NEW(a, int64_t, 1 << SUMS);
+  s->orders = ARENA_NEW(a, int64_t, s->room);
+  bool ok = s->slack && s->way && s->path && s->trace && s->sums && s->orders;
+  ok = ok && tree_new(&s->spare, s->room, a) && beam_new(&s->now, s, a) && beam_new(&s->next, s, a);
+  if (!ok || !direction_new(s, 0, a) || !direction_new(s, 1, a)) return NULL;
+  for (int i = 1; i < s->room; i++) s->orders[i] = (int64_t)(1000 * lgamma(i + 1));
+  return s;
+}
+
+bool mem_sweep_can(const struct mem_part *p) {
+  for (int i = 0; i < p->n; i++)
+    if (p->item[i].align != 1 || p->item[i].fixed >= 0) return false;
+  return true;
+}
+
+/* ---- what a state is worth ---- */
+
+static uint64_t mix(uint64_t x) {
+  x = (x ^ x >> 31) * 0x9E3779B97F4A7C15u;
+  x = (x ^ x >> 29) * 0xBF58476D1CE4E5B9u;
+  return x ^ x >> 32;
+}
+
+static uint64_t hash_leaf(const struct mem_sweep *s, const struct mem_node *x) {
+  uint64_t h = (uint64_t)x->size << 2 | (uint64_t)x->gap << 1 | x->loose;
+  return x->gap ? mix(h) : mix(h) + mix((uint64_t)s->items[x->id].hi);
+}
+
+/* Adds to the cost; a hash that is the same for all that can happen in the same ways. Parts of one
+ * loose gap count as one. */
+static uint64_t rate(const struct mem_sweep *s, const struct mem_tree *t, int i, int64_t *cost) {
+  const struct mem_node *x = &t->v[i];
+  uint64_t any = 0, up = 0, down = 0, power = 1;
+  int n = 0, loose = 0;
+  if (x->kind == MEM_LEAF) {
+    if (x->gap && !x->loose) *cost += s->how.gap_cost;
+    return hash_leaf(s, x);
+  }
+  for (int c = x->first; c != MEM_NIL; c = t->v[c].next) {
+    uint64_t h = rate(s, t, c, cost);
+    n += !t->v[c].loose;
+    loose |= t->v[c].loose;
+    any += mix(h);
+    up = up * 31 + h;
+    down += h * power;
+    power *= 31;
+  }
+  if (loose) *cost += s->how.gap_cost;
+  *cost -= x->kind == MEM_LINE ? s->orders[2] : s->orders[n + loose];
+  return x->kind == MEM_LINE ? mix(up + down) + 1 : mix(any + x->open);
+}
+
+static int64_t draw(struct mem_sweep *s, int64_t n) {
+  s->rng ^= s->rng << 13;
+  s->rng ^= s->rng >> 7;
+  s->rng ^= s->rng << 17;
+  return (int64_t)(s->rng >> 40) * n >> 24;
+}
+
+/* The spare tree becomes a state of the next beam, if it is among the best and none like it is. */
+static void offer(struct mem_sweep *s, int parent, const struct mem_way *way) {
+  int64_t cost = s->how.seed ? draw(s, 1000) : 0;
+  uint64_t hash = rate(s, &s->spare, s->spare.root, &cost);
+  int at = s->next.n, worst = 0;
+  for (int i = 0; i < s->next.n; i++) {
+    if (s->next.v[i].hash == hash) return;
+    if (s->next.v[i].cost > s->next.v[worst].cost) worst = i;
+  }
+  if (at == s->how.width) {
+    if (cost >= s->next.v[worst].cost) return;
+    at = worst;
+  } else {
+    s->next.n++;
+  }
+  struct mem_tree t = s->next.v[at].tree;
+  s->next.v[at] = (struct state){s->spare, cost, hash, *way, parent};
+  s->spare = t;
+}
+
+/* ---- steps ---- */
+
+static int by_value(const void *x, const void *y) {
+  int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
+  return a < b ? -1 : a > b;
+}
+
+/* Sums of the blocks that come after step k in its section; how many, 0: too many. */
+static int find_sums(struct mem_sweep *s, const int *order, int k) {
+  int n = 1, section = s->items[order[k]].lo;
+  s->sums[0] = 0;
+  for (int j = k + 1; j < s->p->n && s->items[order[j]].lo == section; j++, n *= 2) {
+    if (j - k > SUMS) return 0;
+    for (int i = 0; i < n; i++) s->sums[n + i] = s->sums[i] + s->items[order[j]].size;
+  }
+  qsort(s->sums, (size_t)n, sizeof *s->sums, by_value);
+  return n;
+}
+
+static bool is_cheaper(const struct mem_way *a, const struct mem_way *b) {
+  if (a->cost != b->cost) return a->cost < b->cost;
+  return a->gaps != b->gaps ? a->gaps < b->gaps : a->total < b->total;
+}
+
+/* Takes the cheapest of n ways to the front: few are wanted of many. */
+static void find_cheapest(struct mem_way *v, int n) {
+  int best = 0;
+  for (int i = 1; i < n; i++)
+    if (is_cheaper(&v[i], &v[best])) best = i;
+  struct mem_way w = v[0];
+  v[0] = v[best], v[best] = w;
+}
+
+/* The cheapest ways from a state that are possible. */
+static bool branch(struct mem_sweep *s, int parent, const struct mem_need *need) {
+  enum { BRANCHES = 6 };
+  const struct mem_tree *t = &s->now.v[parent].tree;
+  if (!mem_tree_has_room(t)) return true;
+  int n = mem_ways(t, need, s->way);
+  for (int i = 0; i < n && s->how.seed; i++) s->way[i].cost += draw(s, s->way[i].cost + 1);
+  for (int i = 0, done = 0; i < n && done < BRANCHES; i++) {
+    if (!mem_spend(s->effort, 1)) return false;
+    find_cheapest(&s->way[i], n - i);
+    mem_tree_copy(&s->spare, t);
+    if (!mem_fill(&s->spare, need, &s->way[i], NULL)) continue;
+    offer(s, parent, &s->way[i]);
+    done++;
+  }
+  return true;
+}
+
+/* Step k for all states: false when none is left. */
+static bool step(struct mem_sweep *s, const int *order, int k) {
+  const struct mem_item *x = &s->items[order[k]];
+  struct mem_need need = {order[k], x->size, s->slack[x->lo], s->how.cap, s->sums, 0};
+  if (!k || s->items[order[k - 1]].lo != x->lo)
+    for (int i = 0; i < s->now.n; i++) mem_release(&s->now.v[i].tree, s->items, x->lo, NULL);
+  need.nsums = find_sums(s, order, k);
+  s->next.n = 0;
+  for (int i = 0; i < s->now.n; i++)
+    if (!branch(s, i, &need)) return false;
+  for (int i = 0; i < s->next.n; i++)
+    s->trace[(size_t)k * (size_t)s->widest + (size_t)i] =
+        (struct trace){s->next.v[i].way, s->next.v[i].parent};
+  struct beam b = s->now;
+  s->now = s->next, s->next = b;
+  return s->now.n > 0;
+}
+
+static void set_up(struct mem_sweep *s) {
+  s->how.width = MIN(s->how.width, s->widest);
+  s->rng = s->how.seed * 0x9E3779B97F4A7C15u + 88172645463325252u;
+  for (int k = 0; k < s->p->nsec; k++) s->slack[k] = s->how.cap;
+  for (int i = 0; i < s->p->n; i++)
+    for (int k = s->items[i].lo; k <= s->items[i].hi; k++) s->slack[k] -= s->items[i].size;
+  s->now.n = 1;
+  mem_tree_init(&s->now.v[0].tree, s->how.cap, s->p->n);
+}
+
+enum mem_found mem_sweep(struct mem_sweep *s, const struct mem_sweep_how *how, int64_t *offset,
+                         struct mem_effort *effort) {
+  const struct mem_part *p = s->p;
+  const int *order = s->order[how->back];
+  s->how = *how;
+  s->items = s->item[how->back];
+  s->effort = effort;
+  set_up(s);
+  for (int k = 0; k < p->n; k++)
+    if (!step(s, order, k)) return MEM_LIMIT;
+  for (int k = p->n - 1, i = 0; k >= 0; k--) {
+    const struct trace *t = &s->trace[(size_t)k * (size_t)s->widest + (size_t)i];
+    s->path[k] = t->way;
+    i = t->parent;
+  }
+  struct mem_line line = {p->n, p->nsec, s->items, order};
+  return mem_replay(&line, how->cap, s->path, s->room, offset) ? MEM_FOUND : MEM_NOMEM;
+}
