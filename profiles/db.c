@@ -115,12 +115,12 @@ enum fvm_status db_build(struct db *db, const char *text, int64_t *id, struct fv
   return take_id(st, &q, id);
 }
 
-enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, enum warmth w, int64_t *id,
-                         struct fvm_error *err) {
+enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, enum data_state s,
+                         int64_t *id, struct fvm_error *err) {
   struct query q;
   char text[17];
   db_hash_text(hash, text);
-  enum fvm_status st = db_query(db, SQL_MODEL_ADD, &q, err, "sss", text, name, warmth_name(w));
+  enum fvm_status st = db_query(db, SQL_MODEL_ADD, &q, err, "sss", text, name, state_name(s));
   if (!st) st = db_query(db, SQL_MODEL_ID, &q, err, "s", text);
   return take_id(st, &q, id);
 }
@@ -150,8 +150,8 @@ enum fvm_status db_nodes(struct db *db, int64_t model, const struct db_node *nod
   if (st) return st;
   st = db_query(db, SQL_NODES_CLEAR, &q, err, "i", model);
   for (int i = 0; i < n && !st; i++)
-    st = db_query(db, SQL_NODE_ADD, &q, err, "iisi", model, (int64_t)i, node[i].name,
-                  node[i].problem);
+    st = db_query(db, SQL_NODE_ADD, &q, err, "iisis", model, (int64_t)i, node[i].name,
+                  node[i].problem, state_name(node[i].state));
   return db_finish(db, st, err);
 }
 
@@ -216,12 +216,12 @@ static enum fvm_status put_entrant(struct db *db, struct put *p, int64_t problem
   return st;
 }
 
-enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, enum warmth w,
+enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, enum data_state s,
                          int64_t problem, const struct entrant *e, int n, const char *environment,
                          bool finished, struct fvm_error *err) {
   struct put p = {.machine = machine,
                   .build = build,
-                  .state = warmth_name(w),
+                  .state = state_name(s),
                   .environment = environment,
                   .finished = finished};
   enum fvm_status st = db_exec(db, "BEGIN IMMEDIATE", err);
@@ -233,7 +233,7 @@ enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, enum war
 
 /* ---- lookup ---- */
 
-enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum warmth w,
+enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum data_state s,
                           uint64_t problem_hash, const char *label, struct db_known *k, bool *found,
                           struct fvm_error *err) {
   struct query q;
@@ -242,7 +242,7 @@ enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum wa
   *k = (struct db_known){.outcome = OUTCOME_COUNT, .error = -1};
   *found = false;
   enum fvm_status st = db_query(db, SQL_LOOKUP, &q, err, "ssiiis", hash, label, machine, build,
-                                (int64_t)MEASURE_PROTOCOL, warmth_name(w));
+                                (int64_t)MEASURE_PROTOCOL, state_name(s));
   /* At most two rows, the compiled one first: the interpreter's time then replaces its. */
   while (!st && q.row) {
     k->outcome = outcome_parse((const char *)sqlite3_column_text(q.stmt, 1));
@@ -257,14 +257,14 @@ enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum wa
 
 /* ---- lists ---- */
 
-enum fvm_status db_list(struct db *db, int64_t machine, int64_t build, enum warmth w,
+enum fvm_status db_list(struct db *db, int64_t machine, int64_t build, enum data_state s,
                         uint64_t problem_hash, struct arena *a, struct db_labels *labels,
                         struct fvm_error *err) {
   struct query q;
   char hash[17];
   db_hash_text(problem_hash, hash);
   enum fvm_status st = db_query(db, SQL_LIST, &q, err, "siiis", hash, machine, build,
-                                (int64_t)MEASURE_PROTOCOL, warmth_name(w));
+                                (int64_t)MEASURE_PROTOCOL, state_name(s));
   while (!st && q.row) {
     struct db_label l = {.outcome = outcome_parse((const char *)sqlite3_column_text(q.stmt, 1)),
                          .ns = sqlite3_column_int64(q.stmt, 2),
@@ -283,12 +283,6 @@ enum fvm_status db_list(struct db *db, int64_t machine, int64_t build, enum warm
   return st;
 }
 
-static enum warmth warmth_parse(const char *text) {
-  for (int i = 0; i < WARMTH_COUNT; i++)
-    if (text && !strcmp(text, warmth_name((enum warmth)i))) return (enum warmth)i;
-  return WARM;
-}
-
 enum fvm_status db_node_problem(struct db *db, uint64_t model_hash, const char *node,
                                 struct arena *a, struct db_use *u, struct fvm_error *err) {
   struct query q;
@@ -298,7 +292,7 @@ enum fvm_status db_node_problem(struct db *db, uint64_t model_hash, const char *
   enum fvm_status st = db_query(db, SQL_NODE_PROBLEM, &q, err, "ss", key, node);
   if (st || !q.row) return st;
   u->hash = strtoull((const char *)sqlite3_column_text(q.stmt, 0), NULL, 16);
-  u->warmth = warmth_parse((const char *)sqlite3_column_text(q.stmt, 2));
+  u->state = state_parse((const char *)sqlite3_column_text(q.stmt, 2));
   u->nodes = sqlite3_column_int(q.stmt, 3);
   bool ok = db_text(&q, 1, a, &u->text);
   db_end(&q);

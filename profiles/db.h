@@ -17,22 +17,23 @@ void db_close(struct db *db);
 enum fvm_status db_machine(struct db *db, const struct machine *m, int64_t *id,
                            struct fvm_error *err);
 enum fvm_status db_build(struct db *db, const char *text, int64_t *id, struct fvm_error *err);
-enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, enum warmth w, int64_t *id,
-                         struct fvm_error *err);
+enum fvm_status db_model(struct db *db, uint64_t hash, const char *name, enum data_state s,
+                         int64_t *id, struct fvm_error *err);
 enum fvm_status db_problem(struct db *db, uint64_t hash, const char *text, const char *op,
                            int64_t *id, struct fvm_error *err);
 /* Replace the nodes of a model, in order of execution, in one transaction. */
 struct db_node {
   const char *name;
   int64_t problem;
+  enum data_state state;
 };
 enum fvm_status db_nodes(struct db *db, int64_t model, const struct db_node *node, int n,
                          struct fvm_error *err);
 /* Store what came of candidates (entrant.text is the label): one transaction a call for all n, with
  * samples and environment (JSON, may be NULL). A run replaces an earlier one of the same machine,
- * build, protocol, problem, label and state of the weights. Entrants with outcome OUTCOME_COUNT
+ * build, protocol, problem, label and state. Entrants with outcome OUTCOME_COUNT
  * (nothing known yet) are skipped. */
-enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, enum warmth w,
+enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, enum data_state s,
                          int64_t problem, const struct entrant *e, int n, const char *environment,
                          bool finished, struct fvm_error *err);
 /* What is known of a label: outcome and ns (interpreter's where measured, else JIT's minimum).
@@ -43,7 +44,7 @@ struct db_known {
   double error;  /* as in struct entrant; -1: not known */
   bool finished; /* the race it took part in was run to its end */
 };
-enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum warmth w,
+enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum data_state s,
                           uint64_t problem_hash, const char *label, struct db_known *k, bool *found,
                           struct fvm_error *err);
 /* All labels of a problem of which something is known, as they were entered; texts are the arena's.
@@ -57,15 +58,15 @@ struct db_label {
 struct db_labels {
   VEC(struct db_label) list; /* the caller frees it */
 };
-enum fvm_status db_list(struct db *db, int64_t machine, int64_t build, enum warmth w,
+enum fvm_status db_list(struct db *db, int64_t machine, int64_t build, enum data_state s,
                         uint64_t problem_hash, struct arena *a, struct db_labels *labels,
                         struct fvm_error *err);
 /* The problem of a model's node; text is NULL when the database has no such node. */
 struct db_use {
   uint64_t hash;
   const char *text;
-  enum warmth warmth; /* of the model */
-  int nodes;          /* of the model with this problem */
+  enum data_state state; /* of the node */
+  int nodes;             /* of the model with this problem */
 };
 enum fvm_status db_node_problem(struct db *db, uint64_t model_hash, const char *node,
                                 struct arena *a, struct db_use *u, struct fvm_error *err);

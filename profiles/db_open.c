@@ -21,6 +21,7 @@ static const char *const steps[] = {
     /* Outputs of models by the reference, on seeded inputs. */
     "CREATE TABLE expected(key TEXT NOT NULL, output INTEGER NOT NULL, value BLOB NOT NULL, "
     "PRIMARY KEY(key, output));",
+#include "profiles/schema_5.h"
 };
 
 /* ---- errors ---- */

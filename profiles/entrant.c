@@ -8,12 +8,6 @@ static const char *const names[] = {
 #undef OUTCOME
 };
 
-static const char *const warmths[] = {
-#define WARMTH(name, text, meaning) text,
-#include "warmth.def"
-#undef WARMTH
-};
-
 const char *outcome_name(enum outcome o) { return names[o]; }
 
 enum outcome outcome_parse(const char *text) {
@@ -21,8 +15,6 @@ enum outcome outcome_parse(const char *text) {
     if (text && strcmp(text, names[i]) == 0) return (enum outcome)i;
   return OUTCOME_COUNT;
 }
-
-const char *warmth_name(enum warmth w) { return warmths[w]; }
 
 void entrant_free(struct entrant *e) {
   VEC_FREE(&e->sample);

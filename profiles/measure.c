@@ -39,11 +39,6 @@ enum {
 static const double LIMIT_S = 1, LIMIT_TIMES = 20, LIMIT_BYTE_S = 1e-8, LIMIT_MOST_S = 30,
                     SLEEP_S = 10, SLEEP_TIMES = 10;
 static const double SENTINEL = 1.15, TIE = 1.01, DISTURBED = 1.03;
-/* Constants are warm or cold by passing through copies of them: cold ones fill the last cache four
- * times, since 1.5 times leaves a good part of them in it (a scan of a 32 MiB one, Zen 4: the
- * fastest of 20 passes over 2.4 MB came at 40 GB/s, at four times at 27, as in the network). Warm
- * ones fill a quarter of it, which is more than a core's own. */
-enum { COLD_TIMES = 4, WARM_PART = 4, COLD_MOST = 256 << 20, CACHE_UNKNOWN = 32 << 20 };
 /* Seconds of racing after which a problem of long samples ends with SETTLE_ROUNDS rounds. */
 static const double PATIENCE_S = 2.5;
 
@@ -366,19 +361,6 @@ static enum fvm_status run_finals(struct race *r, struct fvm_error *err) {
 
 /* ---- set-up ---- */
 
-static int64_t last_cache(int64_t bytes) { return bytes > 0 ? bytes : CACHE_UNKNOWN; }
-
-/* Half, for activations pass through the cache as well, and neighbours on a shared machine. */
-enum warmth measure_warmth(int64_t weight_bytes, int64_t cache_bytes) {
-  return weight_bytes > last_cache(cache_bytes) / 2 ? COLD : WARM;
-}
-
-static int64_t rotate_bytes(const struct measure_options *o) {
-  int64_t cache = last_cache(o->cache_bytes);
-  if (o->warmth == WARM) return cache / WARM_PART;
-  return cache < COLD_MOST / COLD_TIMES ? cache * COLD_TIMES : COLD_MOST;
-}
-
 static double default_limit(const struct bench *b) {
   double s = LIMIT_S + LIMIT_TIMES * b->reference_s;
   for (int i = 0; i < b->call->nin; i++)
@@ -407,13 +389,17 @@ static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
   r->x->order = (int *)(r->x->reply + n);
   if (r->o.sample_ns <= 0) r->o.sample_ns = SAMPLE_NS;
   if (r->o.max_rounds <= 0) r->o.max_rounds = MAX_ROUNDS;
-  r->work = (struct work){.bench = &r->bench,
-                          .entrant = r->e,
-                          .n = r->n,
-                          .sample_ns = r->o.sample_ns,
-                          .rotate_bytes = rotate_bytes(&r->o),
-                          .ukr = r->o.ukr ? r->o.ukr : ukr_table(cpu_isa()),
-                          .x = r->x};
+  r->work =
+      (struct work){.bench = &r->bench,
+                    .entrant = r->e,
+                    .n = r->n,
+                    .sample_ns = r->o.sample_ns,
+                    .since_read = state_bytes(r->o.state, &r->o.caches),
+                    .since_written = state_far(r->o.state) ? state_bytes(r->o.state, &r->o.caches)
+                                                           : state_near(r->o.state, &r->o.caches),
+                    .far = state_far(r->o.state),
+                    .ukr = r->o.ukr ? r->o.ukr : ukr_table(cpu_isa()),
+                    .x = r->x};
   for (int i = 0; i < r->n; i++) r->alive[i] = r->e[i].outcome == OUTCOME_COUNT;
   set_limit(r);
   make_groups(r);

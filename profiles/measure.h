@@ -5,7 +5,7 @@
 #include "../kernels/op.h"
 #include "counters.h"
 
-enum { MEASURE_PROTOCOL = 2 }; /* goes into every row; changes with anything that moves a number */
+enum { MEASURE_PROTOCOL = 3 }; /* goes into every row; changes with anything that moves a number */
 
 enum outcome {
 #define OUTCOME(name, text, meaning) OUTCOME_##name,
@@ -20,18 +20,27 @@ static inline bool outcome_is_sound(enum outcome o) {
   return o == OUTCOME_OK || o == OUTCOME_LOST || o == OUTCOME_NOISY;
 }
 
-/* Where the network finds its weights when it runs again: still in the last cache, or in memory,
- * since all of them together are too large for it. What is measured in one state says little of the
- * other. */
-enum warmth {
-#define WARMTH(name, text, meaning) name,
-#include "warmth.def"
-#undef WARMTH
-  WARMTH_COUNT
+/* Where a network's data is when a step of it begins. What is measured in one state says little of
+ * another. */
+enum data_state {
+#define STATE(name, text, since, far, meaning) name,
+#include "states.def"
+#undef STATE
+  STATE_COUNT
 };
-const char *warmth_name(enum warmth w);
-/* Of a model with so many bytes of weights. cache_bytes: of the last cache; 0: unknown. */
-enum warmth measure_warmth(int64_t weight_bytes, int64_t cache_bytes);
+const char *state_name(enum data_state s);
+/* HOT for any text but a state's name. */
+enum data_state state_parse(const char *text);
+/* Bytes of a core's own cache and of the last one; 0: unknown. */
+struct caches {
+  int64_t own, last;
+};
+struct caches measure_caches(const struct target *t);
+/* Of the steps of a model of which so many bytes pass through the caches in a run; far: of those
+ * whose output's place was not touched for the greater part of a run. */
+enum data_state measure_state(int64_t run_bytes, bool far, const struct caches *c);
+/* Whether so many bytes since it was touched make a place far. */
+bool measure_far(int64_t run_bytes, int64_t since, const struct caches *c);
 
 /* One candidate in a race, and what came of it. */
 struct entrant {
@@ -51,9 +60,9 @@ struct entrant {
 struct measure_options {
   int64_t sample_ns; /* least duration of a sample; default 100000 */
   int max_rounds;
-  double timeout_s;                /* CPU time of one candidate; 0: by the reference's */
-  enum warmth warmth;              /* of constant inputs at the start of a run */
-  int64_t cache_bytes;             /* of the last cache; 0: unknown */
+  double timeout_s;      /* CPU time of one candidate; 0: by the reference's */
+  enum data_state state; /* of the data at the start of a run */
+  struct caches caches;
   ukr_fn *const *ukr;              /* micro-kernels to run; NULL: the best this CPU has */
   volatile const int *interrupted; /* set by a signal handler: finish the round and return */
 };

@@ -43,6 +43,14 @@ void fence_poison(const struct fence *f, char *at, int64_t bytes);
 /* Whether those bytes are as they were. */
 bool fence_holds(const struct fence *f, const char *at, int64_t bytes);
 
+/* ---- states ---- */
+
+/* Bytes that pass in a state before a constant is read again; whether as many do before an output's
+ * place is written; and how many do if not. */
+int64_t state_bytes(enum data_state s, const struct caches *c);
+bool state_far(enum data_state s);
+int64_t state_near(enum data_state s, const struct caches *c);
+
 /* ---- requests to the sandbox ---- */
 enum request {
   REQUEST_CHECK,  /* verify, compile, compare; then one sample */
@@ -77,7 +85,9 @@ struct work {
   const struct entrant *entrant;
   int n;
   int64_t sample_ns;
-  int64_t rotate_bytes; /* of all copies of the constant inputs */
+  int64_t since_read, since_written; /* bytes that pass before a constant is read again, and an
+                                        output's place written */
+  bool far;                          /* the latter is more than what passes in a sample */
   ukr_fn *const *ukr;
   struct exchange *x;
   struct work_state *state; /* the sandbox's own */

@@ -49,6 +49,10 @@ int64_t room_out_bytes(const struct work *w, const struct entrant *e, int k) {
   return t->dtype == FVM_NONE ? 0 : layout_bytes(t, room_layout_out(e, k));
 }
 
+int64_t room_in_bytes(const struct work *w, const struct entrant *e, int i) {
+  return layout_bytes(&w->bench->call->in[i], room_layout_in(e, i));
+}
+
 int64_t room_scratch(const struct work *w, const struct entrant *e, char *base, void **buf) {
   const struct program *p = &e->program;
   int64_t used = 0;

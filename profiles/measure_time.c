@@ -1,11 +1,4 @@
-/* Samples of a candidate.
- *
- * While it is timed, a constant input has another place in every run, on a belt of copies: in the
- * network the other nodes' weights pass through the caches between two runs of this one, so its own
- * come from far away; how far, the race says (rotate_bytes). The copies lie one after another, so
- * that a prefetch beyond the end of one fetches the next, as in a plan file. All layouts use one
- * belt: what it holds are the input's numbers, in whatever order. What other nodes compute is left
- * where they left it. */
+/* Samples of a candidate, each run in the memory that measure_net.c prepares. */
 #define _GNU_SOURCE
 #include "measure_work.h"
 
@@ -13,7 +6,6 @@
 #include <time.h>
 
 enum {
-  BELT_MIN = 1 << 10, /* bytes of constants of a problem: fewer stay in place */
   REPEAT_MAX = 1 << 20,
   TRIES = 3,            /* for a clean sample */
   SWITCH_NS = 10000000, /* a sample this long may contain one context switch, and so on */
@@ -26,79 +18,39 @@ static int64_t now(void) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* ---- belts ---- */
-
-/* Bytes of a constant input that may ride a belt. Indices may not: their order matters. */
-static int64_t belt_part(const struct tensor *t) {
-  bool index = t->dtype == FVM_I64 || t->dtype == FVM_I32;
-  int64_t bytes = t->data && !index ? tensor_bytes(t) : 0;
-  return bytes ? ROUND_UP(bytes, FVM_ALIGN) + FVM_ALIGN : 0;
-}
-
-static void make_belt(struct work_state *s, const struct tensor *t, int64_t copies,
-                      struct belt *belt) {
-  int64_t bytes = copies * belt_part(t), one = tensor_bytes(t);
-  if (bytes == 0 || !(belt->base = room_grab_huge(s, bytes, false))) return;
-  belt->bytes = bytes;
-  for (int64_t at = 0; at < bytes; at += one)
-    memcpy(belt->base + at, t->data, (size_t)MIN(one, bytes - at));
-  room_seal(belt->base, bytes);
-}
-
-/* As many copies of all constants as make up rotate_bytes. Without a belt a large input is cold
- * nevertheless, and a small one is warm. */
-void time_belts(const struct work *w, struct work_state *s) {
-  const struct opcall *c = w->bench->call;
-  int64_t all = 0;
-  for (int i = 0; i < c->nin; i++) all += belt_part(&c->in[i]);
-  if (all < BELT_MIN || w->rotate_bytes / all < 2) return;
-  for (int i = 0; i < c->nin; i++) make_belt(s, &c->in[i], w->rotate_bytes / all, &s->belt[i]);
-}
-
-/* What is larger than the belt stays in place: one pass over it is cold by itself. */
-void time_ride(const struct belt *belt, int input, int64_t bytes, struct ready *r) {
-  int64_t stride = ROUND_UP(bytes, FVM_ALIGN) + FVM_ALIGN;
-  if (belt->bytes >= stride)
-    r->rider[r->nrider++] = (struct rider){input, stride, belt->bytes / stride};
-}
-
-static void move_riders(struct work_state *s, struct ready *r) {
-  for (int k = 0; k < r->nrider; k++) {
-    const struct rider *x = &r->rider[k];
-    r->buf[x->input] = s->belt[x->input].base + s->step % x->copies * x->stride;
+/* What two looks at the clock take by themselves: no part of a run. */
+static int64_t clock_ns(void) {
+  enum { LOOKS = 50 };
+  int64_t least = INT64_MAX;
+  for (int i = 0; i < LOOKS; i++) {
+    int64_t t = now();
+    least = MIN(least, now() - t);
   }
-  s->step++;
+  return least;
 }
 
-/* ---- samples ---- */
-
-static int no_work(void *arg, struct team *team, int tid) {
-  (void)arg, (void)team, (void)tid;
-  return 0;
-}
-
-/* Nanoseconds of that many runs, with counters. The team is woken before the clock starts: in the
- * network it is awake from the step before. */
+/* Nanoseconds of that many runs; with counters, which see the runs' preparation as well. The team
+ * comes from that preparation: it is awake, as in the network. */
 static int64_t timed(const struct work *w, int i, enum engine engine, int64_t repeat,
                      struct counter_values *v) {
   struct work_state *s = w->state;
-  int threads = w->entrant[i].label.threads;
-  if (threads > 1) pool_run(s->pool, threads, no_work, NULL);
+  int64_t sum = 0, clock = clock_ns();
   s->counters->start(s->counters);
-  int64_t t = now();
   for (int64_t k = 0; k < repeat; k++) {
-    move_riders(s, &s->ready[i]);
-    work_run(w, i, engine);
+    net_step(w, i, repeat);
+    int64_t t = now();
+    work_run(w, i, engine, s->ready[i].live);
+    sum += MAX(now() - t - clock, 0);
   }
-  t = now() - t;
   s->counters->stop(s->counters, v);
-  return MAX(t, 1);
+  return MAX(sum, 1);
 }
 
-/* Enough runs that the sample is long enough; the runs on the way also warm caches and branches.
- * The last of them is such a sample: its nanoseconds. */
+/* Enough runs that the sample is long enough; those on the way, at least one, warm branches and
+ * translations. The last of them is such a sample: its nanoseconds. */
 static int64_t calibrate(const struct work *w, int i, enum engine engine, int64_t *repeat,
                          struct counter_values *v) {
+  timed(w, i, engine, 1, v);
   for (*repeat = 1;;) {
     int64_t t = timed(w, i, engine, *repeat, v);
     if (t >= w->sample_ns || *repeat >= REPEAT_MAX) return t;
@@ -114,6 +66,7 @@ static bool is_clean(const struct counter_values *v, int64_t ns) {
 void time_sample(const struct work *w, int i, enum engine engine, struct reply *r) {
   struct counter_values v = {0};
   int64_t t = 0, *n = &r->repeat[engine];
+  net_enter(w, &w->state->ready[i]);
   for (int try = 0; try < TRIES && !r->clean; try++) {
     r->dropped += try > 0;
     t = *n ? timed(w, i, engine, *n, &v) : calibrate(w, i, engine, n, &v);

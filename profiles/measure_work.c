@@ -22,16 +22,16 @@ void work_init(void *work) {
   s->ready = fvm_alloc((size_t)w->n, sizeof *s->ready);
   s->out = fvm_alloc((size_t)MAX(nout(w), 1), sizeof *s->out);
   s->out_bytes = fvm_alloc((size_t)MAX(nout(w), 1), sizeof *s->out_bytes);
-  s->belt = fvm_alloc((size_t)MAX(nin(w), 1), sizeof *s->belt);
+  s->in = fvm_alloc((size_t)MAX(nin(w), 1), sizeof *s->in);
+  s->made = fvm_alloc((size_t)MAX(nout(w), 1), sizeof *s->made);
   s->fenced = fvm_alloc((size_t)MAX(nin(w), 1), sizeof *s->fenced);
   s->fence_out = fvm_alloc((size_t)MAX(nout(w), 1), sizeof *s->fence_out);
   s->counters = counters_open();
   s->ukr = w->ukr;
   w->state = s;
-  if (!s->ready || !s->out || !s->out_bytes || !s->belt || !s->fenced || !s->fence_out ||
-      !s->counters || !room_make(w, s) || pool_new(threads, &s->pool, NULL))
+  if (!s->ready || !s->out || !s->out_bytes || !s->in || !s->made || !s->fenced || !s->fence_out ||
+      !s->counters || !room_make(w, s) || !net_make(w, s) || pool_new(threads, &s->pool, NULL))
     _exit(1);
-  time_belts(w, s);
 }
 
 /* ---- making a candidate ready ---- */
@@ -52,7 +52,6 @@ static enum fvm_status place_buffers(const struct work *w, const struct entrant 
     r->buf[i] = m->base;
     if (p->buf[i].bytes > m->bytes)
       return fvm_fail(err, FVM_EUNSUPPORTED, "program asks for too large an input %d", i);
-    time_ride(&s->belt[i], i, m->bytes, r);
   }
   for (int k = 0; k < nout(w); k++) {
     r->buf[nin(w) + k] = s->out[k];
@@ -60,6 +59,7 @@ static enum fvm_status place_buffers(const struct work *w, const struct entrant 
       return fvm_fail(err, FVM_EUNSUPPORTED, "program asks for too large an output %d", k);
   }
   room_scratch(w, e, s->scratch, r->buf);
+  net_place(w, e, r);
   return FVM_OK;
 }
 
@@ -70,17 +70,17 @@ static enum fvm_status make_ready(const struct work *w, int i, struct fvm_error 
   enum fvm_status st = place_buffers(w, e, r, err);
   if (!st) st = jit_compile(&e->program, w->state->ukr, &r->jit, err);
   if (st) return st;
-  r->jit_run = (struct jit_run){.jit = r->jit, .buf = r->buf};
-  r->interp_run = (struct run){.program = &e->program, .ukr = w->state->ukr, .buf = r->buf};
   r->done = true;
   return FVM_OK;
 }
 
-int work_run(const struct work *w, int i, enum engine engine) {
+int work_run(const struct work *w, int i, enum engine engine, void **buf) {
   struct work_state *s = w->state;
-  struct ready *r = &s->ready[i];
-  return engine == JIT ? pool_run(s->pool, w->entrant[i].label.threads, jit_run, &r->jit_run)
-                       : pool_run(s->pool, w->entrant[i].label.threads, interp_run, &r->interp_run);
+  int threads = w->entrant[i].label.threads;
+  struct jit_run jit = {.jit = s->ready[i].jit, .buf = buf};
+  struct run interp = {.program = &w->entrant[i].program, .ukr = s->ukr, .buf = buf};
+  return engine == JIT ? pool_run(s->pool, threads, jit_run, &jit)
+                       : pool_run(s->pool, threads, interp_run, &interp);
 }
 
 /* ---- checking ---- */
@@ -156,14 +156,15 @@ static bool outputs_right(const struct work *w, int i, double *error, char *why,
 /* Interpreter against the reference. */
 static bool interp_right(const struct work *w, int i, double *error, char *why, size_t size) {
   fence_all(w, i, AT_END);
-  if (work_run(w, i, INTERP) == 0) return outputs_right(w, i, error, why, size);
+  if (work_run(w, i, INTERP, w->state->ready[i].buf) == 0)
+    return outputs_right(w, i, error, why, size);
   snprintf(why, size, "a micro-kernel refused the data: an index out of range");
   return false;
 }
 
 /* Compiled code against what the interpreter has just left in the outputs, bit for bit. */
 static bool jit_right(const struct work *w, int i, char *why, size_t size) {
-  const struct ready *r = &w->state->ready[i];
+  struct ready *r = &w->state->ready[i];
   char *kept[LABEL_MAXIO + CODE_MAXBUF];
   for (int k = 0; k < nout(w); k++) {
     kept[k] = fvm_alloc((size_t)MAX(room_out_bytes(w, &w->entrant[i], k), 1), 1);
@@ -171,7 +172,7 @@ static bool jit_right(const struct work *w, int i, char *why, size_t size) {
     memcpy(kept[k], r->buf[nin(w) + k], (size_t)room_out_bytes(w, &w->entrant[i], k));
   }
   fence_all(w, i, AT_START);
-  bool right = work_run(w, i, JIT) == 0;
+  bool right = work_run(w, i, JIT, r->buf) == 0;
   for (int k = 0; k < nout(w); k++) {
     int64_t n = room_out_bytes(w, &w->entrant[i], k);
     const char *out = r->buf[nin(w) + k];
@@ -203,10 +204,10 @@ static bool inplace_right(const struct work *w, int i, double *error, char *why,
   fence_all(w, i, AT_END);
   memcpy(r->buf[nin(w)], r->buf[in], (size_t)room_out_bytes(w, e, 0));
   r->buf[in] = r->buf[nin(w)];
-  return work_run(w, i, INTERP) == 0 && outputs_right(w, i, error, why, size);
+  return work_run(w, i, INTERP, r->buf) == 0 && outputs_right(w, i, error, why, size);
 }
 
-/* In memory of its own; what is timed afterwards has the memory that all share. */
+/* In memory of its own; afterwards the candidate has the memory that all share. */
 static bool is_right(const struct work *w, int i, double *error, char *why, size_t size) {
   struct ready *r = &w->state->ready[i];
   void *shared[CODE_MAXBUF];

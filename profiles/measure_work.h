@@ -1,5 +1,5 @@
 /* Between the parts of what runs in the sandbox: memory and data in layouts (measure_room.c),
- * checks (measure_work.c), samples (measure_time.c).
+ * checks (measure_work.c), the memory of samples (measure_net.c), samples (measure_time.c).
  *
  * All candidates of a problem use the same inputs, outputs and scratch, so none has better places
  * than another. */
@@ -20,23 +20,24 @@ struct image {
   char *base;
   int64_t bytes;
 };
-/* Copies of a constant input, one after another. */
+/* Places of an input or output, one after another (measure_net.c). */
 struct belt {
   char *base;
-  int64_t bytes; /* 0: the input stays in place */
+  int64_t bytes; /* 0: one place */
+  int image;     /* of an activation input: 1 + the image that it holds */
 };
-/* An input on a belt, in a layout. */
+/* A buffer on a belt, in a layout. */
 struct rider {
-  int input;
-  int64_t stride, copies;
+  const struct belt *belt;
+  int buf;
+  int64_t stride, places;
 };
 /* A candidate made ready to run. */
 struct ready {
   bool done;
   struct jit *jit;
-  struct jit_run jit_run;
-  struct run interp_run;
-  void *buf[CODE_MAXBUF];
+  void *buf[CODE_MAXBUF];  /* while it is checked: what it reads is sealed */
+  void *live[CODE_MAXBUF]; /* while it is timed */
   struct rider rider[CODE_MAXBUF];
   int nrider;
   int image[CODE_MAXBUF]; /* of each input */
@@ -51,7 +52,7 @@ struct work_state {
   struct counters *counters;
   ukr_fn *const *ukr;
   VEC(struct image) image;
-  struct belt *belt; /* of each input */
+  struct belt *in, *made; /* of each input and output */
   struct ready *ready;
   char **out;         /* of each output */
   int64_t *out_bytes; /* the largest over all candidates */
@@ -81,6 +82,8 @@ enum layout room_layout_out(const struct entrant *e, int i);
 int64_t room_out_bytes(const struct work *w, const struct entrant *e, int k);
 /* Where the scratch buffers of a program lie in the common memory; returns the bytes needed. */
 int64_t room_scratch(const struct work *w, const struct entrant *e, char *base, void **buf);
+/* Bytes of an input in the candidate's layout. */
+int64_t room_in_bytes(const struct work *w, const struct entrant *e, int i);
 /* Outputs and scratch that fit every candidate; false when memory is out. */
 bool room_make(struct work *w, struct work_state *s);
 /* Index of an image, made when it is new; -1 and *err when it cannot be. */
@@ -89,14 +92,21 @@ int room_image(const struct work *w, bool is_output, int index, enum layout layo
 
 /* ---- measure_work.c ---- */
 
-int work_run(const struct work *w, int i, enum engine engine);
+int work_run(const struct work *w, int i, enum engine engine, void **buf);
+
+/* ---- measure_net.c ---- */
+
+/* Memory for timing; false when there is none. */
+bool net_make(const struct work *w, struct work_state *s);
+/* A candidate's buffers in it. needs: r->buf, r->image. */
+void net_place(const struct work *w, const struct entrant *e, struct ready *r);
+/* Before samples of a candidate: activation inputs in its layouts. */
+void net_enter(const struct work *w, const struct ready *r);
+/* Before a run of it, one of so many of a sample: the next places, and inputs as if just made. */
+void net_step(const struct work *w, int i, int64_t repeat);
 
 /* ---- measure_time.c ---- */
 
-/* As many copies of all constants as make up rotate_bytes. */
-void time_belts(const struct work *w, struct work_state *s);
-/* Let an input of so many bytes take another place in every run, if it can. */
-void time_ride(const struct belt *belt, int input, int64_t bytes, struct ready *r);
 /* One sample of a candidate that is ready. */
 void time_sample(const struct work *w, int i, enum engine engine, struct reply *r);
 /* Nanoseconds of a fixed piece of work: when it takes longer, the machine is slower. */

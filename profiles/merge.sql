@@ -52,20 +52,20 @@ INSERT INTO main.run(machine, build, protocol, candidate, state, engine, status,
 -- A model's nodes are one list: the longer one, or that of the greater text.
 CREATE TEMP TABLE nodes AS
   SELECT hash, COUNT(*) AS n, group_concat(item, char(10)) AS list
-    FROM (SELECT o.hash AS hash, node.name || ' ' || p.hash AS item
+    FROM (SELECT o.hash AS hash, node.name || ' ' || p.hash || ' ' || node.state AS item
             FROM other.node AS node JOIN other.model AS o ON o.id = node.model
                                     JOIN other.problem AS p ON p.id = node.problem
            ORDER BY o.hash, node.seq)
    GROUP BY hash;
 DELETE FROM temp.nodes WHERE (n, list) <=
   (SELECT COUNT(*), IFNULL(group_concat(item, char(10)), '')
-     FROM (SELECT node.name || ' ' || p.hash AS item
+     FROM (SELECT node.name || ' ' || p.hash || ' ' || node.state AS item
              FROM main.node AS node JOIN main.model AS m ON m.id = node.model
                                     JOIN main.problem AS p ON p.id = node.problem
             WHERE m.hash = nodes.hash ORDER BY node.seq));
 DELETE FROM main.node WHERE model IN (SELECT id FROM main.model JOIN temp.nodes USING(hash));
-INSERT INTO main.node(model, seq, name, problem)
-  SELECT m.id, node.seq, node.name, p.id
+INSERT INTO main.node(model, seq, name, problem, state)
+  SELECT m.id, node.seq, node.name, p.id, node.state
     FROM other.node AS node JOIN other.model AS o ON o.id = node.model
                             JOIN temp.nodes USING(hash)
                             JOIN main.model AS m ON m.hash = o.hash

@@ -70,13 +70,6 @@ static enum fvm_status read_subject(const struct db_record *r, const struct targ
 
 /* ---- one run ---- */
 
-static void set_state(const struct db_record *r, const struct target *t,
-                      struct measure_options *o) {
-  for (int w = 0; w < WARMTH_COUNT; w++)
-    if (!strcmp(warmth_name((enum warmth)w), r->state)) o->warmth = (enum warmth)w;
-  o->cache_bytes = t->l3_bytes ? t->l3_bytes : t->l2_bytes;
-}
-
 static void compare(const struct entrant *e, struct replay *r) {
   bool interp = !strcmp(r->stored.engine, "interp");
   struct spread s =
@@ -98,7 +91,8 @@ static enum fvm_status measure(const struct machine *m, volatile const int *inte
   struct measure_options o = {.interrupted = interrupted};
   int threads = label_threads_of(r->stored.label);
   machine_target(m, &threads, 1, &t);
-  set_state(&r->stored, &t, &o);
+  o.state = state_parse(r->stored.state);
+  o.caches = measure_caches(&t);
   enum fvm_status st = read_subject(&r->stored, &t, a, &s, err);
   if (!st) st = measure_race(&s.call, &s.entrant, 1, &o, NULL, NULL, err);
   if (!st) compare(&s.entrant, r);

@@ -11,7 +11,7 @@ CREATE TABLE run_3(
   build INTEGER NOT NULL REFERENCES build(id),
   protocol INTEGER NOT NULL,         -- version of the way of measuring
   candidate INTEGER NOT NULL REFERENCES candidate(id),
-  state TEXT NOT NULL,               -- of the weights: warm, cold (warmth.def)
+  state TEXT NOT NULL,               -- of its data (states.def)
   engine TEXT NOT NULL,              -- jit, or interp: what the executor uses
   status TEXT NOT NULL,              -- ok, lost, wrong, crashed, timeout, unsupported, noisy
   reason TEXT,                       -- of any status but ok

@@ -106,7 +106,7 @@ static struct explain_source source_of(const struct session *s, const struct pla
                                 .db = s->db,
                                 .machine_id = s->machine_id,
                                 .build_id = s->build_id};
-  if (s->graph) from.warmth = profile_warmth(s->graph, &s->target);
+  from.states = &s->states;
   return from;
 }
 

@@ -42,10 +42,11 @@ struct cost *cost_random_new(uint64_t seed);
  * the number alone matches every label; first match wins; # starts a comment. "~1e-6" after the
  * number of a label is its error. */
 struct cost *cost_table_new(const char *text, struct fvm_error *err);
-/* Best valid measurement of this machine, build and state of the weights in a database; db stays
- * the caller's. */
+/* Best valid measurement of this machine and build in a database, of each problem in its state; db
+ * and states stay the caller's. */
 struct db;
-struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id, enum warmth w,
-                         struct cost *fallback, struct fvm_error *err);
+struct states;
+struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id,
+                         const struct states *states, struct cost *fallback, struct fvm_error *err);
 
 #endif

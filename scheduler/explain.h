@@ -122,8 +122,8 @@ struct explain_source {
   struct cost *cost;
   struct db *db;
   int64_t machine_id, build_id;
-  enum warmth warmth; /* that the graph's problems were measured in */
-  const char *chosen; /* label that the plan has; NULL: the schedule's */
+  const struct states *states; /* with db */
+  const char *chosen;          /* label that the plan has; NULL: the schedule's */
 };
 enum fvm_status explain_node(struct explain_node *n, const struct explain_source *s,
                              const char *name, struct fvm_error *err);

@@ -8,6 +8,7 @@
 #include "../vm/interp.h"
 #include "pin.h"
 #include "sched.h"
+#include "states.h"
 #include "what_if.h"
 
 #include <stdlib.h>
@@ -280,8 +281,8 @@ static enum fvm_status begin(struct finder *f, const char *name) {
   n->uses = list_uses(f, NULL);
   n->plan_ns = f->s->schedule ? f->s->schedule->cost_ns : 0;
   if (f->s->db)
-    st = db_list(f->s->db, f->s->machine_id, f->s->build_id, f->s->warmth, f->hash, &n->arena,
-                 &f->known, f->err);
+    st = db_list(f->s->db, f->s->machine_id, f->s->build_id, states_of(f->s->states, f->hash),
+                 f->hash, &n->arena, &f->known, f->err);
   return st == FVM_OK && !(n->name && n->problem) ? fvm_nomem(f->err) : st;
 }
 
@@ -334,7 +335,7 @@ enum fvm_status explain_node_stored(struct explain_node *n, struct db *db, int64
                   "give --model",
                   name);
   if (st == FVM_OK)
-    st = db_list(db, machine_id, build_id, use.warmth, use.hash, &n->arena, &known, err);
+    st = db_list(db, machine_id, build_id, use.state, use.hash, &n->arena, &known, err);
   n->name = arena_strdup(&n->arena, name);
   if (st == FVM_OK && !n->name) st = fvm_nomem(err);
   for (size_t i = 0; i < known.list.n && st == FVM_OK; i++) {

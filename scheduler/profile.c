@@ -6,12 +6,13 @@
 
 #include "accuracy.h"
 #include "profile_set.h"
+#include "states.h"
 
 struct profiler {
   const struct profile_options *o;
   struct db *db;
   int64_t machine, build;
-  enum warmth warmth;
+  struct states states;
   struct profile_set set;
   struct profile_totals *totals;
   double start;
@@ -56,26 +57,11 @@ static bool is_failure(enum outcome o) {
          o == OUTCOME_UNSUPPORTED;
 }
 
-/* ---- state of the weights ---- */
+/* ---- states ---- */
 
-static int64_t last_cache(const struct target *t) {
-  return t->l3_bytes ? t->l3_bytes : t->l2_bytes;
-}
-
-static bool is_weight(const struct graph *g, int tensor) {
-  for (size_t i = 0; i < g->node.n; i++) {
-    const struct node *n = &g->node.v[i];
-    for (size_t k = 0; !n->dead && k < n->in.n; k++)
-      if (n->in.v[k] == tensor && !node_picks_rows(n, (int)k)) return true;
-  }
-  return false;
-}
-
-enum warmth profile_warmth(const struct graph *g, const struct target *t) {
-  int64_t sum = 0;
-  for (size_t i = 0; i < g->tensor.n; i++)
-    if (g->tensor.v[i].t.data && is_weight(g, (int)i)) sum += tensor_bytes(&g->tensor.v[i].t);
-  return measure_warmth(sum, last_cache(t));
+static enum data_state state_of(const struct profiler *p, const struct profile_problem *q) {
+  return q->is_convert ? states_convert(&p->states, &q->call.in[0])
+                       : states_of(&p->states, q->hash);
 }
 
 /* ---- what is known already ---- */
@@ -89,7 +75,7 @@ static enum fvm_status drop_known(struct profiler *p, const struct profile_probl
     struct db_known k;
     bool found;
     enum fvm_status st =
-        db_lookup(p->db, p->machine, p->build, p->warmth, q->hash, e[i].text, &k, &found, err);
+        db_lookup(p->db, p->machine, p->build, state_of(p, q), q->hash, e[i].text, &k, &found, err);
     if (st) return st;
     if (!found || (!k.finished && !is_failure(k.outcome))) e[kept++] = e[i];
   }
@@ -149,8 +135,8 @@ static enum fvm_status store(struct profiler *p, const struct entrant *e, int n,
   struct text env = {0};
   machine_environment(&env);
   enum fvm_status st = env.failed ? fvm_nomem(err)
-                                  : db_store(p->db, p->machine, p->build, p->warmth, p->problem_id,
-                                             e, n, env.v, finished, err);
+                                  : db_store(p->db, p->machine, p->build, state_of(p, p->problem),
+                                             p->problem_id, e, n, env.v, finished, err);
   text_free(&env);
   return st;
 }
@@ -190,8 +176,8 @@ static void refuse_all(struct profiler *p, const struct fvm_error *why) {
 static enum fvm_status race(struct profiler *p) {
   struct measure_options m = p->o->measure;
   m.interrupted = p->o->interrupted;
-  m.warmth = p->warmth;
-  m.cache_bytes = last_cache(&p->o->target);
+  m.state = state_of(p, p->problem);
+  m.caches = measure_caches(&p->o->target);
   send(p, PROFILE_PROBLEM, NULL);
   enum fvm_status st = measure_race(&p->problem->call, p->e, p->n, &m, on_round, p, p->err);
   if (p->status) return *p->err = p->why, p->status;
@@ -237,6 +223,11 @@ static enum fvm_status profile_one(struct profiler *p, int index) {
 
 /* ---- the whole graph ---- */
 
+static struct db_node node_row(const struct profiler *p, const int64_t *id, const char *name,
+                               int problem) {
+  return (struct db_node){name, id[problem], state_of(p, &p->set.problem.v[problem])};
+}
+
 /* Model, nodes and all problems, so that v_nodes is complete before anything is measured. */
 static enum fvm_status store_graph(struct profiler *p, const struct graph *g) {
   struct arena a = {0};
@@ -250,11 +241,11 @@ static enum fvm_status store_graph(struct profiler *p, const struct graph *g) {
     st = db_problem(p->db, q->hash, q->text, q->op, &id[i], p->err);
   }
   for (size_t i = 0; i < n && !st; i++)
-    node[i] = (struct db_node){p->set.node_name.v[i], id[p->set.of_node.v[i]]};
+    node[i] = node_row(p, id, p->set.node_name.v[i], p->set.of_node.v[i]);
   for (size_t i = 0; i < chains && !st; i++)
-    node[n + i] = (struct db_node){p->set.chain_name.v[i], id[p->set.of_chain.v[i]]};
+    node[n + i] = node_row(p, id, p->set.chain_name.v[i], p->set.of_chain.v[i]);
   const char *name = p->o->model ? p->o->model : g->name ? g->name : "";
-  if (!st) st = db_model(p->db, g->model_hash, name, p->warmth, &model, p->err);
+  if (!st) st = db_model(p->db, g->model_hash, name, p->states.near, &model, p->err);
   if (!st) st = db_nodes(p->db, model, node, (int)(n + chains), p->err);
   arena_free(&a);
   return st;
@@ -292,15 +283,16 @@ enum fvm_status profile_graph(const struct graph *g, struct db *db, const struct
                               const struct profile_options *o, struct profile_totals *totals,
                               struct fvm_error *err) {
   struct profiler p = {.o = o, .db = db, .totals = totals, .start = seconds(), .err = err};
-  p.warmth = profile_warmth(g, &o->target);
   *totals = (struct profile_totals){0};
   enum fvm_status st = db_machine(db, m, &p.machine, err);
   if (!st) st = db_build(db, build_text(), &p.build, err);
+  if (!st) st = states_make(&p.states, g, &o->target, err);
   if (!st) st = profile_set_make(&p.set, g, &o->target, err);
   if (!st) st = store_graph(&p, g);
   if (!st) st = count_known(&p, err);
   if (!st) st = measure_all(&p);
   if (!st && totals->problems_done == totals->problems) st = expect(&p, g);
   profile_set_free(&p.set);
+  states_free(&p.states);
   return st;
 }

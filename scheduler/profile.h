@@ -41,9 +41,6 @@ struct profile_options {
   void (*on_event)(void *arg, const struct profile_event *e); /* may be NULL */
   void *arg;
 };
-/* The state in which the weights of a graph's nodes are at their turns, on a target. Tables that
- * are only gathered from do not count: a run reads some rows of them. */
-enum warmth profile_warmth(const struct graph *g, const struct target *t);
 /* FVM_EINTR when interrupted; running out of budget is no failure (problems_done tells). */
 enum fvm_status profile_graph(const struct graph *g, struct db *db, const struct machine *m,
                               const struct profile_options *o, struct profile_totals *totals,

@@ -70,9 +70,9 @@ static enum fvm_status open_costs(struct session *s, const char *path, struct co
   enum fvm_status st = db_open(path, DB_READ, &s->db, err);
   if (st == FVM_OK) st = db_machine(s->db, &s->machine, &s->machine_id, err);
   if (st == FVM_OK) st = db_build(s->db, build_text(), &s->build_id, err);
+  if (st == FVM_OK && s->graph) st = states_make(&s->states, s->graph, &s->target, err);
   if (st == FVM_OK) {
-    enum warmth w = s->graph ? profile_warmth(s->graph, &s->target) : WARM;
-    s->cost = cost_db_new(s->db, s->machine_id, s->build_id, w, model, err);
+    s->cost = cost_db_new(s->db, s->machine_id, s->build_id, &s->states, model, err);
     if (!s->cost) st = err->code;
   }
   if (st != FVM_OK) cost_free(model);
@@ -140,6 +140,7 @@ void session_close(struct session *s) {
   schedule_free(s->schedule);
   cost_free(s->cost);
   db_close(s->db);
+  states_free(&s->states);
   graph_free(s->graph);
   pins_free(s->pins);
 }

@@ -5,6 +5,7 @@
 #include "../profiles/db.h"
 #include "cli.h"
 #include "plan_build.h"
+#include "states.h"
 
 struct session {
   struct machine machine;
@@ -15,6 +16,7 @@ struct session {
   struct cost *cost;
   struct schedule *schedule;
   int64_t machine_id, build_id;
+  struct states states;              /* with --db */
   int64_t memory, arena, latency_ns; /* limits as in struct plan_options; 0: none */
   double label_error;                /* as in struct plan_options */
   bool smallest;                     /* plan for least memory, not for least latency */

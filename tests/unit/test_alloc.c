@@ -4,6 +4,7 @@
 #include "../../profiles/db.h"
 #include "../../scheduler/cost.h"
 #include "../../scheduler/plan_build.h"
+#include "../../scheduler/states.h"
 #include "text_case.h"
 
 #include <sys/stat.h>
@@ -152,9 +153,10 @@ END_TEST
 
 static struct cost *stored_costs(struct db *db, int64_t machine, int64_t build,
                                  struct fvm_error *err) {
+  static const struct states warm = {.near = WARM};
   struct cost *model = cost_model_new(50, 10, 20), *c = NULL;
   if (!model) fvm_nomem(err);
-  if (model) c = cost_db_new(db, machine, build, WARM, model, err);
+  if (model) c = cost_db_new(db, machine, build, &warm, model, err);
   if (!c) cost_free(model);
   return c;
 }
@@ -183,7 +185,7 @@ static enum fvm_status use_database(struct db *db, struct fvm_error *err) {
   if (!st) st = db_build(db, "build", &b, err);
   if (!st) st = db_model(db, 7, "net", WARM, &model, err);
   if (!st) st = db_problem(db, 9, "MatMul f32[2,3] f32[3,4]", "MatMul", &problem, err);
-  if (!st) st = db_nodes(db, model, &(struct db_node){"node", problem}, 1, err);
+  if (!st) st = db_nodes(db, model, &(struct db_node){"node", problem, WARM}, 1, err);
   if (!st) st = db_store(db, m, b, WARM, problem, e, 2, "{}", true, err);
   if (!st) st = db_lookup(db, m, b, WARM, 9, "a", &k, &found, err);
   if (!st) ck_assert(found && k.outcome == OUTCOME_OK);

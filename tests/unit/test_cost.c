@@ -5,6 +5,7 @@
 
 #include "../../profiles/db.h"
 #include "../../scheduler/cost.h"
+#include "../../scheduler/states.h"
 
 /* A label of a product of two matrices. */
 static struct tensor shapes[3];
@@ -102,8 +103,9 @@ START_TEST(database_then_fallback) {
   OK(db_machine(db, &m, &machine, &err));
   OK(db_build(db, "build", &build, &err));
   make_call(16);
+  struct states states = {.near = WARM, .far = COLD};
   OK(db_problem(db, opcall_hash(&call), "MatMul", "MatMul", &problem, &err));
-  struct cost *c = cost_db_new(db, machine, build, WARM, cost_random_new(1), &err);
+  struct cost *c = cost_db_new(db, machine, build, &states, cost_random_new(1), &err);
   int64_t drawn = cost_node(c, &call, &label);
   ck_assert_int_eq(c->known, 0);
   label_text(&call, &label, &text);

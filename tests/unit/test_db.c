@@ -99,7 +99,8 @@ START_TEST(views_show_the_best) {
   struct entrant e[4] = {entrant("slow", OUTCOME_OK, 300, 3), entrant("fast", OUTCOME_OK, 100, 3),
                          entrant("tie", OUTCOME_OK, 100, 3), entrant("bad", OUTCOME_WRONG, 1, 1)};
   OK(db_store(db, id.machine, id.build, WARM, id.problem, e, 4, NULL, true, &err));
-  struct db_node node[3] = {{"n1", id.problem}, {"", id.problem}, {"", id.problem}};
+  struct db_node node[3] = {
+      {"n1", id.problem, WARM}, {"", id.problem, WARM}, {"", id.problem, WARM}};
   OK(db_nodes(db, id.model, node, 3, &err));
   OK(db_nodes(db, id.model, node, 2, &err));
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM v_best"), 1);
@@ -192,19 +193,21 @@ START_TEST(damage_is_an_error) {
 END_TEST
 
 START_TEST(older_versions_migrate) {
-  static const char *const step[] = {"", "", "", "",
-                                     "CREATE TABLE extra(x); INSERT INTO extra VALUES(42);"},
-                           *const broken[] = {"", "", "", "", "", "CREATE TABLE half(x); nonsense"};
+  static const char *const step[] = {"", "",
+                                     "", "",
+                                     "", "CREATE TABLE extra(x); INSERT INTO extra VALUES(42);"},
+                           *const broken[] = {
+                               "", "", "", "", "", "", "CREATE TABLE half(x); nonsense"};
   struct db *db;
   OK(db_open(fresh("old"), DB_WRITE, &db, &err));
   struct ids id = add_ids(db);
-  OK(db_migrate(db, step, 5, &err));
+  OK(db_migrate(db, step, 6, &err));
   ck_assert_int_eq(count(db, "SELECT x FROM extra"), 42);
-  ck_assert_int_eq(count(db, "PRAGMA user_version"), 5);
-  OK(db_migrate(db, step, 5, &err));
+  ck_assert_int_eq(count(db, "PRAGMA user_version"), 6);
+  OK(db_migrate(db, step, 6, &err));
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM extra"), 1);
-  ck_assert_int_ne(db_migrate(db, broken, 6, &err), FVM_OK);
-  ck_assert_int_eq(count(db, "PRAGMA user_version"), 5);
+  ck_assert_int_ne(db_migrate(db, broken, 7, &err), FVM_OK);
+  ck_assert_int_eq(count(db, "PRAGMA user_version"), 6);
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM sqlite_schema WHERE name='half'"), 0);
   struct ids again = add_ids(db);
   ck_assert_mem_eq(&id, &again, sizeof id);
@@ -253,7 +256,7 @@ START_TEST(states_are_apart) {
   bool found;
   OK(db_open(fresh("states"), DB_WRITE, &db, &err));
   struct ids id = add_ids(db);
-  OK(db_nodes(db, id.model, &(struct db_node){"n", id.problem}, 1, &err));
+  OK(db_nodes(db, id.model, &(struct db_node){"n", id.problem, WARM}, 1, &err));
   OK(db_store(db, id.machine, id.build, WARM, id.problem, &warm, 1, NULL, true, &err));
   OK(db_lookup(db, id.machine, id.build, COLD, 9, "a", &k, &found, &err));
   ck_assert(!found);
@@ -262,8 +265,8 @@ START_TEST(states_are_apart) {
   ck_assert(found && k.ns == 150);
   ck_assert_int_eq(look(db, id, "a", true).ns, 100);
   ck_assert_int_eq(count(db, "SELECT SUM(ns) FROM v_best"), 250);
-  ck_assert_int_eq(count(db, "SELECT SUM(ns) FROM v_nodes"), 100); /* the model is a warm one */
-  OK(db_model(db, 7, "net", COLD, &id.model, &err));
+  ck_assert_int_eq(count(db, "SELECT SUM(ns) FROM v_nodes"), 100); /* the node is a warm one */
+  OK(db_nodes(db, id.model, &(struct db_node){"n", id.problem, COLD}, 1, &err));
   ck_assert_int_eq(count(db, "SELECT SUM(ns) FROM v_nodes"), 150);
   entrant_free(&warm);
   entrant_free(&cold);

@@ -62,7 +62,8 @@ static void add_model(struct db *db) {
   snprintf(name, sizeof name, "net%d", random_below(3));
   OK(db_model(db, (uint64_t)which + 1, name, WARM, &id, &err));
   for (int i = 0; i < n; i++)
-    node[i] = (struct db_node){i % 2 ? "odd" : "even", add_problem(db, random_below(4))};
+    node[i] = (struct db_node){i % 2 ? "odd" : "even", add_problem(db, random_below(4)),
+                               random_below(2) ? WARM : COLD_FAR};
   OK(db_nodes(db, id, node, n, &err));
 }
 
@@ -374,7 +375,7 @@ START_TEST(pruning_keeps_the_newest_build_of_each_machine) {
   int64_t model;
   OK(db_open(fresh("old"), DB_WRITE, &db, &err));
   for (int i = 0; i < 60; i++) add_run(db);
-  for (int i = 0; i < 4; i++) node[i] = (struct db_node){"all", add_problem(db, i)};
+  for (int i = 0; i < 4; i++) node[i] = (struct db_node){"all", add_problem(db, i), WARM};
   OK(db_model(db, 1, "net", WARM, &model, &err));
   OK(db_nodes(db, model, node, 4, &err));
   OK(db_exec(db,

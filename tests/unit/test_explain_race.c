@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "../../scheduler/explain.h"
+#include "../../scheduler/states.h"
 
 /* Two equal convolutions and a depthwise one. */
 static const char text[] = "graph net opset=17\n"
@@ -79,7 +80,10 @@ static void make(struct made *m) {
   OK(db_build(m->db, "build", &m->build_id, &err));
   OK(db_model(m->db, m->plan->meta->model_hash, "net", WARM, &m->model, &err));
   struct db_node nodes[] = {{.name = "first"}, {.name = "second"}, {.name = "third"}};
-  for (size_t i = 0; i < COUNT(nodes); i++) nodes[i].problem = store_labels(m, nodes[i].name);
+  for (size_t i = 0; i < COUNT(nodes); i++) {
+    nodes[i].problem = store_labels(m, nodes[i].name);
+    nodes[i].state = WARM;
+  }
   OK(db_nodes(m->db, m->model, nodes, (int)COUNT(nodes), &err));
 }
 
@@ -103,12 +107,13 @@ static enum fvm_status try_explain(const struct made *m, bool with_graph, struct
                             .title = "a.plan",
                             .machine = "a machine",
                             .speed = {1, 1, 1, 2}};
+  static const struct states warm = {.near = WARM};
   const struct explain_source from = {.options = &options,
                                       .cost = m->cost,
                                       .db = m->db,
                                       .machine_id = m->machine_id,
                                       .build_id = m->build_id,
-                                      .warmth = WARM};
+                                      .states = &warm};
   enum fvm_status st = explain_steps(x, &err);
   return st == FVM_OK ? explain_races(x, &from, &err) : st;
 }

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "profiles/machine.h"
-#include "profiles/measure_impl.h"
+#include "profiles/measure_work.h"
 #include "profiles/sandbox.h"
 
 static struct fvm_error err;
@@ -110,28 +110,123 @@ static void copies(struct fixture *f, struct entrant *e, int64_t n, int64_t n2) 
   e->label.in[1] = LAYOUT_ROW;
 }
 
-/* Copies that change from run to run give right results, in both states, also when there is little
+/* Places that change from run to run give right results in every state, also when there is little
  * cache to fill. */
-START_TEST(constants_may_be_cold) {
+START_TEST(all_states_are_measured) {
   static struct fixture f;
-  for (int w = 0; w < WARMTH_COUNT; w++) {
+  for (int s = 0; s < STATE_COUNT; s++) {
     struct measure_options o = quick;
-    o.warmth = (enum warmth)w;
-    o.cache_bytes = w ? 1 << 20 : 1;
+    o.state = (enum data_state)s;
+    o.caches.last = s % 2 ? 1 << 20 : 1;
     setup(&f, 4);
     OK(measure_race(&f.call, f.e, f.n, &o, NULL, NULL, &err));
     for (int i = 0; i < f.n; i++)
-      ck_assert_msg(sound(f.e[i].outcome), "%s: %s", warmth_name(o.warmth), f.e[i].reason);
+      ck_assert_msg(sound(f.e[i].outcome), "%s: %s", state_name(o.state), f.e[i].reason);
     teardown(&f);
   }
 }
 END_TEST
 
-START_TEST(large_models_are_cold) {
-  ck_assert_int_eq(measure_warmth(16 << 20, 32 << 20), WARM);
-  ck_assert_int_eq(measure_warmth((16 << 20) + 1, 32 << 20), COLD);
-  ck_assert_int_eq(measure_warmth(5 << 20, 0), WARM);
-  ck_assert_int_eq(measure_warmth((int64_t)1 << 40, 0), COLD);
+START_TEST(what_passes_makes_the_state) {
+  const struct caches c = {1 << 20, 32 << 20}, none = {0};
+  ck_assert_int_eq(measure_state(1 << 19, true, &c), HOT);
+  ck_assert_int_eq(measure_state((1 << 19) + 1, true, &c), WARM);
+  ck_assert_int_eq(measure_state(8 << 20, true, &c), WARM);
+  ck_assert_int_eq(measure_state((8 << 20) + 1, false, &c), COOL);
+  ck_assert_int_eq(measure_state(24 << 20, true, &c), COOL_FAR);
+  ck_assert_int_eq(measure_state((24 << 20) + 1, false, &c), COLD);
+  ck_assert_int_eq(measure_state((int64_t)1 << 40, true, &none), COLD_FAR);
+  ck_assert_int_eq(measure_state(5 << 20, false, &none), WARM);
+  ck_assert(!measure_far(12 << 20, 6 << 20, &c)); /* half a run */
+  ck_assert(measure_far(12 << 20, (6 << 20) + 1, &c));
+  ck_assert(measure_far((int64_t)1 << 40, (16 << 20) + 1, &c)); /* half of the cache */
+  for (int s = 0; s < STATE_COUNT; s++) {
+    ck_assert_int_eq(state_parse(state_name((enum data_state)s)), s);
+    int64_t far = state_bytes((enum data_state)s, &c), near = state_near((enum data_state)s, &c);
+    ck_assert(s == HOT ? far == 0 && near == 0 : far > near && near > c.own);
+  }
+  ck_assert_int_eq(state_parse("lukewarm"), HOT);
+  ck_assert_int_eq(state_parse(NULL), HOT);
+}
+END_TEST
+
+/* The memory that runs are timed in, step by step; in a child, since a sandbox frees nothing. */
+struct net_run {
+  struct work work;
+  bool checked, apart, input_stays, ran;
+  int constants, outputs; /* places seen */
+  int stays;              /* runs in which the output did not move */
+};
+
+static int count_places(void *const *place, int n) {
+  int distinct = 0;
+  for (int i = 0; i < n; i++) {
+    int k = 0;
+    while (place[k] != place[i]) k++;
+    distinct += k == i;
+  }
+  return distinct;
+}
+
+static void run_in_net(struct net_run *n) {
+  enum { RUNS = 16 };
+  struct work *w = &n->work;
+  void *constant[RUNS], *out[RUNS];
+  work_init(w);
+  work_serve(w);
+  struct ready *r = &w->state->ready[0];
+  size_t bytes = (size_t)tensor_bytes(&w->bench->call->in[0]);
+  n->checked = w->x->reply[0].outcome == OUTCOME_OK;
+  n->apart = r->live[0] != r->buf[0]; /* the one that is written and the sealed one */
+  n->input_stays = n->ran = true;
+  for (int k = 0; k < RUNS; k++) {
+    net_step(w, 0, k < RUNS / 2 ? RUNS : 1);
+    n->stays += r->live[2] == r->buf[2];
+    constant[k] = r->live[1];
+    out[k] = r->live[2];
+    n->input_stays &= !memcmp(r->live[0], r->buf[0], bytes);
+    n->ran &= !work_run(w, 0, INTERP, r->live) && *(const float *)out[k] != 0;
+  }
+  n->constants = count_places(constant, RUNS);
+  n->outputs = count_places(out, RUNS);
+}
+
+/* Seven runs pass before a constant is read again, three before an output's place is written. */
+START_TEST(runs_find_the_memory_of_a_net) {
+  static struct fixture f;
+  struct bench bench;
+  struct reply *reply = sandbox_share(sizeof *reply * 8);
+  struct net_run *n = sandbox_share(sizeof *n);
+  int order[8] = {0};
+  struct exchange x = {.request = REQUEST_CHECK, .n = 1, .order = order, .reply = reply};
+  setup(&f, 2);
+  OK(bench_make(&bench, &f.call, &err));
+  int64_t run = tensor_bytes(&f.in[0]) + (int64_t)sizeof f.b + tensor_bytes(&f.out[0]);
+  n->work = (struct work){.bench = &bench,
+                          .entrant = f.e,
+                          .n = f.n,
+                          .sample_ns = 1,
+                          .ukr = ukr_table(cpu_isa()),
+                          .since_read = 7 * run,
+                          .since_written = 3 * run,
+                          .x = &x};
+  pid_t child = fork();
+  if (child == 0) {
+    run_in_net(n);
+    _exit(0);
+  }
+  ck_assert_int_eq(waitpid(child, NULL, 0), child);
+  ck_assert_msg(n->checked, "%s", reply[0].reason);
+  ck_assert(n->apart);
+  ck_assert(n->input_stays);
+  ck_assert(n->ran);
+  ck_assert_int_ge(n->constants, 3); /* a layout that pads has fewer */
+  ck_assert_int_eq(n->outputs, 4);
+  ck_assert_int_eq(n->stays, 8); /* those of too short a sample */
+  sandbox_unshare(n, sizeof *n);
+  sandbox_unshare(reply, sizeof *reply * 8);
+  bench_free(&bench);
+  teardown(&f);
 }
 END_TEST
 
@@ -360,6 +455,6 @@ START_TEST(sandboxes_open_nothing) {
 END_TEST
 
 UNIT_MAIN("measure", sandboxes_contain, sandboxes_open_nothing, agreement_depends_on_the_type,
-          inputs_are_seeded_and_in_range, sound_candidates_are_timed, constants_may_be_cold,
-          large_models_are_cold, each_culprit_is_told_apart, an_interrupt_keeps_what_was_measured,
-          conversions_race_as_identities)
+          inputs_are_seeded_and_in_range, sound_candidates_are_timed, all_states_are_measured,
+          what_passes_makes_the_state, runs_find_the_memory_of_a_net, each_culprit_is_told_apart,
+          an_interrupt_keeps_what_was_measured, conversions_race_as_identities)

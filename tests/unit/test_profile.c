@@ -9,6 +9,7 @@
 #include "profiles/db_impl.h"
 #include "scheduler/profile.h"
 #include "scheduler/profile_set.h"
+#include "scheduler/states.h"
 
 /* Two equal products, so one problem less than nodes. */
 static const char text[] = "graph net opset=17 hash=00000000000000aa\n"
@@ -90,11 +91,65 @@ START_TEST(weights_make_the_state) {
   struct graph *g;
   struct target t = {.l2_bytes = 512};
   OK(graph_parse(net, strlen(net), &g, &err));
-  ck_assert_int_eq(profile_warmth(g, &t), COLD);
-  t.l3_bytes = (int64_t)2 * 24 * 24 * 4;
-  ck_assert_int_eq(profile_warmth(g, &t), WARM);
-  t.l3_bytes -= 2;
-  ck_assert_int_eq(profile_warmth(g, &t), COLD);
+  const int64_t run = 2 * 24 * 24 * 4 + 2 * 8 * 24 * 4; /* two products' weights, most alive */
+  const struct row {
+    int64_t own, last;
+    enum data_state near;
+  } rows[] = {{2 * run, 4 * run, HOT},
+              {2 * run - 1, 4 * run, WARM},
+              {1, run * 4 / 3 + 4, COOL},
+              {1, run, COLD}};
+  for (size_t i = 0; i < COUNT(rows); i++) {
+    struct states s;
+    t.l2_bytes = rows[i].own;
+    t.l3_bytes = rows[i].last;
+    OK(states_make(&s, g, &t, &err));
+    ck_assert_int_eq(s.near, rows[i].near);
+    states_free(&s);
+  }
+  graph_free(g);
+}
+END_TEST
+
+static enum data_state state_of_node(const struct graph *g, const struct states *s, int node) {
+  struct arena a = {0};
+  struct opcall c;
+  OK(graph_opcall(g, node, &a, &c, &err));
+  enum data_state state = states_of(s, opcall_hash(&c));
+  arena_free(&a);
+  return state;
+}
+
+/* Only the first two steps reach high; between two of their turns all weights pass. The second's
+ * output lies above all that the first had alive. Two equal products with little between them are
+ * near. */
+START_TEST(what_only_the_widest_reach_is_far) {
+  static const char net[] = "graph net opset=17 hash=00000000000000ab\n"
+                            "input x:f32[64,64]\n"
+                            "const u:f32[64,512] = #0000000000000000\n"
+                            "const v:f32[512,64] = #0000000000000000\n"
+                            "const w:f32[64,64] = #0000000000000000\n"
+                            "const z:f32[64,4096] = #0000000000000000\n"
+                            "a:f32[64,512] = MatMul(x, u) @first\n"
+                            "b:f32[64,64] = MatMul(a, v) @second\n"
+                            "c:f32[64,64] = MatMul(b, w) @third\n"
+                            "d:f32[64,64] = MatMul(c, w) @fourth\n"
+                            "e:f32[1,64] = ReduceMean(d) @few axes=0 keepdims=1\n"
+                            "f:f32[1,4096] = MatMul(e, z) @last\n"
+                            "output f\n";
+  struct graph *g;
+  struct target t = {
+      .isa = ISA_REF, .l2_bytes = 1 << 10, .l3_bytes = 1 << 20, .threads = {1}, .nthreads = 1};
+  struct states s;
+  OK(graph_parse(net, strlen(net), &g, &err));
+  OK(states_make(&s, g, &t, &err));
+  ck_assert_int_eq(s.far, COLD_FAR);
+  ck_assert_int_eq(state_of_node(g, &s, 0), COLD_FAR);
+  ck_assert_int_eq(state_of_node(g, &s, 1), COLD_FAR);
+  ck_assert_int_eq(state_of_node(g, &s, 2), COLD);
+  ck_assert_int_eq(state_of_node(g, &s, 3), COLD);
+  ck_assert_int_eq(states_of(&s, 12345), COLD);
+  states_free(&s);
   graph_free(g);
 }
 END_TEST
@@ -284,10 +339,11 @@ int main(void) {
   int fd = mkstemp(path);
   if (fd < 0) return EXIT_FAILURE;
   close(fd);
-  const TTest *const tests[] = {
-      weights_make_the_state,       copies_are_problems, measured_once,
-      more_threads_are_added,       interrupts_resume,   a_kill_resumes,
-      failures_are_not_tried_again, a_budget_ends_early, a_full_disk_ends_with_its_error};
+  const TTest *const tests[] = {weights_make_the_state, what_only_the_widest_reach_is_far,
+                                copies_are_problems,    measured_once,
+                                more_threads_are_added, interrupts_resume,
+                                a_kill_resumes,         failures_are_not_tried_again,
+                                a_budget_ends_early,    a_full_disk_ends_with_its_error};
   int status = unit_main("profile", tests, COUNT(tests));
   remove_files();
   return status;
