@@ -47,8 +47,10 @@ struct front {
   VEC(struct fn) fn;
   VEC(int) * of; /* functions of each variable */
   VEC(struct step) step;
-  VEC(struct point) now, next, all; /* lists that are being made */
-  int *at;                          /* current labels */
+  VEC(struct point) now, next, all, spare; /* lists that are being made */
+  VEC(int) run, begin;                     /* where lists begin in `next`, in `all` */
+  int64_t *size;                           /* of each variable's joint table; 0: not known */
+  int *at;                                 /* current labels */
   bool *out;
   int64_t band,
       dropped;      /* slack: of what cannot matter, least of what was dropped though it could */
@@ -62,13 +64,6 @@ static int64_t reduced(const struct front *x, const struct point *p) {
 static int labels(const struct front *x, int v) { return x->net->var.v[v].n; }
 
 /* ---- lists ---- */
-
-static int by_sum(const void *a, const void *b) {
-  const struct point *p = a, *q = b;
-  if (p->sum != q->sum) return p->sum < q->sum ? -1 : 1;
-  if (p->cost != q->cost) return p->cost < q->cost ? -1 : 1;
-  return (p->made > q->made) - (p->made < q->made);
-}
 
 static int by_size(const void *a, const void *b) {
   int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -87,17 +82,55 @@ static int64_t cut_at(const struct front *x, const struct point *p, int n, int64
   return cut;
 }
 
-/* Apply the rules to n points in place; returns how many are left, -1 when memory is out. */
-static int prune(struct front *x, struct point *p, int n) {
-  int64_t least = INT64_MAX, cheapest = INT64_MAX;
-  int kept = 0;
-  if (n > 1) qsort(p, (size_t)n, sizeof *p, by_sum);
-  for (int i = 0; i < n; i++) least = MIN(least, reduced(x, &p[i]));
-  for (int i = 0; i < n; i++) {
-    if (p[i].cost >= cheapest || reduced(x, &p[i]) - least >= x->band) continue;
-    cheapest = p[i].cost;
-    p[kept++] = p[i];
+/* Two lists into one, each by rising sum and falling cost, less what is beaten. */
+static int merge(const struct point *p, int n, const struct point *q, int m, struct point *out) {
+  int64_t cheapest = INT64_MAX;
+  int made = 0;
+  for (int i = 0, j = 0; i < n || j < m;) {
+    bool first =
+        j == m ||
+        (i < n && (p[i].sum < q[j].sum || (p[i].sum == q[j].sum && p[i].cost <= q[j].cost)));
+    const struct point *x = first ? &p[i++] : &q[j++];
+    if (x->cost >= cheapest) continue;
+    cheapest = x->cost;
+    out[made++] = *x;
   }
+  return made;
+}
+
+/* All runs in x->next into one, in place; returns its length, -1 when memory is out. */
+static int merge_runs(struct front *x) {
+  size_t nrun = x->run.n;
+  if (nrun == 0) return 0;
+  if (!VEC_PUSH(&x->run, (int)x->next.n) || !VEC_RESERVE(&x->spare, x->next.n)) return -1;
+  int *run = x->run.v;
+  while (nrun > 1) {
+    size_t kept = 0;
+    int n = 0;
+    for (size_t i = 0; i < nrun; i += 2) {
+      int middle = run[i + 1], end = i + 1 < nrun ? run[i + 2] : middle, at = n;
+      n += merge(x->next.v + run[i], middle - run[i], x->next.v + middle, end - middle,
+                 x->spare.v + n);
+      run[kept++] = at;
+    }
+    run[kept] = n;
+    nrun = kept;
+    struct point *v = x->next.v; /* both have the room that was asked for */
+    size_t cap = x->next.cap;
+    x->next.v = x->spare.v, x->next.cap = x->spare.cap;
+    x->spare.v = v, x->spare.cap = cap;
+  }
+  return run[1] - run[0];
+}
+
+/* Of points by rising sum, in place, what is not too dear and not too much; returns how many are
+ * left, -1 when memory is out. */
+static int prune(struct front *x, struct point *p, int n) {
+  int64_t least = INT64_MAX;
+  int kept = 0;
+  for (int i = 0; i < n; i++) least = MIN(least, reduced(x, &p[i]));
+  for (int i = 0; i < n; i++)
+    if (reduced(x, &p[i]) - least < x->band) p[kept++] = p[i];
   if (kept <= x->f->keep) return kept;
   int64_t cut = cut_at(x, p, kept, least);
   if (cut < 0) return -1;
@@ -112,32 +145,45 @@ static int prune(struct front *x, struct point *p, int n) {
   return chosen;
 }
 
+static int merge_and_prune(struct front *x) {
+  int n = merge_runs(x);
+  return n < 0 ? n : prune(x, x->next.v, n);
+}
+
 static bool add_step(struct front *x, int left, int right, int *made) {
   *made = (int)x->step.n;
   return x->step.n < INT32_MAX && VEC_PUSH(&x->step, ((struct step){left, right}));
 }
 
+static int64_t least_reduced(const struct front *x, const struct point *p, int n) {
+  int64_t least = n ? INT64_MAX : 0;
+  for (int i = 0; i < n; i++) least = MIN(least, reduced(x, &p[i]));
+  return least;
+}
+
+/* A run for each point of x->now: with every point of l. */
+static bool pair(struct front *x, const struct list *l) {
+  int64_t least = least_reduced(x, x->now.v, (int)x->now.n) + least_reduced(x, l->p, l->n);
+  x->next.n = x->run.n = 0;
+  for (size_t i = 0; i < x->now.n; i++) {
+    const struct point p = x->now.v[i];
+    size_t begin = x->next.n;
+    if (!VEC_RESERVE(&x->next, (size_t)l->n)) return false;
+    for (int j = 0; j < l->n; j++) {
+      const struct point *q = &l->p[j];
+      struct point sum = {p.cost + q->cost, p.sum + q->sum, (int)i * l->n + j};
+      if (sum.sum > x->f->limit) break;
+      if (reduced(x, &sum) - least < x->band) x->next.v[x->next.n++] = sum;
+    }
+    if (x->next.n > begin && !VEC_PUSH(&x->run, (int)begin)) return false;
+  }
+  return true;
+}
+
 /* x->now := every point of it with every point of l. */
 static bool join(struct front *x, const struct list *l) {
-  int64_t least = 0, other = 0;
-  for (size_t i = 0; i < x->now.n; i++) {
-    int64_t r = reduced(x, &x->now.v[i]);
-    if (i == 0 || r < least) least = r;
-  }
-  for (int j = 0; j < l->n; j++) {
-    int64_t r = reduced(x, &l->p[j]);
-    if (j == 0 || r < other) other = r;
-  }
-  x->next.n = 0;
-  for (size_t i = 0; i < x->now.n; i++)
-    for (int j = 0; j < l->n; j++) {
-      const struct point *p = &x->now.v[i], *q = &l->p[j];
-      struct point sum = {p->cost + q->cost, p->sum + q->sum, (int)i * l->n + j};
-      if (sum.sum > x->f->limit || reduced(x, &sum) - least - other >= x->band) continue;
-      if (!VEC_PUSH(&x->next, sum)) return false;
-    }
   x->f->ticks += (int64_t)x->now.n * l->n;
-  int n = prune(x, x->next.v, (int)x->next.n);
+  int n = pair(x, l) ? merge_and_prune(x) : -1;
   if (n < 0) return false;
   for (int k = 0; k < n; k++) {
     struct point *p = &x->next.v[k];
@@ -186,14 +232,20 @@ static bool label_points(struct front *x, int v) {
 
 /* One entry of the message: the union over v's labels. */
 static bool entry(struct front *x, int v, struct list *l) {
-  x->all.n = 0;
+  x->all.n = x->begin.n = 0;
   for (x->at[v] = 0; x->at[v] < labels(x, v); x->at[v]++) {
     if (!label_points(x, v) || !VEC_RESERVE(&x->all, x->now.n)) return false;
+    if (x->now.n && !VEC_PUSH(&x->begin, (int)x->all.n)) return false;
     if (x->now.n) memcpy(x->all.v + x->all.n, x->now.v, x->now.n * sizeof *x->now.v);
     x->all.n += x->now.n;
   }
-  int n = prune(x, x->all.v, (int)x->all.n);
-  return n >= 0 && store(x, x->all.v, n, l);
+  x->next.n = x->run.n = 0;
+  if (!VEC_RESERVE(&x->next, x->all.n) || !VEC_RESERVE(&x->run, x->begin.n)) return false;
+  if (x->all.n) memcpy(x->next.v, x->all.v, x->all.n * sizeof *x->next.v);
+  if (x->begin.n) memcpy(x->run.v, x->begin.v, x->begin.n * sizeof *x->run.v);
+  x->next.n = x->all.n, x->run.n = x->begin.n;
+  int n = merge_and_prune(x);
+  return n >= 0 && store(x, x->next.v, n, l);
 }
 
 static void tidy(struct front *x, int v) {
@@ -268,24 +320,23 @@ static bool eliminate(struct front *x, int v, int64_t entries) {
   x->out[v] = true;
   if (m.n == 0) return close_part(x, &m.list[0]);
   for (int i = 0; i < m.n; i++) {
+    x->size[m.scope[i]] = 0;
     tidy(x, m.scope[i]);
     if (!VEC_PUSH(&x->of[m.scope[i]], (int)x->fn.n)) return false;
   }
   return VEC_PUSH(&x->fn, m);
 }
 
-/* The variable whose elimination makes the smallest table. */
+/* The variable whose elimination makes the smallest table, and the entries of its message. */
 static int smallest(struct front *x, int64_t *entries) {
-  int best = -1;
-  int64_t least = 0;
+  int best = -1, n;
   for (int v = 0; v < (int)x->net->var.n; v++) {
-    int n;
     if (x->out[v]) continue;
-    int64_t e = neighbours(x, v, NULL, &n);
-    if (best >= 0 && e * labels(x, v) >= least) continue;
-    best = v, least = e * labels(x, v), *entries = e;
+    if (!x->size[v]) x->size[v] = neighbours(x, v, NULL, &n) * MAX(labels(x, v), 1);
+    if (best < 0 || x->size[v] < x->size[best]) best = v;
   }
-  x->f->gave_up |= least > TABLE_ENTRIES;
+  x->f->gave_up |= x->size[best] > TABLE_ENTRIES;
+  *entries = x->size[best] / MAX(labels(x, best), 1);
   return best;
 }
 
@@ -296,7 +347,8 @@ static bool set_up(struct front *x) {
   x->of = arena_alloc(&x->a, net->var.n, sizeof *x->of);
   x->at = ARENA_NEW(&x->a, int, net->var.n);
   x->out = ARENA_NEW(&x->a, bool, net->var.n);
-  if (!x->of || !x->at || !x->out) return false;
+  x->size = ARENA_NEW(&x->a, int64_t, net->var.n);
+  if (!x->of || !x->at || !x->out || !x->size) return false;
   for (size_t v = 0; v < net->var.n; v++) x->at[v] = -1;
   for (size_t i = 0; i < net->edge.n; i++) {
     const struct solve_edge *e = &net->edge.v[i];
@@ -360,6 +412,9 @@ enum fvm_status solve_front(struct solve_front *f, struct fvm_error *err) {
   VEC_FREE(&x.now);
   VEC_FREE(&x.next);
   VEC_FREE(&x.all);
+  VEC_FREE(&x.spare);
+  VEC_FREE(&x.run);
+  VEC_FREE(&x.begin);
   arena_free(&x.a);
   return ok ? FVM_OK : fvm_nomem(err);
 }
