@@ -27,6 +27,7 @@ struct fit {
   size_t *first, words;  /* of struct part: where a variable's labels begin; words of a set */
   int *node, first_room; /* by variable: its node, or -1; variables from there on are constants */
   struct limits limits, goal; /* of the parts looked at; of what is a solution */
+  int64_t floor;              /* no choice within them costs less, as is known before */
   VEC(struct part *) open;    /* to be looked into */
   int *best;                  /* labels of the best schedule within the limits; see cost */
   int64_t cost, bound;        /* SOLVE_INF: none found; of all parts that were given up */

@@ -88,10 +88,11 @@ static enum fvm_status plan_form(struct sweep *x, struct form *form, int64_t mem
   form->w.s = form->first;
   enum fvm_status st = sched_renew(&form->w);
   if (!st) st = fit_within(&form->fit, limits, &found);
-  if (!st && found)
+  if (!st && found) { /* whatever comes later has less memory */
     *s = form->w.s;
-  else
-    schedule_free(form->w.s);
+    form->fit.floor = MAX(form->fit.floor, form->fit.bound);
+  }
+  if (!*s) schedule_free(form->w.s);
   if (!st) again_take(&form->again, limits, s);
   return st;
 }

@@ -47,7 +47,7 @@ static void load(struct fit *f, const struct part *p) {
   rows_forbid(f, p, &f->work);
 }
 
-/* Solve the network of a part. FVM_EFAIL: nothing is in it; p->label may be set even then. */
+/* Solve the network of a part. FVM_EFAIL: nothing is in it that costs less than what was found. */
 static enum fvm_status solve(struct fit *f, struct part *p, int64_t memory) {
   struct solve_result r = {0};
   struct arena a = {0};
@@ -57,14 +57,18 @@ static enum fvm_status solve(struct fit *f, struct part *p, int64_t memory) {
     return fvm_fail(f->err, FVM_EFAIL, "no labels keep the limit");
   load(f, p);
   if (memory < INT64_MAX) {
-    struct solve_budget b = {&f->work, f->room.var.v, MAX(memory - p->low - f->room.base, -1),
-                             f->w->o->max_ticks};
+    struct solve_budget b = {.net = &f->work,
+                             .room = f->room.var.v,
+                             .limit = MAX(memory - p->low - f->room.base, -1),
+                             .max_ticks = f->w->o->max_ticks,
+                             .below = f->cost,
+                             .known = p->bound};
     st = solve_budget(&b, &a, &r, f->err);
   } else {
     st = solve_layout(&f->work, f->w->o->max_ticks, &a, &r, f->err);
-    if (st == FVM_EFAIL && !r.optimal) f->bound = MIN(f->bound, p->bound); /* not proved */
   }
-  if ((!st || st == FVM_EFAIL) && r.label) {
+  if (st == FVM_EFAIL && !r.optimal) f->bound = MIN(f->bound, MAX(p->bound, r.bound));
+  if (!st) {
     p->label = ARENA_NEW(&f->a, int, f->n.net.var.n);
     if (p->label) memcpy(p->label, r.label, f->n.net.var.n * sizeof *p->label);
     if (!p->label) st = fvm_nomem(f->err);
@@ -281,6 +285,7 @@ static struct part *whole(struct fit *f, struct limits limits) {
   struct part *p = copy_part(f, NULL);
   if (!p) return NULL;
   p->high = MIN(MIN(limits.arena, limits.memory), SOLVE_INF >> 2);
+  p->bound = f->floor;
   memset(p->left, 0xff, f->words * sizeof *p->left);
   return p;
 }

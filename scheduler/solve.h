@@ -85,10 +85,11 @@ struct solve_budget {
   const struct solve_room *room; /* by variable */
   int64_t limit;
   int64_t max_ticks; /* of each search for labels and of the whole of the rest */
+  int64_t below;     /* only costs below this one are looked for; 0: all */
+  int64_t known;     /* none costs less, as the caller knows */
 };
-/* Least cost within the limit; r->optimal tells whether r->bound proves it. FVM_EFAIL: nothing
- * fits, then r->label is the assignment with the least sum, unless r->label is NULL: no labels go
- * together at all. */
+/* Least cost within the limit; r->optimal tells whether r->bound proves it. FVM_EFAIL: there is
+ * none, which is proved if r->optimal, else there is none below r->bound. */
 enum fvm_status solve_budget(const struct solve_budget *b, struct arena *a, struct solve_result *r,
                              struct fvm_error *err);
 int64_t solve_room(const struct solve_budget *b, const int *label);

@@ -2,13 +2,17 @@
  *
  * The greatest peak is handled by cases: if it is at most P, labels above P are out and limit - P
  * is left for the sum. A range of cases is relaxed to the labels of its greatest P and the sum that
- * its least P leaves; ranges whose bound is no better than what was found are dropped, the others
- * halved.
+ * its least P leaves. Of all ranges the one of the least bound is looked into until that is no
+ * better than what was found:
  *
- * For one case: the Lagrangian dual, max over price >= 0 of min over assignments of cost + price *
- * (sum - limit), each value of it by the exact solver. It is concave and piecewise linear, so the
- * price at which two known assignments, one on either side of the limit, cost the same leads to its
- * top in few steps. What is left between dual and best assignment is searched by solve_front. */
+ *   bound        the Lagrangian dual, max over price >= 0 of min over assignments of cost + price *
+ *                (sum - limit), each value of it by the exact solver. It is concave and piecewise
+ *                linear, so the price at which two known assignments, one on either side of the
+ *                limit, cost the same leads to its top in few steps
+ *   several P    two halves
+ *   one P        solve_front looks for assignments below a cost slightly above the bound; if there
+ *                is none that cost is the bound. What it takes grows much with the band between
+ *                the two, and the best is mostly near the dual */
 #include "solve_work.h"
 
 #include <stdlib.h>
@@ -17,25 +21,31 @@
 enum {
   MAX_SHIFT = 20, /* binary digits of prices after the point */
   MAX_STEPS = 64, /* of the dual */
-  FRONT_TICKS = 10000000
+  FRONT_TICKS = 10000000,
+  FIRST_BAND = 1000, /* a part of the bound */
+  WIDER = 3          /* times, the next band */
 };
 /* Lengths of lists, tried in this order until the ticks last. */
 static const int keeps[] = {4096, 256, 16};
 
+struct relaxed;
 struct budget {
   const struct solve_budget *b;
   struct arena *a; /* of everything until the end */
   int64_t unit;    /* sums are multiples of this; all inside are counted in it */
   int64_t *peak;   /* distinct ones, ascending, from the least that can be on */
   int npeak;
-  int64_t ub, bound; /* cost of the best found; least bound of the ranges that are done */
-  int *best, *least; /* labels: of the best; of the least sum */
+  int64_t ub, bound; /* cost of the best found; least bound of what was given up */
+  int *best;         /* labels of the best */
+  bool found;
+  VEC(struct relaxed *) open;
   int64_t ticks;
   struct fvm_error *err;
 };
 /* A range of cases, relaxed: the labels that are left, without those that others beat. */
 struct relaxed {
   struct budget *b;
+  int low, high;              /* peaks */
   struct solve_net net, work; /* plain costs; reduced ones, for the solver */
   const int **orig;
   int64_t **sum; /* in units */
@@ -46,6 +56,8 @@ struct relaxed {
   int *feasible; /* best labels that keep the limit */
   int64_t cost;  /* of these */
   int64_t dual, price, bound;
+  int64_t band; /* how far above its bound to look next */
+  size_t keep;  /* of keeps[] */
 };
 
 static int64_t at(const int64_t *v, int k) { return v ? v[k] : 0; }
@@ -202,7 +214,7 @@ static void raise_dual(struct relaxed *x, int64_t value, int64_t price) {
   if (dual <= x->dual) return;
   x->dual = dual;
   x->price = price;
-  x->bound = CEIL_DIV(MAX(dual, 0), (int64_t)1 << x->shift);
+  x->bound = MAX(x->bound, CEIL_DIV(MAX(dual, 0), (int64_t)1 << x->shift));
 }
 
 /* Two points of the plane of cost and sum, on either side of the limit. */
@@ -239,12 +251,11 @@ static enum fvm_status climb(struct relaxed *x, struct side over, struct side wi
 }
 
 /* Dual and a solution of a relaxed range; x->cost SOLVE_INF: it has none. */
-static enum fvm_status solve_dual(struct relaxed *x, int64_t *least_sum) {
+static enum fvm_status solve_dual(struct relaxed *x) {
   int64_t value;
   enum fvm_status st = minimise(x, false, 1, &value);
   if (st) return st;
   struct side within = side_of(x);
-  *least_sum = within.sum;
   if (within.sum > x->limit) return FVM_OK;
   take(x);
   st = minimise(x, true, 0, &value);
@@ -292,25 +303,29 @@ static void improve(struct relaxed *x) {
   take(x);
 }
 
-static enum fvm_status search(struct relaxed *x) {
+/* Look a little above the bound. *stuck: the bound stays where it is. */
+static enum fvm_status search(struct relaxed *x, bool *stuck) {
   struct solve_front f = {.net = &x->net,
                           .sum = x->sum,
                           .limit = x->limit,
                           .price = x->price,
                           .floor = x->dual + x->price * x->limit,
                           .shift = x->shift,
+                          .below = MIN(MIN(x->cost, x->b->ub), x->bound + x->band),
                           .max_ticks = FRONT_TICKS,
                           .label = x->now};
-  for (size_t i = 0; i < COUNT(keeps) && x->bound < x->cost; i++) {
-    if (x->bound >= x->b->ub || x->b->ticks > x->b->b->max_ticks) return FVM_OK;
-    f.keep = keeps[i];
-    f.below = MIN(x->cost, x->b->ub);
+  *stuck = true;
+  for (; x->keep < COUNT(keeps); x->keep++) {
+    f.keep = keeps[x->keep];
     enum fvm_status st = solve_front(&f, x->b->err);
     if (st) return st;
     x->b->ticks += f.ticks;
-    if (f.gave_up) continue;
+    if (f.gave_up && x->b->ticks <= x->b->b->max_ticks) continue;
+    if (f.gave_up) return FVM_OK;
     if (f.found) take(x);
+    *stuck = f.bound <= x->bound;
     x->bound = MAX(x->bound, f.bound);
+    x->band *= WIDER;
     return FVM_OK;
   }
   return FVM_OK;
@@ -318,64 +333,106 @@ static enum fvm_status search(struct relaxed *x) {
 
 /* ---- ranges of peaks ---- */
 
-static void to_original(const struct relaxed *x, const int *from, int *label) {
-  for (size_t v = 0; v < x->net.var.n; v++) label[v] = x->orig[v][from[v]];
-}
-
 /* The labels that were found for a range, if they keep the limit with the peak they really have. */
 static bool accept(struct relaxed *x) {
   struct budget *b = x->b;
   int *label = ARENA_NEW(&x->net.arena, int, x->net.var.n);
   if (!label) return false;
-  to_original(x, x->feasible, label);
-  bool fits = solve_room(b->b, label) <= b->b->limit;
-  if (fits && x->cost < b->ub) {
-    b->ub = x->cost;
-    memcpy(b->best, label, x->net.var.n * sizeof *label);
-  }
-  return fits;
+  for (size_t v = 0; v < x->net.var.n; v++) label[v] = x->orig[v][x->feasible[v]];
+  if (x->cost >= b->ub || solve_room(b->b, label) > b->b->limit) return true;
+  b->ub = x->cost;
+  b->found = true;
+  if (x->net.var.n) memcpy(b->best, label, x->net.var.n * sizeof *label);
+  return true;
 }
 
-static enum fvm_status solve_range(struct budget *b, int low, int high);
-
-static enum fvm_status halve(struct budget *b, int low, int high) {
-  int middle = low + (high - low) / 2;
-  enum fvm_status st = solve_range(b, middle + 1, high);
-  return st ? st : solve_range(b, low, middle);
+static void close_range(struct relaxed *x) {
+  solve_net_free(&x->net);
+  solve_net_free(&x->work);
+  fvm_free(x, 1, sizeof *x);
 }
 
 /* Labels of no use together (FVM_EFAIL of the solver) make a range empty. */
-static enum fvm_status solve_relaxed(struct relaxed *x, int low, int high, bool *split) {
+static enum fvm_status solve_relaxed(struct relaxed *x) {
   struct budget *b = x->b;
-  int64_t least_sum;
-  int64_t left = b->b->limit - b->peak[low];
+  int64_t left = b->b->limit - b->peak[x->low];
   x->limit = left < 0 ? -1 : left / b->unit;
   x->now = ARENA_NEW(&x->net.arena, int, b->b->net->var.n);
-  if (!x->now || !relax(x, b->peak[high])) return fvm_nomem(b->err);
-  enum fvm_status st = solve_dual(x, &least_sum);
+  if (!x->now || !relax(x, b->peak[x->high])) return fvm_nomem(b->err);
+  enum fvm_status st = solve_dual(x);
   if (st) return st == FVM_EFAIL ? FVM_OK : st;
-  if (!b->least) {
-    b->least = ARENA_NEW(b->a, int, x->net.var.n);
-    if (!b->least) return fvm_nomem(b->err);
-    to_original(x, x->now, b->least);
-  }
   if (x->cost >= SOLVE_INF) return FVM_OK;
   if (x->bound < x->cost) improve(x);
-  st = search(x);
-  if (st) return st;
-  bool fits = accept(x);
-  *split = low < high && x->bound < b->ub && !(fits && x->bound >= x->cost);
-  if (!*split) b->bound = MIN(b->bound, x->bound);
-  return FVM_OK;
+  x->band = MAX(x->bound / FIRST_BAND, 1);
+  return accept(x) ? FVM_OK : fvm_nomem(b->err);
 }
 
-static enum fvm_status solve_range(struct budget *b, int low, int high) {
-  struct relaxed x = {.b = b, .cost = SOLVE_INF, .dual = INT64_MIN};
-  bool split = false;
-  enum fvm_status st = solve_relaxed(&x, low, high, &split);
-  solve_net_free(&x.net);
-  solve_net_free(&x.work);
-  return st || !split ? st : halve(b, low, high);
+/* To be looked into if there may be something better in it; bound: known of all of it. */
+static enum fvm_status open_range(struct budget *b, int low, int high, int64_t bound) {
+  struct relaxed *x = fvm_alloc(1, sizeof *x);
+  if (!x) return fvm_nomem(b->err);
+  *x = (struct relaxed){
+      .b = b, .low = low, .high = high, .cost = SOLVE_INF, .dual = INT64_MIN, .bound = bound};
+  enum fvm_status st = solve_relaxed(x);
+  bool keep = !st && x->cost < SOLVE_INF && x->bound < b->ub;
+  if (keep && !VEC_PUSH(&b->open, x)) {
+    st = fvm_nomem(b->err);
+    keep = false;
+  }
+  if (!keep) close_range(x);
+  return st;
+}
+
+static struct relaxed *next_range(struct budget *b) {
+  size_t at = 0;
+  for (size_t i = 1; i < b->open.n; i++)
+    if (b->open.v[i]->bound < b->open.v[at]->bound) at = i;
+  struct relaxed *x = b->open.v[at];
+  b->open.v[at] = b->open.v[--b->open.n];
+  return x;
+}
+
+static enum fvm_status halve(struct budget *b, const struct relaxed *x) {
+  int middle = x->low + (x->high - x->low) / 2;
+  enum fvm_status st = open_range(b, middle + 1, x->high, x->bound);
+  return st ? st : open_range(b, x->low, middle, x->bound);
+}
+
+/* The range is no longer open. */
+static enum fvm_status look_into(struct budget *b, struct relaxed *x) {
+  bool stuck = true;
+  enum fvm_status st = FVM_OK;
+  if (b->ticks <= b->b->max_ticks) {
+    if (x->low < x->high) {
+      st = halve(b, x);
+      close_range(x);
+      return st;
+    }
+    st = search(x, &stuck);
+    if (!st && !accept(x)) st = fvm_nomem(b->err);
+  }
+  if (stuck) b->bound = MIN(b->bound, x->bound);
+  bool again = !st && !stuck && x->bound < b->ub;
+  if (again && !VEC_PUSH(&b->open, x)) {
+    st = fvm_nomem(b->err);
+    again = false;
+  }
+  if (!again) close_range(x);
+  return st;
+}
+
+static enum fvm_status solve_ranges(struct budget *b) {
+  enum fvm_status st = open_range(b, 0, b->npeak - 1, b->b->known);
+  while (!st && b->open.n) {
+    struct relaxed *x = next_range(b);
+    if (x->bound < b->ub)
+      st = look_into(b, x);
+    else
+      close_range(x);
+  }
+  for (size_t i = 0; i < b->open.n; i++) close_range(b->open.v[i]);
+  VEC_FREE(&b->open);
+  return st;
 }
 
 /* ---- set-up ---- */
@@ -425,24 +482,19 @@ static bool list_peaks(struct budget *b) {
 enum fvm_status solve_budget(const struct solve_budget *problem, struct arena *a,
                              struct solve_result *r, struct fvm_error *err) {
   struct arena own = {0};
-  struct budget b = {.b = problem, .a = &own, .ub = SOLVE_INF, .bound = SOLVE_INF, .err = err};
+  struct budget b = {.b = problem, .a = &own, .bound = SOLVE_INF, .err = err};
   size_t n = problem->net->var.n;
+  b.ub = problem->below > 0 ? problem->below : SOLVE_INF;
   *r = (struct solve_result){.label = NULL};
-  int *label = ARENA_NEW(a, int, n);
-  b.best = ARENA_NEW(&own, int, n);
-  enum fvm_status st = label && b.best && list_peaks(&b) ? FVM_OK : fvm_nomem(err);
-  if (!st) st = solve_range(&b, 0, b.npeak - 1);
-  if (!st) {
-    bool found = b.ub < SOLVE_INF;
-    const int *from = found ? b.best : b.least;
-    if (from && n) memcpy(label, from, n * sizeof *label);
-    *r = (struct solve_result){.label = from ? label : NULL,
-                               .cost = b.ub,
-                               .bound = MIN(b.bound, b.ub),
-                               .optimal = b.bound >= b.ub,
-                               .ticks = b.ticks};
-    if (!found) st = fvm_fail(err, FVM_EFAIL, "no choice of labels keeps the limit on room");
-  }
+  int *label = b.best = ARENA_NEW(a, int, n);
+  enum fvm_status st = label && list_peaks(&b) ? FVM_OK : fvm_nomem(err);
+  if (!st) st = solve_ranges(&b);
   arena_free(&own);
-  return st;
+  if (st) return st;
+  *r = (struct solve_result){.label = b.found ? label : NULL,
+                             .cost = b.found ? b.ub : SOLVE_INF,
+                             .bound = MIN(b.bound, b.ub),
+                             .optimal = b.bound >= b.ub,
+                             .ticks = b.ticks};
+  return b.found ? FVM_OK : fvm_fail(err, FVM_EFAIL, "no choice of labels keeps the limit on room");
 }

@@ -301,7 +301,7 @@ static int64_t brute_limited(const struct solve_budget *b, int64_t *least_room) 
 }
 
 static int refused_seen, squeezed_seen;
-static void against_limit(const struct solve_budget *b) {
+static int64_t against_limit(const struct solve_budget *b) {
   struct fvm_error err;
   struct arena a = {0};
   struct solve_result r;
@@ -309,8 +309,7 @@ static void against_limit(const struct solve_budget *b) {
   enum fvm_status st = solve_budget(b, &a, &r, &err);
   if (want >= SOLVE_INF) {
     ck_assert_int_eq(st, FVM_EFAIL);
-    ck_assert((r.label == NULL) == (least == INT64_MAX));
-    if (r.label) ck_assert_int_ge(solve_room(b, r.label), least);
+    ck_assert(r.label == NULL && r.optimal);
     refused_seen++;
   } else {
     ck_assert_msg(st == FVM_OK, "%s", err.text);
@@ -322,6 +321,24 @@ static void against_limit(const struct solve_budget *b) {
     squeezed_seen += want > brute(b->net);
   }
   arena_free(&a);
+  return want;
+}
+
+/* Nothing below the least is found, and the least is below one more. */
+static void against_cutoff(struct solve_budget b, int64_t want) {
+  struct fvm_error err;
+  struct arena a = {0};
+  struct solve_result r;
+  if (want >= SOLVE_INF || want == 0) return;
+  b.below = want;
+  ck_assert_int_eq(solve_budget(&b, &a, &r, &err), FVM_EFAIL);
+  ck_assert(r.optimal && r.label == NULL);
+  ck_assert_int_eq(r.bound, want);
+  b.below = want + 1;
+  b.known = rnd(want + 1);
+  OK(solve_budget(&b, &a, &r, &err));
+  ck_assert_int_eq(r.cost, want);
+  arena_free(&a);
 }
 
 START_TEST(limits_agree_with_exhaustive_search) {
@@ -330,12 +347,12 @@ START_TEST(limits_agree_with_exhaustive_search) {
     struct limited x;
     rng = (uint64_t)round + 5000;
     make_limited(&x, round);
-    struct solve_budget b = {&x.net, x.room, SOLVE_INF, 1000000};
+    struct solve_budget b = {&x.net, x.room, SOLVE_INF, 1000000, 0, 0};
     int64_t least;
     brute_limited(&b, &least);
     for (int i = 0; i < 4 && least < INT64_MAX; i++) {
       b.limit = least - 1 + rnd(i == 0 ? 2 : 60);
-      against_limit(&b);
+      against_cutoff(b, against_limit(&b));
     }
     solve_net_free(&x.net);
   }
@@ -443,7 +460,7 @@ START_TEST(deep_networks_keep_limits) {
     int label[144] = {0};
     rng = 11;
     layers(&net, room, 144, equal);
-    struct solve_budget b = {&net, room, 0, 100000000};
+    struct solve_budget b = {&net, room, 0, 100000000, 0, 0};
     int64_t most = solve_room(&b, label), cost = 0;
     for (int percent = 58; percent <= 100; percent += 7) {
       struct arena a = {0};
@@ -476,7 +493,7 @@ START_TEST(memory_may_fail) {
     drop_negative(net.var.v[v].cost, net.var.v[v].n);
   }
   for (size_t e = 0; e < net.edge.n; e++) drop_negative(net.edge.v[e].cost, 25);
-  struct solve_budget b = {&net, room, 20, 1000000};
+  struct solve_budget b = {&net, room, 20, 1000000, 0, 0};
   for (long n = 2; n < 2000; n++) {
     struct arena a = {0};
     struct solve_result r;
