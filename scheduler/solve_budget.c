@@ -38,6 +38,8 @@ struct budget {
   int64_t ub, bound; /* cost of the best found; least bound of what was given up */
   int *best;         /* labels of the best */
   bool found;
+  struct solve_ends ends;
+  bool **beats; /* by variable and two labels */
   VEC(struct relaxed *) open;
   int64_t ticks;
   struct fvm_error *err;
@@ -74,14 +76,13 @@ int64_t solve_room(const struct solve_budget *b, const int *label) {
 /* ---- the network of a range ---- */
 
 /* Whether label x of variable v can take y's place everywhere. */
-static bool beats(const struct budget *b, int v, int x, int y) {
+static bool find_beats(const struct budget *b, int v, int x, int y) {
   const struct solve_net *net = b->b->net;
   const struct solve_room *r = &b->b->room[v];
   const int64_t *c = net->var.v[v].cost;
   if (c[x] > c[y] || at(r->sum, x) > at(r->sum, y) || at(r->peak, x) > at(r->peak, y)) return false;
-  for (size_t i = 0; i < net->edge.n; i++) {
-    const struct solve_edge *e = &net->edge.v[i];
-    if (e->u != v && e->v != v) continue;
+  for (int i = b->ends.at[v]; i < b->ends.at[v + 1]; i++) {
+    const struct solve_edge *e = &net->edge.v[b->ends.edge[i]];
     int64_t n = net->var.v[e->v].n, rows = net->var.v[e->u].n;
     int64_t mine = e->u == v ? n : 1, other = e->u == v ? 1 : n, count = e->u == v ? n : rows;
     for (int64_t k = 0; k < count; k++)
@@ -90,19 +91,32 @@ static bool beats(const struct budget *b, int v, int x, int y) {
   return true;
 }
 
-/* Labels of a variable that the range may use, in orig[]; returns how many. */
+/* Of each two labels of each variable; false when memory is out. */
+static bool compare_labels(struct budget *b) {
+  const struct solve_net *net = b->b->net;
+  b->beats = ARENA_NEW(b->a, bool *, net->var.n);
+  if (!b->beats || !solve_ends_find(&b->ends, net, b->a)) return false;
+  for (int v = 0; v < (int)net->var.n; v++) {
+    int n = net->var.v[v].n;
+    bool *to = b->beats[v] = ARENA_NEW(b->a, bool, (size_t)n *(size_t)n);
+    if (!to) return false;
+    for (int x = 0; x < n; x++)
+      for (int y = 0; y < n; y++) to[x * n + y] = x != y && find_beats(b, v, x, y);
+  }
+  return true;
+}
+
+/* Labels of a variable that the range may use, in orig[]; returns how many. Of equal ones the first
+ * stays. */
 static int keep_labels(const struct budget *b, int v, int64_t peak, int *orig) {
   const struct solve_var *x = &b->b->net->var.v[v];
+  const bool *beats = b->beats[v];
   int n = 0;
   for (int k = 0; k < x->n; k++) {
     bool keep = x->cost[k] < SOLVE_INF && at(b->b->room[v].peak, k) <= peak;
-    for (int i = 0; i < n && keep; i++) keep = !beats(b, v, orig[i], k);
-    if (!keep) continue;
-    int kept = 0;
-    for (int i = 0; i < n; i++)
-      if (!beats(b, v, k, orig[i])) orig[kept++] = orig[i];
-    orig[kept++] = k;
-    n = kept;
+    for (int i = 0; i < x->n && keep; i++)
+      keep = !beats[i * x->n + k] || (i > k && beats[k * x->n + i]);
+    if (keep) orig[n++] = k;
   }
   return n;
 }
@@ -226,45 +240,64 @@ static struct side side_of(const struct relaxed *x) {
   return (struct side){cost_of(x, x->now), sum_of(x, x->now)};
 }
 
-/* The price at which both cost the same, rounded down; as high as numbers allow. */
+/* As high as numbers allow. */
+static int64_t most_price(const struct relaxed *x) {
+  return ((int64_t)1 << 57) / MAX(x->most_sum, 1);
+}
+
+/* The price at which both cost the same, rounded down. */
 static int64_t price_between(const struct relaxed *x, struct side over, struct side within) {
   __int128 p = ((__int128)(within.cost - over.cost) << x->shift) / (over.sum - within.sum);
-  int64_t most = ((int64_t)1 << 57) / MAX(x->most_sum, 1);
-  return (int64_t)MIN(p, (__int128)most);
+  return (int64_t)MIN(p, (__int128)most_price(x));
+}
+
+/* At a price; *side is the point of its solution, which is taken if it keeps the limit. */
+static enum fvm_status price_at(struct relaxed *x, int64_t price, struct side *side) {
+  int64_t value;
+  enum fvm_status st = minimise(x, true, price, &value);
+  if (st) return st;
+  raise_dual(x, value, price);
+  *side = side_of(x);
+  if (side->sum <= x->limit) take(x);
+  return FVM_OK;
 }
 
 static enum fvm_status climb(struct relaxed *x, struct side over, struct side within) {
   for (int step = 0; step < MAX_STEPS && x->bound < x->b->ub; step++) {
-    int64_t price = price_between(x, over, within), value;
+    int64_t price = price_between(x, over, within);
+    struct side new;
     if (price <= 0) return FVM_OK;
-    enum fvm_status st = minimise(x, true, price, &value);
+    enum fvm_status st = price_at(x, price, &new);
     if (st) return st;
-    raise_dual(x, value, price);
-    struct side new = side_of(x);
     int64_t known = MIN((over.cost << x->shift) + price * over.sum,
                         (within.cost << x->shift) + price * within.sum);
-    if (new.sum <= x->limit) take(x);
     if ((new.cost << x->shift) + price * new.sum >= known) return FVM_OK;
     *(new.sum <= x->limit ? &within : &over) = new;
   }
   return FVM_OK;
 }
 
-/* Dual and a solution of a relaxed range; x->cost SOLVE_INF: it has none. */
-static enum fvm_status solve_dual(struct relaxed *x) {
+/* Dual and a solution of a relaxed range, with a price that was good for a similar one (0: none).
+ * x->cost SOLVE_INF: there is no solution, or none that is better than what was found. */
+static enum fvm_status solve_dual(struct relaxed *x, int64_t price) {
+  struct side hint = {0, INT64_MAX}, over, within;
   int64_t value;
-  enum fvm_status st = minimise(x, false, 1, &value);
-  if (st) return st;
-  struct side within = side_of(x);
-  if (within.sum > x->limit) return FVM_OK;
-  take(x);
-  st = minimise(x, true, 0, &value);
-  if (st) return st;
-  raise_dual(x, value, 0);
-  struct side over = side_of(x);
-  if (over.sum > x->limit) return climb(x, over, within);
-  take(x);
-  return FVM_OK;
+  enum fvm_status st = price ? price_at(x, price, &hint) : FVM_OK;
+  if (st || x->bound >= x->b->ub) return st;
+  within = hint;
+  if (hint.sum > x->limit) {
+    st = minimise(x, false, 1, &value);
+    if (st) return st;
+    within = side_of(x);
+    if (within.sum > x->limit) return FVM_OK;
+    take(x);
+  }
+  over = hint;
+  if (!price || hint.sum <= x->limit) {
+    st = price_at(x, 0, &over);
+    if (st || over.sum <= x->limit) return st;
+  }
+  return climb(x, over, within);
 }
 
 /* ---- between dual and solution ---- */
@@ -273,10 +306,10 @@ static enum fvm_status solve_dual(struct relaxed *x) {
 static int64_t change(const struct relaxed *x, int v, int k) {
   const struct solve_net *net = &x->net;
   int64_t d = net->var.v[v].cost[k] - net->var.v[v].cost[x->now[v]];
-  for (size_t i = 0; i < net->edge.n && d < SOLVE_INF / 2; i++) {
-    const struct solve_edge *e = &net->edge.v[i];
+  const struct solve_ends *ends = &x->b->ends; /* the same edges */
+  for (int i = ends->at[v]; i < ends->at[v + 1] && d < SOLVE_INF / 2; i++) {
+    const struct solve_edge *e = &net->edge.v[ends->edge[i]];
     int64_t n = net->var.v[e->v].n;
-    if (e->u != v && e->v != v) continue;
     const int64_t *row = e->cost + (e->u == v ? x->now[e->v] : x->now[e->u] * n);
     int64_t step = e->u == v ? n : 1;
     d += row[k * step] - row[x->now[v] * step];
@@ -353,13 +386,14 @@ static void close_range(struct relaxed *x) {
 }
 
 /* Labels of no use together (FVM_EFAIL of the solver) make a range empty. */
-static enum fvm_status solve_relaxed(struct relaxed *x) {
+static enum fvm_status solve_relaxed(struct relaxed *x, const struct relaxed *like) {
   struct budget *b = x->b;
   int64_t left = b->b->limit - b->peak[x->low];
   x->limit = left < 0 ? -1 : left / b->unit;
   x->now = ARENA_NEW(&x->net.arena, int, b->b->net->var.n);
   if (!x->now || !relax(x, b->peak[x->high])) return fvm_nomem(b->err);
-  enum fvm_status st = solve_dual(x);
+  __int128 price = like ? ((__int128)like->price << x->shift) >> like->shift : 0;
+  enum fvm_status st = solve_dual(x, (int64_t)MIN(price, (__int128)most_price(x)));
   if (st) return st == FVM_EFAIL ? FVM_OK : st;
   if (x->cost >= SOLVE_INF) return FVM_OK;
   if (x->bound < x->cost) improve(x);
@@ -367,13 +401,15 @@ static enum fvm_status solve_relaxed(struct relaxed *x) {
   return accept(x) ? FVM_OK : fvm_nomem(b->err);
 }
 
-/* To be looked into if there may be something better in it; bound: known of all of it. */
-static enum fvm_status open_range(struct budget *b, int low, int high, int64_t bound) {
+/* To be looked into if there may be something better in it; whole: what it is a part of, or NULL.
+ */
+static enum fvm_status open_range(struct budget *b, int low, int high,
+                                  const struct relaxed *whole) {
   struct relaxed *x = fvm_alloc(1, sizeof *x);
   if (!x) return fvm_nomem(b->err);
-  *x = (struct relaxed){
-      .b = b, .low = low, .high = high, .cost = SOLVE_INF, .dual = INT64_MIN, .bound = bound};
-  enum fvm_status st = solve_relaxed(x);
+  *x = (struct relaxed){.b = b, .low = low, .high = high, .cost = SOLVE_INF, .dual = INT64_MIN};
+  x->bound = whole ? whole->bound : b->b->known;
+  enum fvm_status st = solve_relaxed(x, whole);
   bool keep = !st && x->cost < SOLVE_INF && x->bound < b->ub;
   if (keep && !VEC_PUSH(&b->open, x)) {
     st = fvm_nomem(b->err);
@@ -394,8 +430,8 @@ static struct relaxed *next_range(struct budget *b) {
 
 static enum fvm_status halve(struct budget *b, const struct relaxed *x) {
   int middle = x->low + (x->high - x->low) / 2;
-  enum fvm_status st = open_range(b, middle + 1, x->high, x->bound);
-  return st ? st : open_range(b, x->low, middle, x->bound);
+  enum fvm_status st = open_range(b, middle + 1, x->high, x);
+  return st ? st : open_range(b, x->low, middle, x);
 }
 
 /* The range is no longer open. */
@@ -422,7 +458,7 @@ static enum fvm_status look_into(struct budget *b, struct relaxed *x) {
 }
 
 static enum fvm_status solve_ranges(struct budget *b) {
-  enum fvm_status st = open_range(b, 0, b->npeak - 1, b->b->known);
+  enum fvm_status st = open_range(b, 0, b->npeak - 1, NULL);
   while (!st && b->open.n) {
     struct relaxed *x = next_range(b);
     if (x->bound < b->ub)
@@ -487,7 +523,7 @@ enum fvm_status solve_budget(const struct solve_budget *problem, struct arena *a
   b.ub = problem->below > 0 ? problem->below : SOLVE_INF;
   *r = (struct solve_result){.label = NULL};
   int *label = b.best = ARENA_NEW(a, int, n);
-  enum fvm_status st = label && list_peaks(&b) ? FVM_OK : fvm_nomem(err);
+  enum fvm_status st = label && list_peaks(&b) && compare_labels(&b) ? FVM_OK : fvm_nomem(err);
   if (!st) st = solve_ranges(&b);
   arena_free(&own);
   if (st) return st;

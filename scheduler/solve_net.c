@@ -38,6 +38,20 @@ int64_t solve_cost(const struct solve_net *net, const int *label) {
   return forbidden || sum >= SOLVE_INF ? SOLVE_INF : sum;
 }
 
+bool solve_ends_find(struct solve_ends *e, const struct solve_net *net, struct arena *a) {
+  e->at = ARENA_NEW(a, int, net->var.n + 2);
+  e->edge = ARENA_NEW(a, int, 2 * net->edge.n);
+  if (!e->at || !e->edge) return false;
+  int *at = e->at + 1; /* shifted by one while it is filled in */
+  for (size_t i = 0; i < net->edge.n; i++) at[net->edge.v[i].u + 1]++, at[net->edge.v[i].v + 1]++;
+  for (size_t v = 1; v <= net->var.n; v++) at[v] += at[v - 1];
+  for (size_t i = 0; i < net->edge.n; i++) {
+    e->edge[at[net->edge.v[i].u]++] = (int)i;
+    e->edge[at[net->edge.v[i].v]++] = (int)i;
+  }
+  return true;
+}
+
 /* ---- the working copy ---- */
 
 /* Shift a table so that its least entry is 0; false when no entry is finite. */

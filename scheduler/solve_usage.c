@@ -24,8 +24,8 @@ struct usage {
   struct solve_net work; /* scaled costs, own ones with prices */
   int *first, *last;     /* by variable: times that it is there, first .. last - 1 */
   int ntime;
-  int *edge, *edge_at; /* edges of each variable */
-  int64_t **left;      /* scaled costs of labels, SOLVE_INF: not to be had in this branch */
+  struct solve_ends ends;
+  int64_t **left; /* scaled costs of labels, SOLVE_INF: not to be had in this branch */
   double *price;
   int64_t *use;
   int64_t scale;
@@ -109,8 +109,8 @@ static bool fits(const struct usage *x) {
 static int64_t cost_at(const struct usage *x, int v, int a) {
   const struct solve_net *net = x->u->net;
   int64_t sum = x->left[v][a] >= SOLVE_INF ? SOLVE_INF : net->var.v[v].cost[a];
-  for (int k = x->edge_at[v]; k < x->edge_at[v + 1]; k++) {
-    const struct solve_edge *e = &net->edge.v[x->edge[k]];
+  for (int k = x->ends.at[v]; k < x->ends.at[v + 1]; k++) {
+    const struct solve_edge *e = &net->edge.v[x->ends.edge[k]];
     int64_t m = net->var.v[e->v].n;
     sum = solve_add(sum, e->u == v ? e->cost[a * m + x->now[e->v]] : e->cost[x->now[e->u] * m + a]);
   }
@@ -344,21 +344,6 @@ static enum fvm_status branch(struct usage *x, int64_t bound, int depth) {
 
 /* ---- set-up ---- */
 
-static bool list_edges(struct usage *x) {
-  const struct solve_net *net = x->u->net;
-  x->edge_at = ARENA_NEW(x->a, int, net->var.n + 2);
-  x->edge = ARENA_NEW(x->a, int, 2 * net->edge.n);
-  if (!x->edge_at || !x->edge) return false;
-  int *at = x->edge_at + 1; /* shifted by one while it is filled in */
-  for (size_t i = 0; i < net->edge.n; i++) at[net->edge.v[i].u + 1]++, at[net->edge.v[i].v + 1]++;
-  for (size_t v = 1; v <= net->var.n; v++) at[v] += at[v - 1];
-  for (size_t i = 0; i < net->edge.n; i++) {
-    x->edge[at[net->edge.v[i].u]++] = (int)i;
-    x->edge[at[net->edge.v[i].v]++] = (int)i;
-  }
-  return true;
-}
-
 /* As large as sums of costs with prices allow. */
 static int64_t scale_of(const struct solve_net *net) {
   double sum = 1;
@@ -411,7 +396,7 @@ static bool open_usage(struct usage *x) {
   x->price = ARENA_NEW(x->a, double, x->ntime);
   x->use = ARENA_NEW(x->a, int64_t, x->ntime);
   x->scale = scale_of(x->u->net);
-  return x->price && x->use && list_edges(x) && copy_net(x);
+  return x->price && x->use && solve_ends_find(&x->ends, x->u->net, x->a) && copy_net(x);
 }
 
 /* Sums of use have to fit. */

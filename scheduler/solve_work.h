@@ -108,6 +108,12 @@ enum fvm_status solve_certify(struct solve_work *w, const int *order, int n, int
 enum fvm_status solve_search(struct solve_work *w, struct solve_part *p,
                              const struct solve_limits *limits, int *label, struct fvm_error *err);
 
+/* Edges of each variable: edge[at[v]] to edge[at[v + 1]], the last one excluded. */
+struct solve_ends {
+  int *at, *edge;
+};
+bool solve_ends_find(struct solve_ends *e, const struct solve_net *net, struct arena *a);
+
 /* All assignments that may matter, by elimination: what a variable leaves to its neighbours is not
  * the least cost but the list of (cost, sum) of which none is beaten in both. Solves a network with
  * a limit on a sum. Its help is a price: for every assignment, (cost << shift) + price * sum is at
