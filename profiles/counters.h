@@ -13,11 +13,13 @@ enum counter {
 };
 struct counter_values {
   bool valid[COUNTER_COUNT];
+  bool multiplexed; /* hardware took turns at them: values are estimates */
   int64_t v[COUNTER_COUNT];
 };
 struct counters {
   const char *name;
   const char *why_not[COUNTER_COUNT]; /* NULL: works; else the reason, owned by the source */
+  bool multiplexed;                   /* more hardware events than the machine counts at once */
   /* Between start and stop the calling thread is counted. No allocation. */
   void (*start)(struct counters *c);
   void (*stop)(struct counters *c, struct counter_values *out);

@@ -20,6 +20,7 @@ struct counters *counters_fake(const struct counter_values *always) {
   f->base =
       (struct counters){.name = "fake", .start = fake_start, .stop = fake_stop, .free = fake_free};
   f->always = *always;
+  f->base.multiplexed = always->multiplexed;
   for (int i = 0; i < COUNTER_COUNT; i++)
     if (!always->valid[i]) f->base.why_not[i] = "not faked";
   return &f->base;

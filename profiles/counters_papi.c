@@ -17,6 +17,8 @@ struct counters *counters_papi(struct counters *below) {
 
 #include <papi.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 struct papi {
@@ -37,24 +39,29 @@ static void papi_stop(struct counters *c, struct counter_values *out) {
   long long v[COUNTER_COUNT] = {0};
   bool ok = PAPI_stop(p->set, v) == PAPI_OK;
   p->below->stop(p->below, out);
+  out->multiplexed = p->base.multiplexed;
   for (int i = 0; i < p->n && ok; i++) {
     out->valid[p->of[i]] = true;
     out->v[p->of[i]] = v[i];
   }
 }
 
-static void papi_free(struct counters *c) {
-  struct papi *p = (struct papi *)c;
+static void drop_set(struct papi *p) {
   PAPI_cleanup_eventset(p->set);
   PAPI_destroy_eventset(&p->set);
+}
+
+static void papi_free(struct counters *c) {
+  struct papi *p = (struct papi *)c;
+  drop_set(p);
   p->below->free(p->below);
   fvm_free(p, 1, sizeof *p);
 }
 
 /* Add an event to the set and start it once; NULL, or PAPI's reason and the set as before. */
-static const char *try_event(int set, const char *preset) {
+static const char *try_name(int set, const char *name) {
   int code;
-  int rc = PAPI_event_name_to_code(preset, &code);
+  int rc = PAPI_event_name_to_code(name, &code);
   if (rc == PAPI_OK) rc = PAPI_add_event(set, code);
   if (rc != PAPI_OK) return PAPI_strerror(rc);
   long long v[COUNTER_COUNT];
@@ -65,16 +72,38 @@ static const char *try_event(int set, const char *preset) {
   return PAPI_strerror(rc);
 }
 
+/* The first of several names that starts; the reason is the first one's. */
+static const char *try_event(int set, const char *names) {
+  const char *why = NULL;
+  while (*names) {
+    char name[64];
+    size_t n = strcspn(names, " ");
+    snprintf(name, sizeof name, "%.*s", (int)n, names);
+    const char *refusal = try_name(set, name);
+    if (!refusal) return NULL;
+    if (!why) why = refusal;
+    names += n + strspn(names + n, " ");
+  }
+  return why;
+}
+
 /* NULL, or why PAPI as a whole is of no use. */
-static const char *init(int *set) {
+static const char *init(void) {
   static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
   pthread_mutex_lock(&lock);
   int rc = PAPI_library_init(PAPI_VER_CURRENT); /* again after a fork: it notices */
   pthread_mutex_unlock(&lock);
   if (rc < 0) return PAPI_strerror(rc);
-  if (rc != (int)PAPI_VER_CURRENT) return "PAPI is another version";
-  *set = PAPI_NULL;
-  rc = PAPI_create_eventset(set);
+  return rc == (int)PAPI_VER_CURRENT ? NULL : "PAPI is another version";
+}
+
+static const char *new_set(struct papi *p, bool multiplexed) {
+  p->set = PAPI_NULL;
+  p->n = 0;
+  int rc = PAPI_create_eventset(&p->set);
+  if (rc == PAPI_OK && multiplexed) rc = PAPI_multiplex_init();
+  if (rc == PAPI_OK && multiplexed) rc = PAPI_assign_eventset_component(p->set, 0);
+  if (rc == PAPI_OK && multiplexed) rc = PAPI_set_multiplex(p->set);
   return rc == PAPI_OK ? NULL : PAPI_strerror(rc);
 }
 
@@ -87,6 +116,23 @@ static void probe(struct papi *p, const char *why) {
   }
 }
 
+/* All that the machine counts at once; where that is not all there is, all of them in turns, and
+ * marked, if that gives more. */
+static void probe_all(struct papi *p) {
+  const char *why = init();
+  int hardware = 0;
+  for (int i = 0; i < COUNTER_COUNT; i++) hardware += counter_preset((enum counter)i)[0] != 0;
+  if (!why) why = new_set(p, false);
+  probe(p, why);
+  if (p->n == 0 || p->n == hardware) return;
+  struct papi turns = *p;
+  why = new_set(&turns, true);
+  probe(&turns, why);
+  turns.base.multiplexed = true;
+  drop_set(turns.n > p->n ? p : &turns);
+  if (turns.n > p->n) *p = turns;
+}
+
 struct counters *counters_papi(struct counters *below) {
   struct papi *p = fvm_alloc(1, sizeof *p);
   if (!p) {
@@ -94,11 +140,11 @@ struct counters *counters_papi(struct counters *below) {
     return NULL;
   }
   p->base = *below;
-  const char *why = init(&p->set);
-  probe(p, why);
+  p->set = PAPI_NULL;
+  probe_all(p);
   if (p->n == 0) { /* nothing starts: the source below, which now knows why */
     for (int i = 0; i < COUNTER_COUNT; i++) below->why_not[i] = p->base.why_not[i];
-    if (!why) PAPI_destroy_eventset(&p->set);
+    if (p->set != PAPI_NULL) drop_set(p);
     fvm_free(p, 1, sizeof *p);
     return below;
   }

@@ -163,13 +163,23 @@ static void samples_text(const int64_t *v, size_t n, struct text *out) {
   text_printf(out, "]");
 }
 
-static void counters_text(const struct counter_values *c, struct text *out) {
+static void put_virtual(const struct virtual_counters *v, const char *sep, struct text *out) {
+  text_printf(out, "%s\"flops\":%lld,\"calls\":%lld,\"asked_bytes\":%lld,", sep,
+              (long long)v->flops, (long long)v->calls, (long long)v->asked_bytes);
+  text_printf(out, "\"touched_bytes\":%lld,\"constant_bytes\":%lld", (long long)v->touched_bytes,
+              (long long)v->constant_bytes);
+}
+
+static void counters_text(const struct entrant *e, struct text *out) {
+  const struct counter_values *c = &e->counters;
   const char *sep = "{";
   for (int i = 0; i < COUNTER_COUNT; i++) {
     if (!c->valid[i]) continue;
     text_printf(out, "%s\"%s\":%lld", sep, counter_name((enum counter)i), (long long)c->v[i]);
     sep = ",";
   }
+  if (c->multiplexed) text_printf(out, "%s\"multiplexed\":true", sep), sep = ",";
+  if (e->work.known) put_virtual(&e->work, sep, out), sep = ",";
   text_printf(out, *sep == '{' ? "{}" : "}");
 }
 
@@ -206,7 +216,7 @@ static enum fvm_status put_entrant(struct db *db, struct put *p, int64_t problem
   enum fvm_status st = db_query(db, SQL_CANDIDATE_ADD, &q, err, "is", problem, e->text);
   if (!st) st = db_query(db, SQL_CANDIDATE_ID, &q, err, "is", problem, e->text);
   st = take_id(st, &q, &p->candidate);
-  counters_text(&e->counters, &counters);
+  counters_text(e, &counters);
   if (!st && counters.failed) st = fvm_nomem(err);
   p->engine = "jit";
   if (!st) st = put_run(db, p, e, e->sample.v, e->sample.n, counters.v, err);

@@ -34,6 +34,9 @@ void db_hash_text(uint64_t hash, char text[17]);
 enum fvm_status db_migrate(struct db *db, const char *const *step, int nstep,
                            struct fvm_error *err);
 
+/* Make verdict() known to a connection: an SQLite result code. */
+int db_add_verdict(struct db *db);
+
 /* Run a statement of the table. types: a letter an argument: i int64_t, N int64_t stored as NULL, d
  * double (negative: NULL), s text (NULL: NULL), b bytes (pointer and size_t). Rows are read with
  * sqlite3_column_* while *row; db_end resets the statement.

@@ -178,6 +178,7 @@ static int open_file(struct db *db, enum db_mode mode) {
 
 static enum fvm_status setup(struct db *db, enum db_mode mode, struct fvm_error *err) {
   int code = open_file(db, mode);
+  if (code == SQLITE_OK) code = db_add_verdict(db);
   if (code != SQLITE_OK) return db_error(db, code, err);
   sqlite3_busy_timeout(db->sql, BUSY_MS);
   enum fvm_status st = mode == DB_READ ? db_exec(db, "PRAGMA query_only=ON", err) : FVM_OK;

@@ -29,7 +29,8 @@ enum fvm_status machine_team_speed(const struct machine *m, int threads, struct 
 void machine_target(const struct machine *m, const int *threads, int nthreads, struct target *t);
 /* Text and hash of this build of tool and micro-kernels: a measurement of another one is stale. */
 const char *build_text(void);
-/* Environment at the moment, as one JSON object: load, MHz, temperature where readable. */
+/* Environment at the moment, as one JSON object: load, MHz, temperature where readable, and what
+ * one core did when this process asked first: peak, reading from level 2 and from memory. */
 void machine_environment(struct text *out);
 
 #endif

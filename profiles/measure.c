@@ -179,6 +179,7 @@ static enum fvm_status take(struct race *r, int i, int64_t *at, struct fvm_error
   snprintf(e->reason, sizeof e->reason, "%s", a->clean ? "" : "disturbed in every sample");
   e->error = a->error;
   e->counters = a->counters;
+  e->work = a->work;
   if (at) *at = a->ns;
   return add_sample(e, a->ns, err);
 }

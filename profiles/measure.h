@@ -42,6 +42,14 @@ enum data_state measure_state(int64_t run_bytes, bool far, const struct caches *
 /* Whether so many bytes since it was touched make a place far. */
 bool measure_far(int64_t run_bytes, int64_t since, const struct caches *c);
 
+/* Virtual counters: what one run of a program does, counted by walking it without calling anything
+ * (vm/interp.h), so they are there on every machine. */
+struct virtual_counters {
+  bool known;
+  int64_t flops, calls;                  /* of micro-kernels */
+  int64_t asked_bytes;                   /* that the micro-kernels read and write */
+  int64_t touched_bytes, constant_bytes; /* different ones of inputs and outputs; of constants */
+};
 /* One candidate in a race, and what came of it. */
 struct entrant {
   struct label label;
@@ -56,6 +64,7 @@ struct entrant {
   int64_t interp_ns;   /* their minimum; else 0 */
   int dropped;         /* samples thrown away (context switch, migration, slow sentinel) */
   struct counter_values counters;
+  struct virtual_counters work; /* known of those that were right */
 };
 struct measure_options {
   int64_t sample_ns; /* least duration of a sample; default 100000 */

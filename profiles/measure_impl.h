@@ -66,6 +66,7 @@ struct reply {
   int dropped;       /* samples thrown away before this one */
   int64_t repeat[2]; /* runs in a sample: compiled, interpreted; kept for the next sandbox */
   struct counter_values counters; /* of one run */
+  struct virtual_counters work;   /* kept for the next sandbox */
 };
 /* In shared memory. */
 struct exchange {

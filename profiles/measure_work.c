@@ -218,6 +218,25 @@ static bool is_right(const struct work *w, int i, double *error, char *why, size
   return right;
 }
 
+/* What cannot be counted stays unknown. */
+static void count_work(const struct work *w, int i, struct virtual_counters *v) {
+  const struct opcall *call = w->bench->call;
+  const struct program *p = &w->entrant[i].program;
+  struct vcount c = {0};
+  *v = (struct virtual_counters){.known = interp_count(p, &c, NULL) == FVM_OK};
+  v->flops = c.flops;
+  v->calls = c.calls;
+  for (uint32_t k = 0; k < p->nbuf && v->known; k++) {
+    int64_t asked = 0;
+    v->known =
+        fvm_add(c.read[k], c.written[k], &asked) && fvm_add(v->asked_bytes, asked, &v->asked_bytes);
+    if ((int)k >= nin(w) + nout(w)) continue; /* scratch stays in a core's cache */
+    int64_t touched = MIN(asked, p->buf[k].bytes);
+    v->touched_bytes += touched;
+    if ((int)k < nin(w) && call->in[k].data) v->constant_bytes += touched;
+  }
+}
+
 static enum outcome check(const struct work *w, int i, double *error, char *why, size_t size) {
   struct fvm_error err = {0};
   enum fvm_status st = verify_program(&w->entrant[i].program, NULL, &err);
@@ -236,11 +255,15 @@ static void serve_one(const struct work *w, int i) {
   struct reply *r = &w->x->reply[i];
   struct fvm_error err = {0};
   int64_t repeat[2] = {r->repeat[JIT], r->repeat[INTERP]};
-  *r = (struct reply){
-      .outcome = OUTCOME_OK, .error = r->error, .repeat = {repeat[JIT], repeat[INTERP]}};
+  struct virtual_counters work = r->work;
+  *r = (struct reply){.outcome = OUTCOME_OK,
+                      .error = r->error,
+                      .repeat = {repeat[JIT], repeat[INTERP]},
+                      .work = work};
   if (w->x->request == REQUEST_CHECK)
     r->outcome = check(w, i, &r->error, r->reason, sizeof r->reason);
   if (r->outcome != OUTCOME_OK) return;
+  if (w->x->request == REQUEST_CHECK) count_work(w, i, &r->work);
   if (make_ready(w, i, &err)) {
     r->outcome = OUTCOME_UNSUPPORTED;
     snprintf(r->reason, sizeof r->reason, "%.150s", err.text);

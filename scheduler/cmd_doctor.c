@@ -93,7 +93,9 @@ static void look_at_counters(struct doctor *d) {
   struct counters *c = counters_open();
   for (int i = 0; c && i < COUNTER_COUNT; i++)
     finding(d, !c->why_not[i], counter_name((enum counter)i),
-            c->why_not[i] ? c->why_not[i] : c->name);
+            c->why_not[i]    ? c->why_not[i]
+            : c->multiplexed ? "PAPI, or what is below it; hardware events take turns"
+                             : c->name);
   if (c) c->free(c);
 }
 

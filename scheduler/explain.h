@@ -7,6 +7,7 @@
  *   explain_pins.c   what pins cost, as text and as JSON, too
  *   explain_plan.c   the plan at a glance: proofs, time by algorithm and layout, conversions
  *   explain_text.c   the first two as text and as JSON; explain_race_text.c the third
+ *   explain_verdict.c  what bounds each label of a node
  *
  * The bound of a step is the longest of three times on all threads of the plan: its multiply-adds
  * at the measured peak (of the textbook's algorithm for products, which Strassen's may beat), its
@@ -15,6 +16,7 @@
 #define FVM_EXPLAIN_H
 
 #include "../profiles/db.h"
+#include "../profiles/verdict.h"
 #include "plan_build.h"
 
 struct explain_race; /* below */
@@ -100,7 +102,9 @@ struct explain_label {
   double error;        /* as cost_error gives it; -1: unknown */
   int threads;         /* 0: unknown */
   const char *layouts; /* of its first input and its output: "nhwc", or "row>nhwc" */
-  bool chosen, rival;  /* rival: the fastest right one of its candidate in its layouts */
+  bool counted;        /* work: of one run; only of the fastest labels and of the chosen one */
+  struct verdict_work work;
+  bool chosen, rival; /* rival: the fastest right one of its candidate in its layouts */
 };
 struct explain_node {
   struct arena arena;
@@ -178,6 +182,14 @@ void explain_text(const struct explanation *x, const struct explain_style *s, st
 void explain_race_text(const struct explanation *x, const struct explain_style *s,
                        struct text *out);
 void explain_race_json(const struct explanation *x, struct text *out); /* an array */
+/* What bounds a label: a cell of a table, a line, members of an object (with a comma before them);
+ * nothing where its work was not counted. */
+void explain_verdict_cell(const struct explanation *x, const struct explain_label *l,
+                          struct text *out);
+void explain_verdict_text(const struct explanation *x, const struct explain_label *l,
+                          struct text *out);
+void explain_verdict_json(const struct explanation *x, const struct explain_label *l,
+                          struct text *out);
 void explain_node_text(const struct explanation *x, const struct explain_node *n,
                        const struct explain_style *s, struct text *out);
 /* One object; n may be NULL. */

@@ -228,8 +228,9 @@ static void put_size(int64_t bytes, struct text *out) {
     text_printf(out, "  %7.1f K", (double)bytes / 1024);
 }
 
-static void put_label(const struct explain_style *s, const struct explain_node *n,
-                      const struct explain_label *l, int64_t best, struct text *out) {
+static void put_label(const struct explanation *x, const struct explain_style *s,
+                      const struct explain_node *n, const struct explain_label *l, int64_t best,
+                      struct text *out) {
   text_printf(out, "%s%c ", code(s, l->chosen ? BOLD : PLAIN), l->chosen ? '*' : ' ');
   if (l->ns > 0)
     text_printf(out, "%10.1f  %6.3f  ", us(l->ns), best ? (double)l->ns / (double)best : 1);
@@ -246,6 +247,7 @@ static void put_label(const struct explain_style *s, const struct explain_node *
     text_printf(out, "  %7.1e", l->error);
   else
     text_printf(out, "  %7s", "-");
+  explain_verdict_cell(x, l, out);
   bool failed = l->outcome != OUTCOME_COUNT && !explain_is_right(l);
   text_printf(out, "  %s%s%s%s\n", l->text, failed && l->reason ? ": " : "",
               failed && l->reason ? l->reason : "", code(s, PLAIN));
@@ -275,16 +277,17 @@ void explain_node_text(const struct explanation *x, const struct explain_node *n
     put_share(s, e->bound_ns, explain_ns(x, e), out);
     text_printf(out, " of it\n");
   }
+  for (size_t i = 0; i < n->label.n; i++)
+    if (n->label.v[i].chosen) explain_verdict_text(x, &n->label.v[i], out);
   put_why(n, out);
   explain_forced_text(n, out);
   put_outcomes(n, out);
-  text_printf(
-      out,
-      "          us   ratio      plan us  status         weights    scratch    error  label\n");
+  text_printf(out, "          us   ratio      plan us  status         weights    scratch    error  "
+                   "    bound by  label\n");
   size_t shown = s->all ? n->label.n : MIN(n->label.n, (size_t)SHOWN_LABELS);
   int64_t best = n->label.n ? n->label.v[0].ns : 0;
   for (size_t i = 0; i < n->label.n; i++)
-    if (i < shown || n->label.v[i].chosen) put_label(s, n, &n->label.v[i], best, out);
+    if (i < shown || n->label.v[i].chosen) put_label(x, s, n, &n->label.v[i], best, out);
   if (shown < n->label.n)
     text_printf(out, "  and %zu more; --all shows them\n", n->label.n - shown);
 }
@@ -339,7 +342,8 @@ static void json_misses(const struct graph *g, struct text *out) {
   text_printf(out, "]");
 }
 
-static void json_label(const struct explain_label *l, struct text *out) {
+static void json_label(const struct explanation *x, const struct explain_label *l,
+                       struct text *out) {
   text_printf(out, "{");
   json_text(out, "label", l->text);
   text_printf(out, ",\"status\":\"%s\",\"chosen\":%s",
@@ -352,12 +356,13 @@ static void json_label(const struct explain_label *l, struct text *out) {
   json_number(out, "scratch_bytes", l->scratch_bytes);
   json_number(out, "threads", l->threads);
   if (l->error >= 0) text_printf(out, ",\"error\":%.9g", l->error);
+  explain_verdict_json(x, l, out);
   text_printf(out, ",");
   json_text(out, "reason", l->reason);
   text_printf(out, "}");
 }
 
-static void json_node(const struct explain_node *n, struct text *out) {
+static void json_node(const struct explanation *x, const struct explain_node *n, struct text *out) {
   text_printf(out, ",\"node\":{");
   json_text(out, "name", n->name);
   text_printf(out, ",");
@@ -373,7 +378,7 @@ static void json_node(const struct explain_node *n, struct text *out) {
   text_printf(out, ",\"labels\":[");
   for (size_t i = 0; i < n->label.n; i++) {
     if (i) text_printf(out, ",");
-    json_label(&n->label.v[i], out);
+    json_label(x, &n->label.v[i], out);
   }
   text_printf(out, "]}");
 }
@@ -415,6 +420,6 @@ void explain_json(const struct explanation *x, const struct explain_node *n, str
   text_printf(out, ",\"convolutions\":");
   explain_race_json(x, out);
   json_misses(x->graph, out);
-  if (n) json_node(n, out);
+  if (n) json_node(x, n, out);
   text_printf(out, "}\n");
 }

@@ -55,6 +55,8 @@ START_TEST(runs_are_stored_and_replaced) {
   snprintf(e[2].reason, sizeof e[2].reason, "element 3 is 1, not 2");
   e[0].counters.valid[COUNTER_CYCLES] = true;
   e[0].counters.v[COUNTER_CYCLES] = 12345;
+  e[1].counters.multiplexed = true;
+  e[1].work = (struct virtual_counters){true, 5, 4, 3, 2, 1};
   OK(db_store(db, id.machine, id.build, WARM, id.problem, e, 4, "{\"load\":1}", false, &err));
 
   struct db_known k = look(db, id, "a x=1", true);
@@ -79,6 +81,10 @@ START_TEST(runs_are_stored_and_replaced) {
   ck_assert_int_eq(count(db, "SELECT median_ns FROM run WHERE engine='jit' AND status='ok'"), 102);
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM run WHERE samples='[100,101,102,103,104]'"), 1);
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM run WHERE counters='{\"cycles\":12345}'"), 1);
+  ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM run WHERE counters='{\"multiplexed\":true,"
+                             "\"flops\":5,\"calls\":4,\"asked_bytes\":3,\"touched_bytes\":2,"
+                             "\"constant_bytes\":1}'"),
+                   1);
 
   e[0].sample.v[0] = 90;
   e[0].interp.v[0] = 95;

@@ -173,6 +173,8 @@ START_TEST(labels_and_their_plans) {
     ck_assert_int_ge(l->plan_ns, n.plan_ns);
     ck_assert_int_ge(l->weight_bytes, 32 * 32 * 4);
     if (l->chosen) ck_assert_int_eq(l->plan_ns, n.plan_ns);
+    if (l->chosen) ck_assert(l->counted && l->work.flops > 0);
+    if (l->counted) ck_assert_int_ge(l->work.far_bytes, l->weight_bytes);
     if (i) ck_assert_int_ge(l->ns, n.label.v[i - 1].ns);
   }
   ck_assert_int_eq(chosen, 1);

@@ -85,6 +85,11 @@ START_TEST(sound_candidates_are_timed) {
     ck_assert_int_gt(e->min_ns, 0);
     ck_assert_int_le(e->min_ns, e->median_ns);
     ck_assert(e->error > 0 && e->error < 1e-6); /* sums of 48 products in float */
+    ck_assert(e->work.known && e->work.calls > 0);
+    ck_assert_int_ge(e->work.flops, 2 * 32 * 48 * 40);
+    ck_assert_int_ge(e->work.asked_bytes, e->work.touched_bytes);
+    ck_assert_int_ge(e->work.touched_bytes, e->work.constant_bytes + (32 * 48 + 32 * 40) * 4);
+    ck_assert_int_ge(e->work.constant_bytes, 48 * 40 * 4);
     finalists += e->interp_ns > 0;
   }
   ck_assert_int_gt(finalists, 0);

@@ -7,6 +7,7 @@
 #include "profiles/json.h"
 #include "profiles/machine.h"
 #include "profiles/stats.h"
+#include "profiles/verdict.h"
 
 static int compare(const void *a, const void *b) {
   int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -90,16 +91,43 @@ START_TEST(counters_count_or_say_why) {
 END_TEST
 
 START_TEST(counters_can_be_faked) {
-  struct counter_values v, always = {.valid[COUNTER_CYCLES] = true, .v[COUNTER_CYCLES] = 77};
+  struct counter_values v,
+      always = {.valid[COUNTER_CYCLES] = true, .v[COUNTER_CYCLES] = 77, .multiplexed = true};
   struct counters *c = counters_fake(&always);
   c->start(c);
   c->stop(c, &v);
   ck_assert_int_eq(v.v[COUNTER_CYCLES], 77);
   ck_assert(v.valid[COUNTER_CYCLES] && !v.valid[COUNTER_L1_MISS]);
+  ck_assert(v.multiplexed && c->multiplexed);
   ck_assert_ptr_null(c->why_not[COUNTER_CYCLES]);
   ck_assert_ptr_nonnull(c->why_not[COUNTER_L1_MISS]);
   ck_assert_str_eq(counter_name(COUNTER_SWITCHES), "context_switches");
   c->free(c);
+}
+END_TEST
+
+START_TEST(verdicts_follow_the_longest) {
+  const struct machine_speeds s = {.threads = 1, .gflops = 100, .cache_gbytes = 50, .gbytes = 10};
+  static const struct {
+    struct verdict_work work;
+    enum bound bound;
+  } cases[] = {{{80000, 1000, 100}, BOUND_COMPUTE},
+               {{80000, 45000, 100}, BOUND_BANDWIDTH},
+               {{80000, 1000, 9000}, BOUND_BANDWIDTH},
+               {{49000, 24000, 4900}, BOUND_LATENCY},
+               {{0, 0, 0}, BOUND_LATENCY},
+               {{300000, 0, 0}, BOUND_COMPUTE}};
+  for (size_t i = 0; i < COUNT(cases); i++) {
+    struct verdict v = verdict_of(&cases[i].work, 1000, &s);
+    ck_assert_str_eq(bound_name(v.bound), bound_name(cases[i].bound));
+    ck_assert_double_eq_tol(v.compute, (double)cases[i].work.flops / 1e5, 1e-12);
+    ck_assert_double_eq_tol(v.near, (double)cases[i].work.near_bytes / 5e4, 1e-12);
+    ck_assert_double_eq_tol(v.far, (double)cases[i].work.far_bytes / 1e4, 1e-12);
+  }
+  /* Nothing is known of a machine without speeds, or of a time of 0. */
+  const struct machine_speeds none = {0};
+  ck_assert_int_eq(verdict_of(&cases[0].work, 1000, &none).bound, BOUND_LATENCY);
+  ck_assert_int_eq(verdict_of(&cases[0].work, 0, &s).bound, BOUND_LATENCY);
 }
 END_TEST
 
@@ -131,4 +159,5 @@ START_TEST(speed_is_positive) {
 END_TEST
 
 UNIT_MAIN("stats", ranks_agree_with_sorting, slower_needs_evidence, json_is_escaped,
-          counters_count_or_say_why, counters_can_be_faked, machine_is_known, speed_is_positive)
+          counters_count_or_say_why, counters_can_be_faked, verdicts_follow_the_longest,
+          machine_is_known, speed_is_positive)
