@@ -9,6 +9,7 @@
 #include "check_impl.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "../vm/interp.h"
 
@@ -33,20 +34,37 @@ static const struct plan_bind *binds_of(const struct checker *k, uint32_t step) 
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
+/* Whether a step copies an output that its producer could not write: these come on top of what
+ * labels cost. */
+static bool copies_output(const struct checker *k, uint32_t step) {
+  const char *name = plan_string(k->p, k->p->step[step].name);
+  if (strncmp(name, "copy ", 5) != 0 || program_of(k, step)->nbuf != 2) return false;
+  const struct plan_bind *to = &binds_of(k, step)[1];
+  if (to->space != SPACE_OUTPUT || to->offset) return false;
+  const struct fvm_io *io = &k->p->public_io[k->p->nin + to->index];
+  return io->state < 0 && !strcmp(name + 5, io->name) &&
+         (uint64_t)program_of(k, step)->buf[1].bytes == io->bytes;
+}
+
 static enum fvm_status check_sums(const struct checker *k) {
   const struct plan_meta *m = k->p->meta;
   uint32_t threads = 1;
-  int64_t ns = 0;
+  int64_t ns = 0, outputs = 0;
   for (uint32_t i = 0; i < k->p->nstep; i++) {
     const struct plan_step *s = &k->p->step[i];
     if (s->cost_ns < 0 || !fvm_add(ns, s->cost_ns, &ns))
       return check_bad_step(k, i, "impossible cost");
     threads = MAX(threads, s->threads);
+    if (copies_output(k, i)) outputs += s->cost_ns;
   }
   if (ns != m->predicted_ns)
     return fvm_fail(k->err, FVM_EFORMAT,
                     "predicted time is %" PRId64 " ns, but the steps sum up to %" PRId64,
                     m->predicted_ns, ns);
+  if (ns - outputs != m->layout_cost_ns)
+    return fvm_fail(k->err, FVM_EFORMAT,
+                    "labels cost %" PRId64 " ns, but the steps without copies of outputs %" PRId64,
+                    m->layout_cost_ns, ns - outputs);
   if (threads != m->threads)
     return fvm_fail(k->err, FVM_EFORMAT, "%u threads claimed, the steps use %u", m->threads,
                     threads);

@@ -5,14 +5,6 @@ static bool may_have_place(const struct gtensor *t) {
   return !t->t.data && !t->is_output && !t->is_input && t->producer >= 0;
 }
 
-static void exclude_states(const struct graph *g, bool *excluded) {
-  for (size_t i = 0; i < g->node.n; i++) {
-    const struct node *n = &g->node.v[i];
-    for (size_t k = 0; !n->dead && (n->op->flags & OPF_STATE) && k < n->in.n; k++)
-      excluded[n->in.v[k]] = true;
-  }
-}
-
 /* View labels are a node's first. */
 static enum fvm_status has_view(const struct graph *g, int node, const struct target *t,
                                 bool *has) {
@@ -25,11 +17,29 @@ static enum fvm_status has_view(const struct graph *g, int node, const struct ta
   return st;
 }
 
+/* What is appended to a state, and what it may be a view of: its place is in the state. */
+static bool exclude_states(const struct graph *g, const struct target *t, bool *excluded) {
+  for (size_t i = 0; i < g->node.n; i++) {
+    const struct node *n = &g->node.v[i];
+    if (n->dead || !(n->op->flags & OPF_STATE)) continue;
+    excluded[n->in.v[0]] = true;
+    bool more = true;
+    for (int x = n->in.v[1]; more && x >= 0;) {
+      int p = g->tensor.v[x].producer;
+      excluded[x] = true;
+      more = p >= 0 && !(g->node.v[p].op->flags & (OPF_JOIN | OPF_STATE));
+      if (more && has_view(g, p, t, &more)) return false;
+      if (more) x = g->node.v[p].in.v[0];
+    }
+  }
+  return true;
+}
+
 struct join *joins_find(const struct graph *g, const struct target *t, struct arena *a) {
   struct join *j = ARENA_NEW(a, struct join, g->tensor.n);
   bool *excluded = ARENA_NEW(a, bool, g->tensor.n), has;
   if (!j || !excluded) return NULL;
-  exclude_states(g, excluded);
+  if (!exclude_states(g, t, excluded)) return NULL;
   for (size_t i = 0; i < g->tensor.n; i++) j[i] = (struct join){-1, 0};
   for (int i = 0; i < (int)g->node.n; i++) {
     const struct node *n = &g->node.v[i];

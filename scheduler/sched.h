@@ -4,6 +4,7 @@
  *   sched_menu.c    what each node can be run by, and what that and conversions cost
  *   sched_chains.c  what the nodes of a chain can be run by together
  *   sched_choose.c  one label for each node: a cost function network, solved
+ *   sched_append.c  with copies into states
  *   sched_policy.c  or as others would choose them, without a network; sched_fluidml.c is one
  *   sched_room.c    what labels take of memory: constants in layouts, scratch
  *   sched_arena.c   and of the arena, whatever the order of the steps
@@ -154,6 +155,7 @@ struct sched_net {
   struct solve_net net;    /* variable i is the i-th live node, then those of tensors */
   int *var;                /* by node */
   struct traffic *traffic; /* by tensor */
+  int follows;             /* variables from there on follow from those before: sched_append.c */
   bool limited;            /* not all copies are offered: the solver's bound is not one */
   int64_t floor;           /* but this is: every node by its cheapest label */
 };
@@ -162,6 +164,11 @@ enum fvm_status sched_net_make(struct sched *w, struct sched_net *c);
 /* Let the nodes take the labels of a solution that costs so much. Returns what rules that the
  * solver does not know add to its cost. */
 int64_t sched_net_take(const struct sched_net *c, const int *label, int64_t cost);
+
+/* Copies into states; part of the above. False when memory is out. */
+bool sched_add_appends(struct sched_net *c);
+/* What such a copy of a tensor costs. */
+int64_t sched_append_ns(struct sched *w, int tensor, enum layout layout);
 
 /* ---- what labels take of memory ---- */
 
@@ -291,6 +298,9 @@ enum fvm_status sched_order(struct sched *w, int variant); /* of order.h */
 enum fvm_status sched_place(struct sched *w);
 /* Steps and places for the labels that are chosen, in a schedule that may hold others yet. */
 enum fvm_status sched_realize(struct sched *w);
+/* After that: what labels cost is what the steps cost. Policies that look at one node at a time do
+ * not know all of it; and there is no network for a tensor that goes into two states. */
+void sched_settle_cost(struct schedule *s);
 /* The schedule is over its limits: look for the best one within. FVM_EFAIL: there is none, or none
  * was found. */
 enum fvm_status sched_fit(struct sched *w);

@@ -364,7 +364,9 @@ int64_t sched_share_tables(struct sched *w, int64_t total) {
 
 enum fvm_status sched_net_make(struct sched *w, struct sched_net *c) {
   *c = (struct sched_net){.w = w};
-  return add_nodes(c) && add_tensors(c) && add_joins(c) ? FVM_OK : fvm_nomem(w->err);
+  bool ok = add_nodes(c) && add_tensors(c) && add_joins(c);
+  c->follows = (int)c->net.var.n;
+  return ok && sched_add_appends(c) ? FVM_OK : fvm_nomem(w->err);
 }
 
 int64_t sched_net_take(const struct sched_net *c, const int *label, int64_t cost) {

@@ -59,7 +59,6 @@ enum fvm_status fit_open(struct fit *f, struct sched *w, bool with_room) {
   if (!st) st = sched_net_make(w, &f->n);
   if (st) return st;
   bool ok = sched_add_arena(&f->n, &f->arena);
-  f->first_room = (int)f->n.net.var.n;
   ok = ok && (!with_room || sched_add_room(w, &f->n.net, f->n.var, &f->room));
   ok = ok && copy_net(f) && index_labels(f);
   phase_done(w->o->phases, PHASE_network);
@@ -167,6 +166,7 @@ static enum fvm_status conclude(struct fit *f) {
   s->layout_cost_ns = f->cost + more;
   s->layout_bound_ns = limited ? f->n.floor : f->bound + more;
   s->optimal = f->bound == f->cost && !limited;
+  if (!st) sched_settle_cost(s);
   return st;
 }
 

@@ -23,9 +23,9 @@ struct fit {
   struct sched_net n;
   struct sched_room room;
   struct sched_arena arena;
-  struct solve_net work; /* the network of a part */
-  size_t *first, words;  /* of struct part: where a variable's labels begin; words of a set */
-  int *node, first_room; /* by variable: its node, or -1; variables from there on are constants */
+  struct solve_net work;      /* the network of a part */
+  size_t *first, words;       /* of struct part: where a variable's labels begin; words of a set */
+  int *node;                  /* by variable: its node, or -1 */
   struct limits limits, goal; /* of the parts looked at; of what is a solution */
   int64_t floor;              /* no choice within them costs less, as is known before */
   VEC(struct part *) open;    /* to be looked into */

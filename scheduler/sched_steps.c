@@ -166,8 +166,8 @@ static enum fvm_status add_append(struct sched *w, const struct node *n, const s
     return FVM_OK;
   }
   st = add_value(w, n->in.v[1], layout, state, behind, &to);
-  int64_t ns = cost_convert(w->cost, sched_tensor(w, n->in.v[1]), layout, layout, 1);
-  return st ? st : add_conversion(w, more, to, 1, MAX(ns, 0));
+  int64_t ns = sched_append_ns(w, n->in.v[1], layout);
+  return st ? st : add_conversion(w, more, to, 1, ns);
 }
 
 /* Every input goes to its place in the output: its own step writes it there, or it is copied. */

@@ -148,10 +148,10 @@ static bool same_layouts(const struct fit *f, int node, const struct choice *x,
 }
 
 /* Whether two labels of a variable make the same steps on the same places. Sets of constants do,
- * too: they have none. */
+ * too: they have none, and so do labels that follow from those of others. */
 static bool look_alike(const struct fit *f, int v, int i, int k) {
   int node = f->node[v];
-  if (node < 0) return i == k || v >= f->first_room;
+  if (node < 0) return i == k || v >= f->n.follows;
   const struct choice *x = &f->w->node[node].menu->choice[i],
                       *y = &f->w->node[node].menu->choice[k];
   return x->role == y->role && x->label.view == y->label.view &&

@@ -64,12 +64,34 @@ void sched_find_states(struct sched *w) {
   }
 }
 
+/* Copies of what the caller gets, and nobody could write there, come on top of what labels cost. */
+static int64_t outputs_ns(const struct schedule *s) {
+  int64_t sum = 0;
+  for (size_t k = 0; k < s->step.n; k++) {
+    const struct sched_step *x = &s->step.v[k];
+    if (x->node >= 0) continue;
+    const struct sched_value *from = &s->value.v[x->in_value], *to = &s->value.v[x->out_value];
+    if (to->space == SPACE_OUTPUT && to->base < 0 && from->layout == to->layout) sum += x->cost_ns;
+  }
+  return sum;
+}
+
+void sched_settle_cost(struct schedule *s) {
+  int64_t ns = s->cost_ns - outputs_ns(s);
+  if (ns == s->layout_cost_ns) return;
+  s->layout_cost_ns = ns;
+  s->layout_bound_ns = MIN(s->layout_bound_ns, ns);
+  s->optimal = s->optimal && s->layout_bound_ns == ns;
+}
+
 enum fvm_status sched_start(struct sched *w) {
   enum fvm_status st = sched_menus(w);
   if (!st) sched_find_states(w);
   phase_done(w->o->phases, PHASE_menus);
   if (!st) st = sched_policy(w)->choose(w);
-  return st ? st : sched_realize(w);
+  if (!st) st = sched_realize(w);
+  if (!st) sched_settle_cost(w->s);
+  return st;
 }
 
 enum fvm_status sched_begin(struct sched *w, const struct graph *g, struct cost *cost,

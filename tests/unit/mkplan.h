@@ -184,7 +184,8 @@ static inline void mk_small(struct mkplan *m) {
   *m = (struct mkplan){0};
   uint32_t name = mk_text(m, "small");
   MK_ROW(m, PLAN_META, struct plan_meta, .model = name, .build = name, .machine = name,
-         .threads = 3, .ninputs = 2, .arena_bytes = 512, .predicted_ns = 4000);
+         .threads = 3, .ninputs = 2, .arena_bytes = 512, .predicted_ns = 4000,
+         .layout_cost_ns = 4000);
   mk_io(m, "x", FVM_F32, 4, 25);
   mk_io(m, "i", FVM_I64, MK_ROWS, 1);
   mk_io(m, "y/out", FVM_F32, 4, 25);

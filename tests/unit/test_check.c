@@ -112,7 +112,7 @@ END_TEST
   W(cost, STEP(m, 1)->cost_ns = 999, "steps sum up to 3999")                                       \
   W(negative, STEP(m, 1)->cost_ns = -1000, "impossible cost")                                      \
   W(threads, META(m)->threads = 4, "4 threads claimed")                                            \
-  W(layouts, META(m)->layout_bound_ns = 1, "below its lower bound")                                \
+  W(layouts, META(m)->layout_bound_ns = 4001, "below its lower bound")                             \
   W(order, META(m)->order_bound_bytes = 449, "below its lower bound")                              \
   W(height, META(m)->arena_bytes = 576, "its tensors end at 512")                                  \
   W(peak, META(m)->order_peak_bytes = 449, "the order's peak is 449 bytes, but 448")               \
