@@ -7,7 +7,8 @@
  *   leaving  by the minimum so far, within wide bounds early and narrow ones later; then by the
  *            confidence interval of the paired ratios to the best.
  *   end      when what is left in each group is one, or within TIE of each other.
- *   finals   the best few under the interpreter, which is what the executor runs.
+ *   finals   the best few under the interpreter, which is what the executor runs, in two fresh
+ *            processes or more.
  *
  * Candidates race in groups: only those of equal threads and equal layouts of what flows through
  * the network compete, for the others may each be part of the best plan. */
@@ -27,10 +28,11 @@ enum {
   TIE_ROUNDS = 12,   /* the least for a tie */
   FINALISTS = 3,     /* of a group */
   FINAL_ROUNDS = 12,
-  FINAL_MOST = 30, /* for those that were disturbed */
-  CHUNK = 8,       /* candidates checked between two calls of on_round */
-  REDO = 2,        /* times in a row that a round is thrown away for a slow sentinel */
-  REDO_ALL = 8     /* and in all */
+  FINAL_MOST = 30,     /* for those that were disturbed */
+  FINAL_PROCESSES = 4, /* at most, for those who win in one and lose in another */
+  CHUNK = 8,           /* candidates checked between two calls of on_round */
+  REDO = 2,            /* times in a row that a round is thrown away for a slow sentinel */
+  REDO_ALL = 8         /* and in all */
 };
 /* An endless loop must cost little, and a sound candidate never end as one. So the CPU time allowed
  * to a candidate is a second, for compiling, so many times the reference's, and some for each byte
@@ -59,10 +61,12 @@ struct race {
   struct sandbox box;
   struct exchange *x;
   size_t shared_bytes;
-  int *group;  /* of each entrant */
-  bool *alive; /* still racing */
-  bool *asked; /* for a sample of the finals */
-  int64_t *at; /* at[i * max_rounds + r]: sample of entrant i in round r, 0: none */
+  int *group;         /* of each entrant */
+  bool *alive;        /* still racing */
+  bool *asked;        /* for a sample of the finals */
+  int64_t *at;        /* at[i * max_rounds + r]: sample of entrant i in round r, 0: none */
+  int64_t *final_min; /* of each entrant under the interpreter in the last process; 0: none */
+  int *winner;        /* of each group there */
   int rounds, redone;
   uint64_t random;
   int64_t sentinel_min;
@@ -326,9 +330,11 @@ static bool is_finalist(const struct race *r, int i) {
 static enum fvm_status take_final(struct race *r, int i, struct fvm_error *err) {
   const struct reply *a = &r->x->reply[i];
   struct entrant *e = &r->e[i];
+  int64_t *least = &r->final_min[i];
   if (a->outcome != OUTCOME_OK) refuse(r, i, a->outcome, a->reason);
   if (a->outcome != OUTCOME_OK || !a->ns || (!a->clean && e->interp.n)) return FVM_OK;
   if (!VEC_PUSH(&e->interp, a->ns)) return fvm_nomem(err);
+  if (!*least || a->ns < *least) *least = a->ns;
   e->interp_ns = stats_spread(e->interp.v, e->interp.n).min;
   return FVM_OK;
 }
@@ -336,26 +342,78 @@ static enum fvm_status take_final(struct race *r, int i, struct fvm_error *err) 
 /* Both engines call the same micro-kernels in the same order: who is much slower under the
  * interpreter was disturbed there, say by a neighbour that took the memory for a while, which no
  * sentinel in L1 sees. It goes on for longer. (Seen: 3.8 ms after five rounds, 2.5 compiled.) */
-static bool wants_final(const struct race *r, int i, int round) {
+static bool wants_final(const struct race *r, int i, int round, int rounds) {
   const struct entrant *e = &r->e[i];
   if (!is_finalist(r, i)) return false;
-  return round < FINAL_ROUNDS || (double)e->interp_ns > DISTURBED * (double)e->min_ns;
+  return round < rounds || (double)e->interp_ns > DISTURBED * (double)e->min_ns;
 }
 
-static enum fvm_status run_finals(struct race *r, struct fvm_error *err) {
-  double start = seconds();
+static bool has_rival(const struct race *r, int i) {
+  int finalists = 0;
+  for (int j = 0; j < r->n; j++) finalists += r->group[j] == r->group[i] && is_finalist(r, j);
+  return finalists > 1;
+}
+
+/* Rounds in one process, of those with rivals or of all. */
+static enum fvm_status finals_in_one(struct race *r, bool rivals, int rounds, int most,
+                                     double start, struct fvm_error *err) {
   enum fvm_status st = FVM_OK;
-  for (int round = 0; round < FINAL_MOST && !st; round++) {
-    if (round >= FINAL_ROUNDS && seconds() - start > PATIENCE_S) break;
+  for (int i = 0; i < r->n; i++) r->final_min[i] = 0;
+  for (int round = 0; round < most && !st; round++) {
+    if (round >= rounds && seconds() - start > PATIENCE_S) break;
     r->x->n = 0;
     for (int i = 0; i < r->n; i++) {
       r->x->reply[i].ns = 0;
-      if ((r->asked[i] = wants_final(r, i, round))) r->x->order[r->x->n++] = i;
+      r->asked[i] = wants_final(r, i, round, rounds) && (!rivals || has_rival(r, i));
+      if (r->asked[i]) r->x->order[r->x->n++] = i;
     }
     if (r->x->n == 0) break;
     st = request(r, REQUEST_INTERP, err);
     for (int i = 0; i < r->n && !st; i++)
       if (r->asked[i]) st = take_final(r, i, err);
+  }
+  for (int i = 0; i < r->n; i++) r->e[i].processes += r->final_min[i] > 0;
+  return st;
+}
+
+/* Who won a group in the last process; -1: nobody ran. */
+static int final_winner(const struct race *r, int group) {
+  int best = -1;
+  for (int i = 0; i < r->n; i++)
+    if (r->group[i] == group && r->final_min[i] &&
+        (best < 0 || r->final_min[i] < r->final_min[best]))
+      best = i;
+  return best;
+}
+
+/* Whether who won a group before has lost in the last process by more than a tie. The winners of
+ * that become those to beat. */
+static bool winners_change(struct race *r) {
+  bool change = false;
+  for (int g = 0; g < r->n; g++) {
+    int now = final_winner(r, g), before = r->winner[g];
+    if (now < 0) continue;
+    if (before >= 0 && r->final_min[before])
+      change |= (double)r->final_min[before] > TIE * (double)r->final_min[now];
+    r->winner[g] = now;
+  }
+  return change;
+}
+
+/* Where pages lie and how they fall into the caches differs from process to process, and stays the
+ * same in one: so those with a rival are measured in two, and in more while the order changes. */
+static enum fvm_status run_finals(struct race *r, struct fvm_error *err) {
+  double start = seconds();
+  for (int g = 0; g < r->n; g++) r->winner[g] = -1;
+  enum fvm_status st = finals_in_one(r, false, FINAL_ROUNDS, FINAL_MOST, start, err);
+  winners_change(r);
+  for (int process = 1; process < FINAL_PROCESSES && !st; process++) {
+    bool rivals = false;
+    for (int i = 0; i < r->n; i++) rivals |= is_finalist(r, i) && has_rival(r, i);
+    if (!rivals || (process > 1 && seconds() - start > PATIENCE_S)) break;
+    sandbox_stop(&r->box);
+    st = finals_in_one(r, true, FINAL_ROUNDS / 2, FINAL_ROUNDS, start, err);
+    if (!winners_change(r)) break;
   }
   return st;
 }
@@ -383,9 +441,12 @@ static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
   r->alive = fvm_alloc(n, sizeof *r->alive);
   r->asked = fvm_alloc(n, sizeof *r->asked);
   r->at = fvm_alloc(n, MAX_ROUNDS * sizeof *r->at);
+  r->final_min = fvm_alloc(n, sizeof *r->final_min);
+  r->winner = fvm_alloc(n, sizeof *r->winner);
   r->shared_bytes = sizeof *r->x + n * (sizeof(struct reply) + sizeof(int));
   r->x = sandbox_share(r->shared_bytes);
-  if (!r->group || !r->alive || !r->asked || !r->at || !r->x) return fvm_nomem(err);
+  if (!r->group || !r->alive || !r->asked || !r->at || !r->final_min || !r->winner || !r->x)
+    return fvm_nomem(err);
   r->x->reply = (struct reply *)(r->x + 1);
   r->x->order = (int *)(r->x->reply + n);
   if (r->o.sample_ns <= 0) r->o.sample_ns = SAMPLE_NS;
@@ -415,6 +476,8 @@ static void race_free(struct race *r) {
   fvm_free(r->alive, n, sizeof *r->alive);
   fvm_free(r->asked, n, sizeof *r->asked);
   fvm_free(r->at, n, MAX_ROUNDS * sizeof *r->at);
+  fvm_free(r->final_min, n, sizeof *r->final_min);
+  fvm_free(r->winner, n, sizeof *r->winner);
 }
 
 enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,

@@ -62,6 +62,7 @@ struct entrant {
   int64_t min_ns, median_ns, mad_ns;
   VEC(int64_t) interp; /* finalists: ns of one run under the interpreter, every sample */
   int64_t interp_ns;   /* their minimum; else 0 */
+  int processes;       /* in which these were taken */
   int dropped;         /* samples thrown away (context switch, migration, slow sentinel) */
   struct counter_values counters;
   struct virtual_counters work; /* known of those that were right */

@@ -34,6 +34,7 @@ struct choice {
   enum role role;
   struct label chain; /* ROLE_CHAIN: of both */
   int64_t ns;
+  int64_t tie_ns; /* to be compared with others of the menu: measured times that tie are equal */
   bool measured;
   double error; /* -1: not known */
   /* Only of a struct sched with weighs_memory: */

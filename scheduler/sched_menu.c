@@ -65,6 +65,8 @@ int64_t sched_copy(struct sched *w, int tensor, enum layout layout, int *threads
 
 /* ---- labels of a problem ---- */
 
+enum { TIE_PART = 100 };
+
 typedef VEC(struct choice) choices;
 
 /* A node, or a chain of two. */
@@ -186,9 +188,22 @@ static bool look_alike(const struct sched *w, const struct problem *p, const str
   return true;
 }
 
+/* What was measured within a per cent of the best that looks alike ties with it: another tuning
+ * might find the two the other way round, and shall lead to the same plan. */
+static void find_ties(const struct sched *w, const struct problem *p, choices *all) {
+  for (size_t i = 0; i < all->n; i++) {
+    struct choice *x = &all->v[i];
+    int64_t best = x->ns;
+    for (size_t j = 0; j < all->n; j++)
+      if (all->v[j].measured && look_alike(w, p, &x->label, &all->v[j].label))
+        best = MIN(best, all->v[j].ns);
+    x->tie_ns = x->measured && x->ns - best <= best / TIE_PART ? best : x->ns;
+  }
+}
+
 /* Earlier labels win ties, and labels that may run in place win against those that may not. */
 static bool is_better(const struct choice *x, const struct choice *y) {
-  if (x->ns != y->ns) return x->ns < y->ns;
+  if (x->tie_ns != y->tie_ns) return x->tie_ns < y->tie_ns;
   if (x->label.view != y->label.view) return x->label.view;
   return x->label.inplace && !y->label.inplace;
 }
@@ -231,6 +246,7 @@ static const struct menu *menu_new(struct sched *w, const struct problem *p, uin
   }
   if (ok && w->weighs_memory) ok = weigh(w, p, &all);
   if (ok) {
+    find_ties(w, p, &all);
     keep_best(w, p, &all);
     *m = (struct menu){.hash = hash,
                        .pin = pins->v,

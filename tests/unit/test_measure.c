@@ -77,7 +77,7 @@ START_TEST(sound_candidates_are_timed) {
   setup(&f, 6);
   rounds_seen = 0;
   OK(measure_race(&f.call, f.e, f.n, &quick, count_round, NULL, &err));
-  int finalists = 0;
+  int finalists = 0, twice = 0;
   for (int i = 0; i < f.n; i++) {
     struct entrant *e = &f.e[i];
     ck_assert_msg(sound(e->outcome), "%d: %s %s", i, outcome_name(e->outcome), e->reason);
@@ -91,8 +91,11 @@ START_TEST(sound_candidates_are_timed) {
     ck_assert_int_ge(e->work.touched_bytes, e->work.constant_bytes + (32 * 48 + 32 * 40) * 4);
     ck_assert_int_ge(e->work.constant_bytes, 48 * 40 * 4);
     finalists += e->interp_ns > 0;
+    twice += e->processes > 1;
+    ck_assert((e->processes > 0) == (e->interp_ns > 0));
   }
   ck_assert_int_gt(finalists, 0);
+  ck_assert_int_ne(twice, 1); /* whoever has a rival, and so the rival, too */
   ck_assert_int_gt(rounds_seen, 1);
   teardown(&f);
 }
