@@ -72,6 +72,8 @@ struct sched {
   struct cost *cost;
   const struct plan_options *o;
   struct schedule *s;
+  int64_t chosen_ns;          /* what sched_choose's labels cost in its network */
+  bool tie;                   /* other labels cost the same */
   bool weighs_memory;         /* labels that need less memory are kept beside faster ones */
   uint64_t *hash;             /* of each constant: sched_hash; 0: not yet known */
   struct sched_node *node;    /* by node of the graph; dead ones are empty */
@@ -305,5 +307,7 @@ void sched_settle_cost(struct schedule *s);
 /* The schedule is over its limits: look for the best one within. FVM_EFAIL: there is none, or none
  * was found. */
 enum fvm_status sched_fit(struct sched *w);
+/* Of schedules whose labels cost the same let w->s be one with a smaller arena, if there is one. */
+enum fvm_status sched_break_tie(struct sched *w);
 
 #endif

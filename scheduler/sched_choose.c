@@ -376,6 +376,32 @@ int64_t sched_net_take(const struct sched_net *c, const int *label, int64_t cost
   return sched_share_tables(w, cost);
 }
 
+/* Whether other labels of nodes cost the same: of all solutions the one with the fewest of these
+ * labels. Makes the network's costs anew. */
+static enum fvm_status find_tie(struct sched_net *c, const struct solve_result *r, bool *tie) {
+  struct solve_net *net = &c->net;
+  int64_t nodes = 0, scale, most = SOLVE_INF >> 4;
+  struct solve_result other = {0};
+  for (size_t i = 0; i < c->w->g->node.n; i++) nodes += c->var[i] >= 0;
+  scale = nodes + 1;
+  *tie = false;
+  if (r->cost >= most / scale) return FVM_OK; /* costs that are too large for that are forbidden */
+  for (size_t v = 0; v < net->var.n; v++)
+    for (int k = 0; k < net->var.v[v].n; k++) {
+      int64_t *x = &net->var.v[v].cost[k];
+      *x = *x >= most / scale ? SOLVE_INF : *x * scale + (v < (size_t)nodes && k == r->label[v]);
+    }
+  for (size_t e = 0; e < net->edge.n; e++) {
+    const struct solve_edge *x = &net->edge.v[e];
+    int64_t n = (int64_t)net->var.v[x->u].n * net->var.v[x->v].n;
+    for (int64_t k = 0; k < n; k++)
+      x->cost[k] = x->cost[k] >= most / scale ? SOLVE_INF : x->cost[k] * scale;
+  }
+  enum fvm_status st = solve_layout(net, c->w->o->max_ticks, &c->w->a, &other, c->w->err);
+  *tie = !st && other.cost / scale == r->cost && other.cost % scale < nodes;
+  return st;
+}
+
 enum fvm_status sched_choose(struct sched *w) {
   struct sched_net c;
   struct solve_result r = {0};
@@ -387,6 +413,8 @@ enum fvm_status sched_choose(struct sched *w) {
   w->s->layout_cost_ns = r.cost + shared;
   w->s->layout_bound_ns = c.limited ? c.floor : r.bound + shared;
   w->s->optimal = r.optimal && !c.limited;
+  w->chosen_ns = r.cost;
+  if (!st && r.optimal) st = find_tie(&c, &r, &w->tie);
   solve_net_free(&c.net);
   phase_done(w->o->phases, PHASE_solve);
   return st;

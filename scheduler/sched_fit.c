@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { FIRST_TRIES = 30, TRIES = 600, LEAST_TRIES = 60, HALVINGS = 40, DESCENTS = 8, SQUEEZES = 8 };
+enum { TIE_EFFORT = 6000 /* parts times variables */ };
 
 /* ---- set-up ---- */
 
@@ -207,6 +208,59 @@ enum fvm_status sched_fit(struct sched *w) {
     if (!st) st = conclude(&f);
   }
   fit_close(&f);
+  phase_done(w->o->phases, PHASE_solve);
+  return st;
+}
+
+/* ---- ties ---- */
+
+/* Arenas smaller than that of `first` by labels that cost no more, one after the other. *found:
+ * w->s has the smallest. */
+static enum fvm_status shrink(struct fit *f, const struct schedule *first, int64_t ns,
+                              bool *found) {
+  const struct schedule *s = f->w->s;
+  size_t n = f->n.net.var.n;
+  int64_t arena = first->arena_bytes, more;
+  int tries = MAX(TIE_EFFORT / (int)(n + 1), 1), *keep = ARENA_NEW(&f->a, int, n);
+  enum fvm_status st = keep ? FVM_OK : fvm_nomem(f->err);
+  *found = false;
+  f->floor = ns;
+  for (f->cost = ns; !st && f->cost == ns && arena > 0 && tries > 0; tries -= f->tried + 1) {
+    f->limits = f->goal = (struct limits){INT64_MAX, arena - 1};
+    f->cost = ns + 1;
+    st = tree_search(f, tries);
+    if (st || f->cost > ns) break;
+    st = tree_realize(f, f->best, ns, &more);
+    if (st) break;
+    arena = s->arena_bytes;
+    if (s->cost_ns > first->cost_ns || s->guesses > first->guesses ||
+        s->resident_bytes > first->resident_bytes)
+      continue;
+    *found = true;
+    memcpy(keep, f->best, n * sizeof *keep);
+  }
+  return st || !*found ? st : tree_realize(f, keep, ns, &more);
+}
+
+enum fvm_status sched_break_tie(struct sched *w) {
+  struct schedule *first = w->s, *worse;
+  struct fit f;
+  bool found = false;
+  int64_t ns = w->chosen_ns;
+  if (first->arena_bytes == 0) return FVM_OK;
+  enum fvm_status st = fit_open(&f, w, false);
+  if (!st) st = sched_renew(w);
+  if (!st && w->s != first) st = shrink(&f, first, ns, &found);
+  fit_close(&f);
+  worse = found ? first : w->s;
+  if (found) {
+    w->s->layout_cost_ns = first->layout_cost_ns;
+    w->s->layout_bound_ns = first->layout_bound_ns;
+    w->s->optimal = first->optimal;
+  } else {
+    w->s = first;
+  }
+  if (worse != w->s) schedule_free(worse);
   phase_done(w->o->phases, PHASE_solve);
   return st;
 }

@@ -114,7 +114,10 @@ static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
                                      struct fvm_error *err) {
   struct sched w;
   enum fvm_status st = sched_begin(&w, g, cost, o, err);
-  if (!st && !fits(w.s, fit_limits(o))) st = fit(&w);
+  if (!st && !fits(w.s, fit_limits(o)))
+    st = fit(&w);
+  else if (!st && w.tie)
+    st = sched_break_tie(&w);
   sched_close(&w);
   if (st) schedule_free(w.s);
   *schedule = st ? NULL : w.s;

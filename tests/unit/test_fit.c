@@ -148,11 +148,24 @@ static bool goes_together(const struct sched *w) {
   return true;
 }
 
+/* All labels cost the same, conversions nothing. */
+static struct cost *level_cost(void) {
+  struct fvm_error err;
+  struct cost *c = cost_table_new("100\nconvert * * 0\n", &err);
+  ck_assert_msg(c != NULL, "%s", err.text);
+  return c;
+}
+
+enum { LEVEL = 12345 }; /* for a seed: level_cost */
+static struct cost *cost_of(uint64_t seed) {
+  return seed == LEVEL ? level_cost() : cost_random_new(seed);
+}
+
 /* Returns how many; 0: too many to look at. */
 static int enumerate(const struct graph *g, uint64_t seed) {
   struct fvm_error err;
   struct sched w;
-  struct cost *cost = cost_random_new(seed);
+  struct cost *cost = cost_of(seed);
   int n = 0;
   int64_t all = 1;
   OK(sched_open(&w, g, cost, &options, &err));
@@ -328,6 +341,42 @@ START_TEST(fronts_agree_with_enumeration) {
 }
 END_TEST
 
+/* Of the cheapest choices the plan has one with the least arena, mostly: the rest is of less effort
+ * than limits are worth. Nothing is gained by larger weights or scratch. */
+START_TEST(ties_go_to_the_smaller_arena) {
+  int graphs = 0, most = 0, exact = 0;
+  for (uint64_t seed = 0; graphs < 100; seed++) {
+    struct fvm_error err;
+    struct schedule *s;
+    ck_assert_int_lt((int)seed, 4000);
+    rng = seed * 7919 + 5;
+    struct graph *g = random_graph(seed % 2);
+    int n = enumerate(g, LEVEL);
+    int64_t best = best_within(n, 0, 0), least = INT64_MAX, largest = 0;
+    graphs += n > 0;
+    for (int i = 0; i < n; i++) {
+      if (found[i].cost != best) continue;
+      least = MIN(least, found[i].arena);
+      largest = MAX(largest, found[i].arena);
+    }
+    struct cost *cost = level_cost();
+    OK(schedule_graph(g, cost, &options, &s, &err));
+    cost_free(cost);
+    if (n) {
+      ck_assert_int_eq(labels_ns(s), best);
+      ck_assert_int_ge(s->arena_bytes, least);
+      ck_assert_int_le(s->arena_bytes, largest);
+      exact += s->arena_bytes == least;
+      most += s->arena_bytes == least && least < largest;
+    }
+    schedule_free(s);
+    graph_free(g);
+  }
+  ck_assert_int_ge(exact, 93);
+  ck_assert_int_ge(most, 70);
+}
+END_TEST
+
 /* Each allocation of a search within limits fails once. */
 START_TEST(memory_may_fail) {
   struct fvm_error err;
@@ -369,4 +418,4 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 UNIT_MAIN("fit", limits_agree_with_enumeration, limits_hold_where_branches_join,
-          fronts_agree_with_enumeration, memory_may_fail)
+          fronts_agree_with_enumeration, ties_go_to_the_smaller_arena, memory_may_fail)
