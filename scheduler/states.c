@@ -178,11 +178,13 @@ static enum fvm_status keep_far(struct states *s, struct finder *f, struct fvm_e
 
 enum fvm_status states_make(struct states *s, const struct graph *g, const struct target *t,
                             struct fvm_error *err) {
-  struct finder f = {.nwalk = g->other ? 2 : 1};
+  const struct graph *const form[] = {g, g->other};
+  struct finder f = {0};
   enum fvm_status st = FVM_OK;
   *s = (struct states){0};
-  for (int i = 0; i < f.nwalk && !st; i++) st = read_graph(&f.walk[i], i ? g->other : g, t, err);
-  f.run_bytes = run_bytes(&f.walk[0]);
+  for (; f.nwalk < (int)COUNT(form) && form[f.nwalk] && !st; f.nwalk++)
+    st = read_graph(&f.walk[f.nwalk], form[f.nwalk], t, err);
+  if (!st) f.run_bytes = run_bytes(&f.walk[0]);
   for (int i = 0; i < f.nwalk && !st; i++)
     for (int k = 0; k < f.walk[i].n && !st; k++) st = add_step(&f, &f.walk[i], k, err);
   if (!st) st = keep_far(s, &f, err);
