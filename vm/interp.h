@@ -30,4 +30,18 @@ struct vcount {
 /* level_bytes is set by the caller (0: level not simulated). */
 enum fvm_status interp_count(const struct program *p, struct vcount *c, struct fvm_error *err);
 
+/* What the busiest thread of a team does, in the terms in which its time can be predicted: the work
+ * of each micro-kernel, and bytes that come from beyond each cache. Lines are as coarse as it takes
+ * to walk in a small part of the time that a run takes, so misses are estimates. */
+struct load {
+  int64_t flops[UKR_COUNT], calls[UKR_COUNT];
+  int64_t asked;               /* bytes that the micro-kernels ask for */
+  int64_t miss[VCOUNT_LEVELS]; /* bytes that an LRU cache of that size does not have any more */
+  int64_t first[CODE_MAXBUF];  /* bytes of each buffer, when they are touched first */
+  int64_t pars;                /* how often the team meets behind a par */
+};
+enum fvm_status interp_load(const struct program *p, int threads,
+                            const int64_t level_bytes[VCOUNT_LEVELS], struct load *l,
+                            struct fvm_error *err);
+
 #endif

@@ -31,10 +31,17 @@ static bool walk_call(struct trace *t, const uint64_t *w) {
   return t->call(t, sig, v, span);
 }
 
+/* Of a par the end of the part that is walked. */
+static int64_t limit_of(const struct trace *t, const uint64_t *word) {
+  int64_t limit = value(t, word[2]), lo = word_high(word[1]), step = word_high(word[3]);
+  if (word_op(*word) != OP_PAR || t->threads <= 1 || limit <= lo) return limit;
+  return MIN(limit, lo + CEIL_DIV(CEIL_DIV(limit - lo, step), t->threads) * step);
+}
+
 /* Into the body of the loop at w, or behind its end. */
 static uint32_t enter(const struct trace *t, uint32_t w) {
   const uint64_t *word = t->p->word + w;
-  return t->r[word_a(*word)] < value(t, word[2]) ? w + 4 : word_imm(*word) + 1;
+  return t->r[word_a(*word)] < limit_of(t, word) ? w + 4 : word_imm(*word) + 1;
 }
 
 static void take_min(struct trace *t, const uint64_t *word) {

@@ -1,5 +1,7 @@
 /* A walk over a program on one thread that hands out every call instead of making it: the base of
- * the virtual counters and of the plan checker. Programs must have passed verify_program. */
+ * the virtual counters and of the plan checker. Programs must have passed verify_program. With
+ * `threads` it is the walk of a team's busiest one: all calls outside of pars, and of each par as
+ * many iterations as the largest part has. */
 #ifndef FVM_TRACE_H
 #define FVM_TRACE_H
 
@@ -22,6 +24,7 @@ struct trace {
                const struct trace_span *span);
   void *arg;
   int64_t budget; /* instructions that may be walked */
+  int threads;    /* of the team; 0: one */
   int64_t r[CODE_MAXREG];
 };
 /* False when `call` ended the walk or the budget is used up. */

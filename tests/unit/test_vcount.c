@@ -42,6 +42,42 @@ START_TEST(gemm_by_hand) {
 }
 END_TEST
 
+/* The same tiles, three of them over two threads: the busiest has two, the last one cut to 2 rows.
+ * Every byte of A and C once, B again from beyond a cache of three lines. */
+START_TEST(load_by_hand) {
+  static const char text[] =
+      "buf 0 in 320\nbuf 1 in 512\nbuf 2 out 640\n"
+      "par r0 = 0 .. 10 step 4\nr1 = min 4 10 - r0\n"
+      "ukr gemm_4x16 a=b0+r0*32 b=b1 d=b2+r0*64 c=b2+r0*64 next=b1 e=b2+r0*64"
+      " m=r1 n=16 k=8 sa=8 ka=1 sd=16 sc=16 mode=0 ahead=64 q=1 qa=0 qb=0 "
+      "r=1 ra=0 rb=0 se=16 add=0 clip=0 lo=0 hi=0\nend\nhalt\n";
+  const int64_t levels[VCOUNT_LEVELS] = {64 * 3, 1 << 20, 0};
+  struct arena arena = {0};
+  struct program p;
+  struct load *l = fvm_alloc(1, sizeof *l);
+  struct fvm_error err;
+  ck_assert_ptr_nonnull(l);
+  OK(asm_parse(text, strlen(text), &arena, &p, &err));
+  OK(verify_program(&p, NULL, &err));
+  OK(interp_load(&p, 1, levels, l, &err));
+  ck_assert_int_eq(l->calls[UKR_gemm_4x16], 3);
+  ck_assert_int_eq(l->flops[UKR_gemm_4x16], 2 * 10 * 16 * 8);
+  ck_assert_int_eq(l->pars, 1);
+  ck_assert_int_eq(l->first[0], 320);
+  ck_assert_int_eq(l->first[1], 512);
+  ck_assert_int_eq(l->first[2], 640);
+  ck_assert_int_eq(l->miss[1], 320 + 512 + 640);
+  ck_assert_int_ge(l->miss[0], 320 + 3 * 512 + 640);
+  OK(interp_load(&p, 2, levels, l, &err));
+  ck_assert_int_eq(l->calls[UKR_gemm_4x16], 2);
+  ck_assert_int_eq(l->flops[UKR_gemm_4x16], 2 * 8 * 16 * 8);
+  ck_assert_int_eq(l->first[0], 256);
+  ck_assert_int_eq(l->first[1], 512);
+  fvm_free(l, 1, sizeof *l);
+  arena_free(&arena);
+}
+END_TEST
+
 /* Broadcast dimensions count once; empty operands not at all; scratch and edges. */
 START_TEST(strips_by_hand) {
   static const char text[] =
@@ -149,4 +185,4 @@ START_TEST(walks_agree) {
 }
 END_TEST
 
-UNIT_MAIN("vcount", gemm_by_hand, strips_by_hand, lru_is_exact, walks_agree)
+UNIT_MAIN("vcount", gemm_by_hand, load_by_hand, strips_by_hand, lru_is_exact, walks_agree)
