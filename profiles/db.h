@@ -90,6 +90,42 @@ enum fvm_status db_record(struct db *db, int64_t id, struct arena *a, struct db_
  * each time. */
 enum fvm_status db_draw_records(struct db *db, uint64_t fingerprint, int most, int64_t *id, int *n,
                                 struct fvm_error *err);
+/* What candidates do (a text of the caller's: scheduler/prior.h), also of those that were never
+ * run.
+ */
+struct db_work {
+  const char *label, *work;
+};
+enum fvm_status db_put_work(struct db *db, int64_t problem, const struct db_work *w, int n,
+                            struct fvm_error *err);
+/* NULL: not known. From the arena. */
+enum fvm_status db_get_work(struct db *db, uint64_t problem_hash, const char *label,
+                            struct arena *a, const char **work, struct fvm_error *err);
+/* Every sound measurement of a candidate whose work is known, of any machine, build and protocol,
+ * in an order in which ids have no part. Texts last until put returns, which is false when memory
+ * is out. */
+struct db_run {
+  uint64_t problem;
+  const char *label, *work;
+  bool here;   /* on this machine */
+  bool counts; /* here, by this build and protocol */
+  enum data_state state;
+  int64_t ns; /* as in struct db_known */
+};
+enum fvm_status db_runs(struct db *db, int64_t machine, int64_t build,
+                        bool (*put)(void *arg, const struct db_run *r), void *arg,
+                        struct fvm_error *err);
+/* What the prior of a machine came to (scheduler/prior.h). *found: there is one. */
+struct db_prior {
+  double gflops, gbytes;  /* of one core, measured */
+  int64_t runs, problems; /* it was fitted to */
+  double median_error, high_error, above, above_rival;
+  const char *terms; /* the arena's */
+};
+enum fvm_status db_put_prior(struct db *db, int64_t machine, const struct db_prior *p,
+                             struct fvm_error *err);
+enum fvm_status db_get_prior(struct db *db, int64_t machine, struct arena *a, struct db_prior *p,
+                             bool *found, struct fvm_error *err);
 /* Human-readable summary: machines, builds, models, problems, runs by outcome, size. */
 enum fvm_status db_stat(struct db *db, bool json, struct text *out, struct fvm_error *err);
 

@@ -22,6 +22,13 @@ static const char *const steps[] = {
     "CREATE TABLE expected(key TEXT NOT NULL, output INTEGER NOT NULL, value BLOB NOT NULL, "
     "PRIMARY KEY(key, output));",
 #include "profiles/schema_5.h"
+    ,
+    /* What a candidate does, for the prior, and what the prior of a machine came to (db.h). */
+    "ALTER TABLE candidate ADD COLUMN work TEXT;"
+    "CREATE TABLE prior(machine INTEGER PRIMARY KEY REFERENCES machine(id), gflops REAL NOT NULL, "
+    "gbytes REAL NOT NULL, runs INTEGER NOT NULL, problems INTEGER NOT NULL, "
+    "median_error REAL NOT NULL, high_error REAL NOT NULL, above REAL NOT NULL, "
+    "above_rival REAL NOT NULL, terms TEXT NOT NULL);",
 };
 
 /* ---- errors ---- */

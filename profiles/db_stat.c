@@ -18,6 +18,10 @@ static const struct section {
     {SQL_STAT_MODELS, "models", "ssiii", {"name", "hash", "nodes", "problems", "measured"}},
     {SQL_STAT_RUNS, "runs", "ssiii", {"engine", "status", "runs", "samples", "dropped"}},
     {SQL_STAT_NOISE, "noise", "ssii", {"engine", "state", "runs", "spread_per_mille"}},
+    {SQL_STAT_PRIORS,
+     "priors",
+     "siiii",
+     {"fingerprint", "runs", "problems", "median_error_per_mille", "p90_error_per_mille"}},
     {SQL_STAT_TOTALS, "totals", "iii", {"problems", "candidates", "bytes"}},
 };
 

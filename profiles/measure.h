@@ -70,6 +70,7 @@ struct entrant {
 struct measure_options {
   int64_t sample_ns; /* least duration of a sample; default 100000 */
   int max_rounds;
+  bool quick;            /* end without finals, and within max_rounds whatever ties */
   double timeout_s;      /* CPU time of one candidate; 0: by the reference's */
   enum data_state state; /* of the data at the start of a run */
   struct caches caches;

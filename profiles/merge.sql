@@ -11,10 +11,12 @@ INSERT INTO main.problem(hash, op, text)
 INSERT INTO main.model(hash, name, state) SELECT hash, name, state FROM other.model WHERE true
   ON CONFLICT(hash) DO UPDATE SET name = MAX(name, excluded.name),
                                   state = MAX(state, excluded.state);
-INSERT INTO main.candidate(problem, label)
-  SELECT p.id, c.label FROM other.candidate AS c JOIN other.problem AS o ON o.id = c.problem
+INSERT INTO main.candidate(problem, label, work)
+  SELECT p.id, c.label, c.work FROM other.candidate AS c JOIN other.problem AS o ON o.id = c.problem
                                                  JOIN main.problem AS p ON p.hash = o.hash
-   WHERE true ON CONFLICT DO NOTHING;
+   WHERE true
+  ON CONFLICT(problem, label) DO UPDATE SET work = excluded.work
+   WHERE IFNULL(excluded.work, '') > IFNULL(work, '');
 
 -- The newest measurement that was finished. Both rows of a candidate, compiled and interpreted, are
 -- of one moment, so they come from one file.

@@ -49,8 +49,9 @@ static void show(struct reporter *r, const struct profile_event *e) {
   const struct profile_totals *t = e->totals;
   double s = cli_seconds() - r->start;
   char text[160];
-  snprintf(text, sizeof text, "%d of %d problems, %d labels at %.0f/s: %.70s", t->problems_done,
-           t->problems, t->labels_measured, s > 0 ? t->labels_measured / s : 0,
+  snprintf(text, sizeof text, "%d of %d labels at %.0f/s: %.70s",
+           t->labels_known + t->labels_measured, t->labels_total,
+           s > 0 ? t->labels_measured / s : 0,
            e->text                     ? e->text
            : e->kind == PROFILE_EXPECT ? "outputs by the reference"
                                        : "");
@@ -74,19 +75,49 @@ static void on_event(void *reporter, const struct profile_event *e) {
 
 /* ---- the end ---- */
 
+static void json_plans(const struct profile_totals *t) {
+  printf(",\"complete\":%s,\"plans\":[", t->complete ? "true" : "false");
+  for (int i = 0; i < t->nplan; i++)
+    printf("%s{\"threads\":%d,\"ns\":%" PRId64 ",\"least_ns\":%" PRId64 "}", i ? "," : "",
+           t->plan[i].threads, t->plan[i].ns, t->plan[i].least_ns);
+  printf("],\"prior\":{\"runs\":%d,\"median_error\":%.4f,\"p90_error\":%.4f}", t->prior_runs,
+         t->prior_median, t->prior_high);
+}
+
+static void print_plans(const struct profile_totals *t) {
+  for (int i = 0; i < t->nplan; i++) {
+    const struct profile_plan *x = &t->plan[i];
+    printf("  %d thread%s: %.3f ms", x->threads, x->threads > 1 ? "s" : "", (double)x->ns * 1e-6);
+    if (x->least_ns >= x->ns)
+      printf("; no label that was not measured makes it faster\n");
+    else
+      printf("; more time makes it at most %.1f %% faster\n",
+             100 * (double)(x->ns - x->least_ns) / (double)x->ns);
+  }
+  if (t->prior_runs)
+    printf(
+        "  prior: from %d measurements; on problems it had not seen off by %.0f %% (median), %.0f "
+        "%% (one in ten by more)\n",
+        t->prior_runs, 100 * t->prior_median, 100 * t->prior_high);
+}
+
 static void print_totals(const struct reporter *r, const struct profile_totals *t) {
   double s = cli_seconds() - r->start, rate = s > 0 ? (double)t->samples / s : 0;
-  if (r->json)
+  if (r->json) {
     printf("{\"event\":\"done\",\"problems\":%d,\"problems_done\":%d,\"labels_total\":%d,"
            "\"labels_known\":%d,\"labels_measured\":%d,\"samples\":%" PRId64
-           ",\"failed\":%d,\"seconds\":%.3f,\"samples_per_second\":%.1f}\n",
+           ",\"failed\":%d,\"seconds\":%.3f,\"samples_per_second\":%.1f",
            t->problems, t->problems_done, t->labels_total, t->labels_known, t->labels_measured,
            t->samples, t->failed, s, rate);
-  else
-    printf("%d of %d problems done; %d labels measured (%.0f a second, %d failed), %d known "
-           "before, %d in all; %" PRId64 " samples in %.1f s\n",
-           t->problems_done, t->problems, t->labels_measured, s > 0 ? t->labels_measured / s : 0,
-           t->failed, t->labels_known, t->labels_total, t->samples, s);
+    json_plans(t);
+    printf("}\n");
+    return;
+  }
+  printf("%d of %d labels measured, of %d problems: %d now (%.0f a second, %d failed), %d before; "
+         "%" PRId64 " samples in %.1f s\n",
+         t->labels_known + t->labels_measured, t->labels_total, t->problems, t->labels_measured,
+         s > 0 ? t->labels_measured / s : 0, t->failed, t->labels_known, t->samples, s);
+  print_plans(t);
 }
 
 static enum fvm_status thread_list(const struct cli *cli, const struct machine *m, struct target *t,
@@ -109,6 +140,7 @@ static enum fvm_status profile(struct session *s, struct cli *cli, const char *d
   const char *slash = strrchr(cli->pos[0], '/');
   struct profile_options o = {.model = slash ? slash + 1 : cli->pos[0],
                               .budget_s = cli_real(cli, OPT_BUDGET, 0),
+                              .exhaustive = cli_flag(cli, OPT_EXHAUSTIVE),
                               .interrupted = &cli_interrupted,
                               .on_event = on_event,
                               .arg = &r};

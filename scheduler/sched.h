@@ -301,6 +301,8 @@ enum fvm_status sched_order(struct sched *w, int variant); /* of order.h */
 enum fvm_status sched_place(struct sched *w);
 /* Steps and places for the labels that are chosen, in a schedule that may hold others yet. */
 enum fvm_status sched_realize(struct sched *w);
+/* The steps alone. */
+enum fvm_status sched_realize_steps(struct sched *w);
 /* After that: what labels cost is what the steps cost. Policies that look at one node at a time do
  * not know all of it; and there is no network for a tensor that goes into two states. */
 void sched_settle_cost(struct schedule *s);

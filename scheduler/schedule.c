@@ -18,7 +18,7 @@ static bool set_up(struct sched *w) {
   return w->node && w->shape && w->value && w->out && w->hash && w->io;
 }
 
-enum fvm_status sched_realize(struct sched *w) {
+enum fvm_status sched_realize_steps(struct sched *w) {
   struct schedule *s = w->s;
   s->step.n = s->value.n = 0;
   s->conversions = s->guesses = 0;
@@ -26,6 +26,11 @@ enum fvm_status sched_realize(struct sched *w) {
   forget_values(w);
   enum fvm_status st = sched_steps(w);
   phase_done(w->o->phases, PHASE_steps);
+  return st;
+}
+
+enum fvm_status sched_realize(struct sched *w) {
+  enum fvm_status st = sched_realize_steps(w);
   return st ? st : sched_place(w);
 }
 

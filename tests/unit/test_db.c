@@ -199,21 +199,19 @@ START_TEST(damage_is_an_error) {
 END_TEST
 
 START_TEST(older_versions_migrate) {
-  static const char *const step[] = {"", "",
-                                     "", "",
-                                     "", "CREATE TABLE extra(x); INSERT INTO extra VALUES(42);"},
-                           *const broken[] = {
-                               "", "", "", "", "", "", "CREATE TABLE half(x); nonsense"};
+  static const char *const
+      step[] = {"", "", "", "", "", "", "CREATE TABLE extra(x); INSERT INTO extra VALUES(42);"},
+      *const broken[] = {"", "", "", "", "", "", "", "CREATE TABLE half(x); nonsense"};
   struct db *db;
   OK(db_open(fresh("old"), DB_WRITE, &db, &err));
   struct ids id = add_ids(db);
-  OK(db_migrate(db, step, 6, &err));
+  OK(db_migrate(db, step, 7, &err));
   ck_assert_int_eq(count(db, "SELECT x FROM extra"), 42);
-  ck_assert_int_eq(count(db, "PRAGMA user_version"), 6);
-  OK(db_migrate(db, step, 6, &err));
+  ck_assert_int_eq(count(db, "PRAGMA user_version"), 7);
+  OK(db_migrate(db, step, 7, &err));
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM extra"), 1);
-  ck_assert_int_ne(db_migrate(db, broken, 7, &err), FVM_OK);
-  ck_assert_int_eq(count(db, "PRAGMA user_version"), 6);
+  ck_assert_int_ne(db_migrate(db, broken, 8, &err), FVM_OK);
+  ck_assert_int_eq(count(db, "PRAGMA user_version"), 7);
   ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM sqlite_schema WHERE name='half'"), 0);
   struct ids again = add_ids(db);
   ck_assert_mem_eq(&id, &again, sizeof id);

@@ -42,6 +42,7 @@ static void setup(void) {
   OK(machine_read(&f.m, &err));
   open_db();
   machine_target(&f.m, (int[]){1}, 1, &f.o.target);
+  f.o.exhaustive = true;
   f.o.measure = (struct measure_options){.sample_ns = 500, .max_rounds = 2, .timeout_s = 5};
 }
 

@@ -1,0 +1,378 @@
+/* Measure only what can matter. Each label that was not measured has a time that it takes at least,
+ * as far as guesses can tell. Under these the planner chooses labels for the whole graph; those of
+ * its choice that are not known yet are measured, and so on, until it chooses only what is known.
+ * Then no other label can make a better plan, whatever it takes, but for guesses that were off by
+ * more than their stored error says.
+ *
+ *   rough race   the labels that are asked for, with all labels of the problem that may be the best
+ *                of their number of threads: a few rounds
+ *   full race    those that the planner still asks for, with their close rivals: to the end
+ *
+ * Times from rough races count as a little less than they are, so that whatever may be the best is
+ * measured to the end. */
+#include "profile_impl.h"
+
+#include "demand.h"
+
+/* Races of no more labels than that are full at once: setting up one costs as much as is saved. */
+enum { FEW = 3, FORMS = 2, PLANS = 8, MORE = 16, MORE_PART = 2 };
+
+struct plan {
+  struct plan_options o;
+  struct demand *form[FORMS]; /* the second one may be NULL */
+};
+struct lazy {
+  struct profiler *p;
+  struct known known;
+  struct cost *low;
+  struct plan plan[PLANS];
+  int nplan;
+  double *gain; /* of each problem: ns that measuring can win at most */
+  int *order;   /* problems that are to be measured, most gain first */
+  int norder;
+  int measured; /* labels, at the last fit */
+  struct arena arena;
+};
+
+/* ---- plans for each number of threads ---- */
+
+static enum fvm_status open_plan(struct plan *x, const struct profiler *p, int threads,
+                                 struct cost *cost) {
+  enum { MAX_TICKS = 200000000 };
+  const struct target *all = &p->o->target;
+  x->o = (struct plan_options){.target = *all, .max_ticks = MAX_TICKS, .build = "", .machine = ""};
+  x->o.target.nthreads = 0;
+  for (int i = 0; i < all->nthreads; i++)
+    if (all->threads[i] <= threads) x->o.target.threads[x->o.target.nthreads++] = all->threads[i];
+  enum fvm_status st = demand_open(p->g, cost, &x->o, &x->form[0], p->err);
+  if (!st && p->g->other) st = demand_open(p->g->other, cost, &x->o, &x->form[1], p->err);
+  return st;
+}
+
+static void close_plan(struct plan *x) {
+  for (int i = 0; i < FORMS; i++) demand_close(x->form[i]);
+}
+
+/* The better form, and what it takes. */
+static enum fvm_status solve_plan(struct plan *x, struct demand **best, int64_t *ns,
+                                  struct fvm_error *err) {
+  *best = NULL;
+  for (int i = 0; i < FORMS && x->form[i]; i++) {
+    int64_t one;
+    enum fvm_status st = demand_solve(x->form[i], &one, err);
+    if (st) return st;
+    if (!*best || one < *ns) *best = x->form[i], *ns = one;
+  }
+  return FVM_OK;
+}
+
+/* ---- what the plans ask for ---- */
+
+static void want(void *lazy, uint64_t problem, const char *label) {
+  struct lazy *z = lazy;
+  int q;
+  struct known_label *l = known_find(&z->known, problem, label, &q);
+  if (!l || (l->state != KNOWN_NOT && l->state != KNOWN_ROUGHLY)) return;
+  l->wanted = true;
+  z->gain[q] += l->state == KNOWN_NOT ? (double)(l->likely - l->low) + 1 : 1e-3 * (double)l->ns;
+}
+
+static void sort_problems(struct lazy *z) {
+  z->norder = 0;
+  for (int q = 0; q < (int)z->p->set.problem.n; q++) {
+    int k = z->norder;
+    if (z->gain[q] <= 0) continue;
+    for (; k > 0 && z->gain[z->order[k - 1]] < z->gain[q]; k--) z->order[k] = z->order[k - 1];
+    z->order[k] = q;
+    z->norder++;
+  }
+}
+
+static enum fvm_status ask_plans(struct lazy *z) {
+  enum fvm_status st = FVM_OK;
+  for (size_t q = 0; q < z->p->set.problem.n; q++) z->gain[q] = 0;
+  for (int i = 0; i < z->nplan && !st; i++) {
+    struct demand *best;
+    int64_t ns;
+    st = solve_plan(&z->plan[i], &best, &ns, z->p->err);
+    if (!st) st = demand_tell(best, want, z, z->p->err);
+  }
+  if (!st) sort_problems(z);
+  return st;
+}
+
+/* ---- who races ---- */
+
+static bool same_group(const struct opcall *c, const struct label *a, const struct label *b) {
+  if (a->threads != b->threads) return false;
+  for (int i = 0; i < c->nin; i++)
+    if (!c->in[i].data && label_in(a, i) != label_in(b, i)) return false;
+  for (int i = 0; i < c->nout; i++)
+    if (label_out(a, i) != label_out(b, i)) return false;
+  return true;
+}
+
+static bool is_timed(const struct known_label *l) {
+  return (l->state == KNOWN_ROUGHLY || l->state == KNOWN_SURELY) && l->ns > 0;
+}
+
+/* The least time of a label and its kin, as it is known or likely. */
+static int64_t least(const struct known_problem *y, const struct known_label *of) {
+  int64_t ns = INT64_MAX;
+  for (int i = 0; i < y->n; i++) {
+    const struct known_label *l = &y->label[i];
+    if (known_kin(l, of) && l->state != KNOWN_BAD) ns = MIN(ns, is_timed(l) ? l->ns : l->likely);
+  }
+  return ns;
+}
+
+static bool wants_unknown(const struct known_problem *y, int threads) {
+  for (int i = 0; i < y->n; i++)
+    if (y->label[i].wanted && y->label[i].state == KNOWN_NOT &&
+        y->label[i].label.threads == threads)
+      return true;
+  return false;
+}
+
+/* The least that is known, or likely, of labels of so many threads. */
+static int64_t least_of(const struct known_problem *y, int threads) {
+  int64_t ns = INT64_MAX;
+  for (int i = 0; i < y->n; i++) {
+    const struct known_label *l = &y->label[i];
+    if (l->label.threads == threads && l->state != KNOWN_BAD)
+      ns = MIN(ns, is_timed(l) ? l->ns : l->likely);
+  }
+  return ns;
+}
+
+/* Unknown labels: those that are wanted, and of those of as many threads that may be the best ones
+ * that are likely to be the best of their kin. */
+static int pick_unknown(const struct lazy *z, const struct known_problem *y, bool *in) {
+  int n = 0;
+  for (int i = 0; i < y->n; i++) {
+    const struct known_label *l = &y->label[i];
+    in[i] = l->state == KNOWN_NOT &&
+            (l->wanted ||
+             (wants_unknown(y, l->label.threads) && l->low <= least_of(y, l->label.threads) &&
+              (double)l->likely <= known_slack(&z->known, l) * (double)least(y, l)));
+    n += in[i];
+  }
+  return n;
+}
+
+/* The fastest of each group that is known runs beside them, so that times can be compared. */
+static void add_rivals(const struct opcall *c, const struct known_problem *y, bool *in, int n) {
+  for (int i = 0; i < n; i++) {
+    const struct known_label *l = &y->label[i];
+    int best = -1;
+    if (!in[i] || l->state != KNOWN_NOT) continue;
+    for (int k = 0; k < y->n; k++)
+      if (is_timed(&y->label[k]) && same_group(c, &l->label, &y->label[k].label) &&
+          (best < 0 || y->label[k].ns < y->label[best].ns))
+        best = k;
+    if (best >= 0) in[best] = true;
+  }
+}
+
+/* What is wanted and known roughly, and whatever of its group is as good for all that is known. */
+static int pick_rough(const struct opcall *c, const struct known_problem *y, bool *in) {
+  static const double CLOSE = 1.03;
+  int n = 0;
+  for (int i = 0; i < y->n; i++) {
+    const struct known_label *l = &y->label[i];
+    in[i] = l->wanted;
+    for (int k = 0; k < y->n && !in[i]; k++)
+      in[i] = y->label[k].wanted && is_timed(l) &&
+              (double)l->ns <= CLOSE * (double)y->label[k].ns &&
+              same_group(c, &l->label, &y->label[k].label);
+    n += in[i];
+  }
+  return n;
+}
+
+/* ---- measuring ---- */
+
+static void learn(struct known_label *l, const struct entrant *e, bool rough, bool ended) {
+  int64_t ns = e->interp_ns ? e->interp_ns : e->min_ns;
+  bool sure = l->state == KNOWN_SURELY;
+  if (profile_failed(e->outcome))
+    l->state = KNOWN_BAD;
+  else if (ns > 0 && !(sure && (rough || !ended))) {
+    l->ns = ns;
+    l->state = rough || !ended ? KNOWN_ROUGHLY : KNOWN_SURELY;
+  } else if (l->state == KNOWN_NOT && ended) {
+    l->state = KNOWN_BAD; /* no sample could be had of it */
+  }
+}
+
+static enum fvm_status race(struct lazy *z, int q, const bool *in, int n, bool rough) {
+  struct known_problem *y = &z->known.problem[q];
+  struct arena a = {0};
+  struct entrant *e = ARENA_NEW(&a, struct entrant, MAX(n, 1));
+  uint8_t *known = ARENA_NEW(&a, uint8_t, MAX(n, 1));
+  struct known_label **of = ARENA_NEW(&a, struct known_label *, MAX(n, 1));
+  enum fvm_status st = e && known && of ? FVM_OK : fvm_nomem(z->p->err);
+  for (int i = 0, k = 0; i < y->n && !st; i++) {
+    if (!in[i]) continue;
+    of[k] = &y->label[i];
+    known[k] = (uint8_t)y->label[i].state;
+    e[k++] = (struct entrant){
+        .label = y->label[i].label, .text = y->label[i].text, .outcome = OUTCOME_COUNT};
+  }
+  if (!st) {
+    st = profile_race(z->p, &z->p->set.problem.v[q], e, n, known, rough, &a);
+    for (int k = 0; k < n && (!st || st == FVM_EINTR); k++) learn(of[k], &e[k], rough, !st);
+  }
+  arena_free(&a);
+  return st;
+}
+
+/* What is known of a problem has changed; q -1: of any. */
+static void forget(struct lazy *z, int q) {
+  const struct profile_problem *x = q < 0 ? NULL : &z->p->set.problem.v[q];
+  if (x) known_update(&z->known, q);
+  for (int i = 0; i < z->nplan; i++)
+    for (int k = 0; k < FORMS && z->plan[i].form[k]; k++) {
+      struct demand *d = z->plan[i].form[k];
+      if (!x || x->is_convert) demand_forget_conversions(d);
+      if (x)
+        demand_forget(d, x->hash);
+      else
+        demand_forget_all(d);
+    }
+}
+
+static enum fvm_status measure(struct lazy *z, int q) {
+  struct known_problem *y = &z->known.problem[q];
+  const struct opcall *c = &z->p->set.problem.v[q].call;
+  struct arena a = {0};
+  bool *in = ARENA_NEW(&a, bool, MAX(y->n, 1));
+  enum fvm_status st = in ? FVM_OK : fvm_nomem(z->p->err);
+  if (!st) {
+    bool rough = true;
+    int n = pick_unknown(z, y, in);
+    if (n) {
+      rough = n > FEW;
+      add_rivals(c, y, in, y->n);
+    } else {
+      pick_rough(c, y, in);
+      rough = false;
+    }
+    n = 0;
+    for (int i = 0; i < y->n; i++) n += in[i], y->label[i].wanted = false;
+    st = race(z, q, in, n, rough);
+    forget(z, q);
+  }
+  arena_free(&a);
+  return st;
+}
+
+/* ---- the loop ---- */
+
+static bool is_interrupted(const struct profiler *p) {
+  return p->o->interrupted && *p->o->interrupted;
+}
+
+static enum fvm_status refit(struct lazy *z) {
+  enum fvm_status st = known_guess(&z->known, z->p);
+  z->measured = z->p->totals->labels_measured;
+  if (!st) forget(z, -1);
+  return st;
+}
+
+/* Whether so much more was measured since the last fit that another one pays. */
+static bool is_stale(const struct lazy *z) {
+  int more = z->p->totals->labels_measured - z->measured;
+  return more >= MORE && more >= (int)z->known.runs / MORE_PART;
+}
+
+/* All that the plans ask for by now. */
+static enum fvm_status sweep(struct lazy *z) {
+  enum fvm_status st = FVM_OK;
+  for (int i = 0; i < z->norder && !st && !z->p->out_of_budget; i++) {
+    if (is_interrupted(z->p))
+      return fvm_fail(z->p->err, FVM_EINTR, "interrupted; what was measured is kept");
+    st = measure(z, z->order[i]);
+    if (!st && is_stale(z)) st = refit(z);
+  }
+  return st;
+}
+
+/* The prior that ends the loop is the one that the next call begins with, since it is fitted to all
+ * that was measured: so the next call has nothing to measure. */
+static enum fvm_status loop(struct lazy *z) {
+  struct profiler *p = z->p;
+  bool stale = false;
+  for (;;) {
+    enum fvm_status st = ask_plans(z);
+    if (!st && z->norder == 0 && !stale) return FVM_OK;
+    if (!st && z->norder == 0) {
+      stale = false;
+      st = refit(z);
+      if (st) return st;
+      continue;
+    }
+    if (!st) st = sweep(z);
+    if (st == FVM_EINTR && p->out_of_budget) return FVM_OK;
+    if (st || p->out_of_budget) return st;
+    stale = true;
+  }
+}
+
+/* What is known by now makes a plan of ns; none takes less than least_ns. */
+static enum fvm_status report(struct lazy *z) {
+  struct profile_totals *t = z->p->totals;
+  struct cost *likely = known_cost(&z->known, false);
+  enum fvm_status st = likely ? FVM_OK : fvm_nomem(z->p->err);
+  t->nplan = 0;
+  for (int i = 0; i < z->nplan && !st; i++) {
+    struct profile_plan *x = &t->plan[t->nplan++];
+    struct plan now = {0};
+    struct demand *best;
+    x->threads = z->p->o->target.threads[i];
+    st = solve_plan(&z->plan[i], &best, &x->least_ns, z->p->err);
+    if (!st) st = open_plan(&now, z->p, x->threads, likely);
+    if (!st) st = solve_plan(&now, &best, &x->ns, z->p->err);
+    close_plan(&now);
+    x->least_ns = MIN(x->least_ns, x->ns);
+  }
+  cost_free(likely);
+  return st;
+}
+
+static void count(struct lazy *z) {
+  struct profile_totals *t = z->p->totals;
+  t->problems = (int)z->p->set.problem.n;
+  for (int q = 0; q < t->problems; q++) {
+    const struct known_problem *y = &z->known.problem[q];
+    t->labels_total += y->n;
+    for (int i = 0; i < y->n; i++) t->labels_known += y->label[i].state != KNOWN_NOT;
+  }
+}
+
+enum fvm_status profile_lazily(struct profiler *p) {
+  struct lazy z = {.p = p};
+  enum fvm_status st = known_open(&z.known, p);
+  z.low = st ? NULL : known_cost(&z.known, true);
+  z.gain = ARENA_NEW(&z.arena, double, p->set.problem.n + 1);
+  z.order = ARENA_NEW(&z.arena, int, p->set.problem.n + 1);
+  if (!st && !(z.low && z.gain && z.order)) st = fvm_nomem(p->err);
+  for (int i = 0; i < p->o->target.nthreads && !st; i++)
+    st = open_plan(&z.plan[z.nplan++], p, p->o->target.threads[i], z.low);
+  if (!st) {
+    count(&z);
+    profile_send(p, PROFILE_BEGIN, NULL);
+    st = loop(&z);
+  }
+  p->totals->complete = !st && !p->out_of_budget;
+  if (p->totals->complete) p->totals->problems_done = p->totals->problems;
+  if (!st) st = report(&z);
+  p->totals->prior_runs = z.known.prior.runs;
+  p->totals->prior_median = z.known.prior.median_error;
+  p->totals->prior_high = z.known.prior.high_error;
+  for (int i = 0; i < z.nplan; i++) close_plan(&z.plan[i]);
+  cost_free(z.low);
+  known_close(&z.known);
+  arena_free(&z.arena);
+  return st;
+}
