@@ -50,47 +50,39 @@ static enum mem_found search_all(struct work *w, int64_t cap, uint64_t seed, int
   return f;
 }
 
-/* Those of later rounds are wider, and each is another. */
-static enum mem_found sweep(struct work *w, int64_t cap, int width, int round, bool back) {
-  static const int64_t gap_cost[] = {6000, 6000, 3000, 10000};
+/* In both directions of time. Those of later rounds are wider, and each is another. */
+static enum mem_found sweep_all(struct work *w, int64_t cap, int round) {
+  static const int64_t gap_cost[] = {6000, 3000, 10000};
   struct mem_sweep_how how = {.cap = CEIL_DIV(cap, w->p->unit),
-                              .gap_cost = gap_cost[round % 4],
-                              .width = width,
-                              .seed = round > 1 ? (uint64_t)round : 0,
-                              .back = back};
-  if (!w->sweep || w->effort->out) return MEM_LIMIT;
-  enum mem_found f = mem_sweep(w->sweep, &how, w->offset, w->effort);
-  return f == MEM_FOUND && mem_keep(w->p, w->offset) > cap ? MEM_LIMIT : f;
+                              .gap_cost = gap_cost[(size_t)round % COUNT(gap_cost)],
+                              .width = 4 << MIN(round, 6),
+                              .seed = round > 1 ? (uint64_t)round : 0};
+  enum mem_found f = MEM_LIMIT;
+  for (int back = 0; w->sweep && back < 2 && f == MEM_LIMIT && !w->effort->out; back++) {
+    how.back = back;
+    f = mem_sweep(w->sweep, &how, w->offset, w->effort);
+    if (f == MEM_FOUND && mem_keep(w->p, w->offset) > cap) f = MEM_LIMIT;
+  }
+  return f;
 }
 
-/* A packing lower by some share of what the best is above `enough`. */
-static enum mem_found lower(struct work *w, int64_t enough, int round, bool back) {
-  int64_t less = (w->p->height - enough) / (4 << MIN(round, 8));
-  if (less < w->p->unit) return MEM_LIMIT;
-  return sweep(w, w->p->height - less, 1 << MIN(2 * round, 6), round, back);
-}
-
-/* Look for packings within `enough` in rounds of more effort each, and on the way for any that are
- * lower than the best: sweeps find, search proves, and finds too where there is room. A capacity
- * that is proved to be too small raises the bound. */
+/* Look for packings within `enough` in rounds of more effort each: sweeps find, and leave the
+ * lowest that they came to; search proves, and finds too where there is room. A capacity that is
+ * proved to be too small raises the bound. */
 enum { NODES = 4 };
 
 static enum fvm_status improve(struct work *w, int64_t enough, struct fvm_error *err) {
   struct mem_part *p = w->p;
   int64_t effort = NODES * (int64_t)p->n;
   for (int round = 0; p->height > enough && !w->effort->out; round++, effort *= 2) {
-    enum mem_found f = MEM_LIMIT;
-    for (int back = 0; back < 2 && f == MEM_LIMIT; back++)
-      f = sweep(w, enough, 4 << MIN(2 * round, 6), round, back);
+    enum mem_found f = sweep_all(w, enough, round);
     if (f == MEM_LIMIT) f = search_all(w, enough, (uint64_t)round / 2, effort);
+    if (f == MEM_NOMEM) return fvm_nomem(err);
     if (f == MEM_NONE) {
       p->bound = mem_next_height(p, enough);
       if (p->bound > p->capacity) return FVM_OK;
       enough = MAX(enough, p->bound);
     }
-    if (f == MEM_LIMIT)
-      while ((f = lower(w, enough, round, round % 2)) == MEM_FOUND) continue;
-    if (f == MEM_NOMEM) return fvm_nomem(err);
   }
   return FVM_OK;
 }

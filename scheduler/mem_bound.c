@@ -7,8 +7,7 @@
 
 enum { MOST_UNITS = 1 << 21 };
 
-/* Bit k of sums: some blocks have k units together. */
-static void add_size(uint64_t *sums, int64_t words, int64_t size) {
+void mem_add_sums(uint64_t *sums, int64_t words, int64_t size) {
   int64_t skip = size / 64;
   int shift = (int)(size % 64);
   for (int64_t w = words - 1; w >= skip; w--) {
@@ -33,7 +32,7 @@ bool mem_reachable(struct mem_part *p, int64_t height, struct arena *a) {
   if (!sums) return false;
   sums[0] = 1;
   for (int i = 0; i < p->n; i++)
-    if (p->item[i].size <= most) add_size(sums, words, p->item[i].size);
+    if (p->item[i].size <= most) mem_add_sums(sums, words, p->item[i].size);
   while (low < most && !(sums[low / 64] >> low % 64 & 1)) low++;
   p->bound = low * p->unit;
   p->sums = sums;

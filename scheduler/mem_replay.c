@@ -22,6 +22,11 @@ struct replay {
   struct mem_tree *tree; /* after each event */
   int ntree;
   struct mem_log log;
+  int grown;
+  struct grown {
+    int event, id;
+    int64_t size;
+  } growth[MEM_GROWTHS];
   struct mem_tree now, next;
   int64_t *at; /* by id: place in the later order, -1: it is not there */
   struct span *span;
@@ -36,7 +41,7 @@ struct replay {
 
 static bool keep_tree(struct replay *r) {
   struct mem_tree *t = &r->tree[r->ntree++];
-  t->most = r->now.n + r->l->n; /* with what may be split off later */
+  t->most = r->now.n + r->l->n + 2 * MEM_GROWTHS; /* with what may be split off or grow later */
   t->v = ARENA_NEW(&r->a, struct mem_node, t->most);
   if (t->v) mem_tree_copy(t, &r->now);
   return t->v != NULL;
@@ -48,12 +53,17 @@ static void step(struct replay *r, int k, const struct mem_way *way) {
   mem_tree_copy(&r->next, &r->now);
   struct mem_tree t = r->now;
   r->now = r->next, r->next = t;
+  for (; r->grown < r->l->ngrowth && r->l->growth[r->grown].step == k; r->grown++) {
+    struct grown g = {r->log.event, r->now.ids, r->l->growth[r->grown].units};
+    mem_tree_grow(&r->now, g.size, g.id);
+    r->growth[r->grown] = g;
+  }
   CHECK(mem_fill(&r->now, &need, way, &r->log));
 }
 
-static bool run_again(struct replay *r, int64_t cap, const struct mem_way *way) {
+static bool run_again(struct replay *r, const struct mem_way *way) {
   const struct mem_item *item = r->l->item;
-  mem_tree_init(&r->now, cap, r->l->n);
+  mem_tree_init(&r->now, r->l->cap, r->l->n);
   for (int k = 0; k < r->l->n; r->log.event++) {
     int section = item[r->l->order[k]].lo;
     mem_release(&r->now, item, section, &r->log);
@@ -79,6 +89,12 @@ static void split_early(const struct replay *r, struct mem_tree *t, int event) {
       t->v[i].size -= s->size;
     }
   }
+}
+
+/* And so is what was added to the arena. */
+static void grow_early(const struct replay *r, struct mem_tree *t, int event) {
+  for (int k = 0; k < r->grown; k++)
+    if (r->growth[k].event > event) mem_tree_grow(t, r->growth[k].size, r->growth[k].id);
 }
 
 static struct span find_spans(struct replay *r, const struct mem_tree *t, int i) {
@@ -131,6 +147,7 @@ static void go_back(struct replay *r, int64_t *next_at) {
   for (int e = r->ntree - 1; e >= 0; e--) {
     struct mem_tree *t = &r->tree[e];
     split_early(r, t, e);
+    grow_early(r, t, e);
     if (e < r->ntree - 1)
       find_spans(r, t, t->root);
     else
@@ -143,10 +160,9 @@ static void go_back(struct replay *r, int64_t *next_at) {
   }
 }
 
-bool mem_replay(const struct mem_line *l, int64_t cap, const struct mem_way *way, int room,
-                int64_t *offset) {
-  struct replay r = {.l = l, .offset = offset, .nids = 4 * l->n + 16};
-  int most = room + l->n;
+bool mem_replay(const struct mem_line *l, const struct mem_way *way, int room, int64_t *offset) {
+  struct replay r = {.l = l, .offset = offset, .nids = 4 * l->n + 2 * MEM_GROWTHS};
+  int most = room + l->n + 2 * MEM_GROWTHS;
   r.tree = ARENA_NEW(&r.a, struct mem_tree, l->nsec);
   r.now = (struct mem_tree){.most = room, .v = ARENA_NEW(&r.a, struct mem_node, room)};
   r.next = (struct mem_tree){.most = room, .v = ARENA_NEW(&r.a, struct mem_node, room)};
@@ -157,7 +173,7 @@ bool mem_replay(const struct mem_line *l, int64_t cap, const struct mem_way *way
   r.span = ARENA_NEW(&r.a, struct span, most);
   r.child = ARENA_NEW(&r.a, struct child, most);
   bool ok = r.tree && r.now.v && r.next.v && r.log.into && r.log.split && r.at && next_at &&
-            r.span && r.child && run_again(&r, cap, way);
+            r.span && r.child && run_again(&r, way);
   if (ok) go_back(&r, next_at);
   arena_free(&r.a);
   return ok;

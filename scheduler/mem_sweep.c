@@ -40,6 +40,9 @@ struct mem_sweep {
   int64_t *orders; /* of n children: the logarithm of n! */
   uint64_t rng;
   struct mem_sweep_how how;
+  int64_t cap, most; /* what it has grown to; may grow to */
+  struct mem_growth growth[MEM_GROWTHS];
+  int ngrowth;
   const struct mem_item *items; /* of the present direction */
   struct mem_effort *effort;
 };
@@ -97,7 +100,7 @@ static bool direction_new(struct mem_sweep *s, int d, struct arena *a) {
   return true;
 }
 
-enum { SUMS = 13 }; /* others whose sums are known all */
+enum { SUMS = 13, MOST_SUMS = 1 << SUMS }; /* others whose sums are known all */
 
 struct mem_sweep *mem_sweep_new(struct mem_part *p, struct arena *a) {
   enum { WIDEST = 256, NODES = 1 << 19 };
@@ -109,7 +112,7 @@ struct mem_sweep *mem_sweep_new(struct mem_part *p, struct arena *a) {
   s->way = ARENA_NEW(a, struct mem_way, MEM_WAYS);
   s->path = ARENA_NEW(a, struct mem_way, p->n);
   s->trace = ARENA_NEW(a, struct trace, (size_t)p->n * (size_t)s->widest);
-  s->sums = ARENA_NEW(a, int64_t, 1 << SUMS);
+  s->sums = ARENA_NEW(a, int64_t, MOST_SUMS + 64);
   s->orders = ARENA_NEW(a, int64_t, s->room);
   bool ok = s->slack && s->way && s->path && s->trace && s->sums && s->orders;
   ok = ok && tree_new(&s->spare, s->room, a) && beam_new(&s->now, s, a) && beam_new(&s->next, s, a);
@@ -195,14 +198,26 @@ static int by_value(const void *x, const void *y) {
   return a < b ? -1 : a > b;
 }
 
+/* Of blocks order[k..end-1], up to the capacity; how many sums. */
+static int find_small_sums(struct mem_sweep *s, const int *order, int k, int end) {
+  uint64_t bits[MOST_SUMS / 64 + 1] = {1};
+  int64_t words = s->cap / 64 + 1;
+  int n = 0;
+  for (; k < end; k++) mem_add_sums(bits, words, s->items[order[k]].size);
+  for (int64_t w = 0; w < words; w++)
+    for (uint64_t x = bits[w]; x; x &= x - 1) s->sums[n++] = 64 * w + __builtin_ctzll(x);
+  return n;
+}
+
 /* Sums of the blocks that come after step k in its section; how many, 0: too many. */
 static int find_sums(struct mem_sweep *s, const int *order, int k) {
-  int n = 1, section = s->items[order[k]].lo;
+  int n = 1, section = s->items[order[k]].lo, end = k + 1;
+  while (end < s->p->n && s->items[order[end]].lo == section) end++;
+  if (s->cap < MOST_SUMS) return find_small_sums(s, order, k + 1, end);
+  if (end - k - 1 > SUMS) return 0;
   s->sums[0] = 0;
-  for (int j = k + 1; j < s->p->n && s->items[order[j]].lo == section; j++, n *= 2) {
-    if (j - k > SUMS) return 0;
+  for (int j = k + 1; j < end; j++, n *= 2)
     for (int i = 0; i < n; i++) s->sums[n + i] = s->sums[i] + s->items[order[j]].size;
-  }
   qsort(s->sums, (size_t)n, sizeof *s->sums, by_value);
   return n;
 }
@@ -239,16 +254,54 @@ static bool branch(struct mem_sweep *s, int parent, const struct mem_need *need)
   return true;
 }
 
+static int64_t largest_gap(const struct mem_tree *t) {
+  int64_t size = 0;
+  for (int i = 0; i < t->n; i++)
+    if (mem_is_gap(t, i)) size = MAX(size, t->v[i].size);
+  return size;
+}
+
+static bool add_room(struct mem_sweep *s, int k, struct mem_tree *t, int64_t units) {
+  if (s->ngrowth == MEM_GROWTHS || units > s->most - s->cap || !mem_tree_has_room(t)) return false;
+  s->growth[s->ngrowth++] = (struct mem_growth){k, units};
+  s->cap += units;
+  for (int i = 0; i < s->p->nsec; i++) s->slack[i] += units;
+  mem_tree_grow(t, units, t->ids);
+  return true;
+}
+
+/* No state has a place for the block: from the best one on the arena is larger, by as little as may
+ * do, or by the block. What comes out is still a packing, but not
+ * worth much work. */
+static bool grow(struct mem_sweep *s, int k, struct mem_need *need) {
+  enum { WIDTH = 8 };
+  int best = 0;
+  s->how.width = MIN(s->how.width, WIDTH);
+  for (int i = 1; i < s->now.n; i++)
+    if (s->now.v[i].cost < s->now.v[best].cost) best = i;
+  struct mem_tree *t = &s->now.v[best].tree;
+  int64_t gap = largest_gap(t), more = need->size - gap;
+  if (more <= 0) more = MAX(1, -more - need->slack);
+  for (int tries = 0; tries < 2 && !s->next.n; tries++, more = need->size) {
+    if (!add_room(s, k, t, more)) return false;
+    need->slack += more;
+    need->cap = s->cap;
+    if (!branch(s, best, need)) return false;
+  }
+  return s->next.n > 0;
+}
+
 /* Step k for all states: false when none is left. */
 static bool step(struct mem_sweep *s, const int *order, int k) {
   const struct mem_item *x = &s->items[order[k]];
-  struct mem_need need = {order[k], x->size, s->slack[x->lo], s->how.cap, s->sums, 0};
+  struct mem_need need = {order[k], x->size, s->slack[x->lo], s->cap, s->sums, 0};
   if (!k || s->items[order[k - 1]].lo != x->lo)
     for (int i = 0; i < s->now.n; i++) mem_release(&s->now.v[i].tree, s->items, x->lo, NULL);
   need.nsums = find_sums(s, order, k);
   s->next.n = 0;
   for (int i = 0; i < s->now.n; i++)
     if (!branch(s, i, &need)) return false;
+  if (!s->next.n && !grow(s, k, &need)) return false;
   for (int i = 0; i < s->next.n; i++)
     s->trace[(size_t)k * (size_t)s->widest + (size_t)i] =
         (struct trace){s->next.v[i].way, s->next.v[i].parent};
@@ -260,7 +313,10 @@ static bool step(struct mem_sweep *s, const int *order, int k) {
 static void set_up(struct mem_sweep *s) {
   s->how.width = MIN(s->how.width, s->widest);
   s->rng = s->how.seed * 0x9E3779B97F4A7C15u + 88172645463325252u;
-  for (int k = 0; k < s->p->nsec; k++) s->slack[k] = s->how.cap;
+  s->cap = s->how.cap;
+  s->most = s->p->height / s->p->unit - 1;
+  s->ngrowth = 0;
+  for (int k = 0; k < s->p->nsec; k++) s->slack[k] = s->cap;
   for (int i = 0; i < s->p->n; i++)
     for (int k = s->items[i].lo; k <= s->items[i].hi; k++) s->slack[k] -= s->items[i].size;
   s->now.n = 1;
@@ -282,6 +338,6 @@ enum mem_found mem_sweep(struct mem_sweep *s, const struct mem_sweep_how *how, i
     s->path[k] = t->way;
     i = t->parent;
   }
-  struct mem_line line = {p->n, p->nsec, s->items, order};
-  return mem_replay(&line, how->cap, s->path, s->room, offset) ? MEM_FOUND : MEM_NOMEM;
+  struct mem_line line = {p->n, p->nsec, s->items, order, how->cap, s->growth, s->ngrowth};
+  return mem_replay(&line, s->path, s->room, offset) ? MEM_FOUND : MEM_NOMEM;
 }

@@ -43,9 +43,17 @@ struct mem_line {
   int n, nsec;
   const struct mem_item *item;
   const int *order; /* of placing: by first section */
+  int64_t cap;
+  const struct mem_growth *growth;
+  int ngrowth;
 };
+/* Before this step the arena grew. */
+struct mem_growth {
+  int step;
+  int64_t units;
+};
+enum { MEM_GROWTHS = 64 };
 /* Offsets from the way of each step: false when memory is out. */
-bool mem_replay(const struct mem_line *l, int64_t cap, const struct mem_way *way, int room,
-                int64_t *offset);
+bool mem_replay(const struct mem_line *l, const struct mem_way *way, int room, int64_t *offset);
 
 #endif

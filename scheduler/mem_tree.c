@@ -3,7 +3,7 @@
 #include "mem_tree.h"
 
 bool mem_tree_has_room(const struct mem_tree *t) {
-  return 2 * t->n + 8 <= t->most; /* join makes two for each that is no leaf, mem_fill four */
+  return 2 * t->n + 12 <= t->most; /* join makes two for each that is no leaf, others some */
 }
 
 int mem_tree_new(struct mem_tree *t, int kind, int id, int64_t size) {
@@ -18,6 +18,15 @@ void mem_tree_init(struct mem_tree *t, int64_t size, int id) {
   t->root = mem_tree_new(t, MEM_LEAF, id, size);
   t->v[t->root].gap = true;
   t->ids = id + 1;
+}
+
+void mem_tree_grow(struct mem_tree *t, int64_t size, int id) {
+  int gap = mem_tree_new(t, MEM_LEAF, id, size), root = mem_tree_new(t, MEM_ANY, MEM_NIL, 0);
+  t->v[gap].gap = true;
+  t->v[t->root].next = gap;
+  t->v[root].first = t->root;
+  t->root = root;
+  t->ids = MAX(t->ids, id + 1);
 }
 
 static int copy(struct mem_tree *to, const struct mem_tree *from, int i) {

@@ -49,6 +49,8 @@ int mem_tree_new(struct mem_tree *t, int kind, int id, int64_t size);
 bool mem_tree_has_room(const struct mem_tree *t);
 /* One gap of this size. */
 void mem_tree_init(struct mem_tree *t, int64_t size, int id);
+/* A gap below or above all that there is: where the arena begins matters to none. */
+void mem_tree_grow(struct mem_tree *t, int64_t size, int id);
 /* Leaves out the nodes that are no longer used. */
 void mem_tree_copy(struct mem_tree *to, const struct mem_tree *from);
 

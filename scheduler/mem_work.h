@@ -67,6 +67,8 @@ bool mem_spend(struct mem_effort *e, int64_t ticks);
 
 /* ---- bounds, starts ---- */
 
+/* Bit k of sums, in 64 * words bits: some blocks have k units together; one more of this size. */
+void mem_add_sums(uint64_t *sums, int64_t words, int64_t size);
 /* Raises the bound to a sum of sizes; height: of a packing. False when memory is out. */
 bool mem_reachable(struct mem_part *p, int64_t height, struct arena *a);
 /* The least height above one that is out of reach. */
@@ -111,7 +113,8 @@ struct mem_sweep_how {
 /* Whether blocks can stand anywhere. */
 bool mem_sweep_can(const struct mem_part *p);
 struct mem_sweep *mem_sweep_new(struct mem_part *p, struct arena *a);
-/* Look for a packing; never says that there is none. */
+/* Look for a packing; never says that there is none. Found may be one that is higher, but lower
+ * than the best one so far. */
 enum mem_found mem_sweep(struct mem_sweep *s, const struct mem_sweep_how *how, int64_t *offset,
                          struct mem_effort *effort);
 

@@ -125,6 +125,53 @@ static void make_unet(struct maker *m) {
   cut_all(m, from, (int)between(m, 45, 70));
 }
 
+/* A place from y0 to y1 in coarse units is given to one block, or to some side by side, again and
+ * again, at times by halves, until its end. */
+static void refill(struct maker *m, struct tile t, int depth) {
+  int64_t grain = MAX(1, m->height / 1024), most = (t.t1 - t.t0) / between(m, 1, 6);
+  for (int64_t at = t.t0, end; at < t.t1; at = end) {
+    int64_t y = t.y0;
+    end = at + between(m, 1 + most / 4, MAX(2, most));
+    end = MIN(end, t.t1);
+    for (int parts = (int)between(m, 1, 3); y < t.y1; parts--) {
+      int64_t units = (t.y1 - y) / grain;
+      int64_t top = parts > 1 && units > 1 ? y + grain * between(m, 1, units - 1) : t.y1;
+      struct tile x = {at, end, y, top};
+      if (depth && end - at > 8 && chance(m, 40))
+        refill(m, x, depth - 1);
+      else
+        add(m, at, end, y, top);
+      y = top;
+    }
+  }
+}
+
+/* Like the scratch memory of kernels: some small blocks live through all of it, the others fill
+ * places that are handed on, of `mean` units. */
+static void fill_kernel(struct maker *m, int64_t mean) {
+  int64_t grain = MAX(1, m->height / 1024), y = 0, size;
+  int through = (int)between(m, 5, 25);
+  m->n = 0;
+  for (int k = 0; y < m->height; y += size, k++) {
+    size = grain * between(m, 1, k < through ? 10 : 2 * mean);
+    size = MIN(size, m->height - y);
+    if (k < through && y < m->height / 4)
+      add(m, 0, m->steps, y, y + size);
+    else
+      refill(m, (struct tile){0, m->steps, y, y + size}, 2);
+  }
+}
+
+/* The mean is set by trial. */
+static void make_kernel(struct maker *m) {
+  int64_t mean = 8;
+  for (int tries = 0; tries < 40; tries++) {
+    fill_kernel(m, mean);
+    if (m->n > m->want * 8 / 10 && m->n < m->want * 12 / 10) return;
+    mean = m->n > m->want ? mean + mean / 4 + 1 : MAX(1, mean - mean / 4);
+  }
+}
+
 /* ---- stacks ---- */
 
 enum { COLUMNS = 4096 };
@@ -331,6 +378,9 @@ void mem_case_make(struct mem_case *c, enum mem_family f, int n, uint64_t seed) 
     break;
   case MEM_unet:
     make_unet(&m);
+    break;
+  case MEM_kernel:
+    make_kernel(&m);
     break;
   default:
     break;

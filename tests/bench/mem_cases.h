@@ -13,7 +13,8 @@
   F(skyline, "blocks stacked on the lowest place, no straight cuts")                               \
   F(trace, "an allocator's run: random lives, gaps filled at peaks")                               \
   F(phases, "a compiler's trace: bursts of short lives in phases, few that span them")             \
-  F(unet, "nested long lives as in an encoder and decoder, cut pieces around them")
+  F(unet, "nested long lives as in an encoder and decoder, cut pieces around them")                \
+  F(kernel, "buffers that live through all of it, and places filled anew in every phase")
 
 enum mem_family {
 #define ROW(name, text) MEM_##name,

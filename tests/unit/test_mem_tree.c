@@ -168,12 +168,14 @@ static bool sweep_part(struct mem_part *p, int64_t cap, bool back, struct arena 
   struct mem_sweep *s = mem_sweep_new(p, a);
   int64_t *at = ARENA_NEW(a, int64_t, p->n);
   ck_assert(s && at);
+  int64_t height = 0;
   if (mem_sweep(s, &how, at, &e) != MEM_FOUND) return false;
   for (int i = 0; i < p->n; i++) {
-    ck_assert(at[i] >= 0 && at[i] + p->item[i].size <= cap);
+    ck_assert(at[i] >= 0);
+    height = MAX(height, at[i] + p->item[i].size);
     for (int j = 0; j < i; j++) ck_assert(!clash(&p->item[i], at[i], &p->item[j], at[j]));
   }
-  return true;
+  return height <= cap;
 }
 
 /* Whatever a sweep finds is a packing; narrow ones find most where there is a little room. */
@@ -190,13 +192,14 @@ START_TEST(sweeps_find_packings) {
       struct mem_part *q = &p.part.v[i];
       int64_t cap = c.height / p.unit - q->base;
       ck_assert(mem_sweep_can(q));
-      found += sweep_part(q, cap + cap / 16, round % 2, &a);
+      q->height = INT64_MAX;
+      found += sweep_part(q, cap + (round % 3 ? cap / 16 : 0), round % 2, &a);
       parts++;
     }
     VEC_FREE(&p.part);
     arena_free(&a);
   }
-  ck_assert_int_gt(found, parts * 8 / 10);
+  ck_assert_int_gt(found, parts * 7 / 10);
 }
 END_TEST
 
