@@ -38,9 +38,7 @@ struct walk {
   struct caches caches;
 };
 struct finder {
-  struct walk walk[2];
-  int nwalk;
-  int64_t run_bytes;
+  int64_t run_bytes; /* of the first form */
   VEC(struct use) use;
 };
 
@@ -176,21 +174,26 @@ static enum fvm_status keep_far(struct states *s, struct finder *f, struct fvm_e
   return FVM_OK;
 }
 
+static enum fvm_status add_form(struct finder *f, const struct graph *g, const struct target *t,
+                                struct fvm_error *err) {
+  struct walk w = {0};
+  enum fvm_status st = read_graph(&w, g, t, err);
+  if (!f->run_bytes) f->run_bytes = run_bytes(&w);
+  for (int k = 0; k < w.n && !st; k++) st = add_step(f, &w, k, err);
+  arena_free(&w.arena);
+  return st;
+}
+
 enum fvm_status states_make(struct states *s, const struct graph *g, const struct target *t,
                             struct fvm_error *err) {
-  const struct graph *const form[] = {g, g->other};
+  const struct caches caches = measure_caches(t);
   struct finder f = {0};
-  enum fvm_status st = FVM_OK;
   *s = (struct states){0};
-  for (; f.nwalk < (int)COUNT(form) && form[f.nwalk] && !st; f.nwalk++)
-    st = read_graph(&f.walk[f.nwalk], form[f.nwalk], t, err);
-  if (!st) f.run_bytes = run_bytes(&f.walk[0]);
-  for (int i = 0; i < f.nwalk && !st; i++)
-    for (int k = 0; k < f.walk[i].n && !st; k++) st = add_step(&f, &f.walk[i], k, err);
+  enum fvm_status st = add_form(&f, g, t, err);
+  if (!st && g->other) st = add_form(&f, g->other, t, err);
   if (!st) st = keep_far(s, &f, err);
-  s->near = measure_state(f.run_bytes, false, &f.walk[0].caches);
-  s->far = measure_state(f.run_bytes, true, &f.walk[0].caches);
-  for (int i = 0; i < f.nwalk; i++) arena_free(&f.walk[i].arena);
+  s->near = measure_state(f.run_bytes, false, &caches);
+  s->far = measure_state(f.run_bytes, true, &caches);
   VEC_FREE(&f.use);
   if (st) states_free(s);
   return st;
