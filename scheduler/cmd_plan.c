@@ -139,8 +139,7 @@ static enum fvm_status write_checked(struct session *s, const char *part, struct
   phase_done(&s->phases, PHASE_accuracy);
   a->least = fmin(a->least, a->error);
   fvm_unload(plan);
-  if (st == FVM_OK && a->error >= 0 && a->error <= a->most)
-    st = plan_note_error(part, a->error, err);
+  if (st == FVM_OK && a->error <= a->most) st = plan_finish(part, a->error, err);
   if (st != FVM_OK || a->error > a->most) unlink(part);
   return st;
 }

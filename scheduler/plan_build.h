@@ -97,7 +97,8 @@ enum fvm_status schedule_smallest(const struct graph *g, struct cost *cost,
 /* Write the plan through a temporary file and rename; the same schedule gives the same bytes. */
 enum fvm_status plan_write(const struct schedule *s, const struct plan_options *o, const char *path,
                            struct fvm_error *err);
-/* Note in a plan file that was just written how large its outputs' error was. */
-enum fvm_status plan_note_error(const char *path, double error, struct fvm_error *err);
+/* Note in a plan file that was just written how large its outputs' error was, unless that is -1,
+ * and wait until all of it is on the disk: what is done with a plan that is to be kept. */
+enum fvm_status plan_finish(const char *path, double error, struct fvm_error *err);
 
 #endif

@@ -1,7 +1,8 @@
 /* The only writer of plan files. Format: vm/plan.h.
  *
  * Tables are built in memory; weights are converted one at a time. Everything goes to PATH.tmp-PID
- * first, so PATH is either the old file or the whole new one.
+ * first, so PATH is either the old file or the whole new one, as far as running programs see; for
+ * machines that stop, plan_finish waits for the disk. Plans for one run need not.
  *
  * The file is written in whole pieces of PIECE bytes. A file system that can (ext4 since
  * Linux 6.16, XFS) then keeps each piece in one huge page, which stays when the plan is mapped:
@@ -310,7 +311,6 @@ static enum fvm_status write_at(const struct writer *w, const void *p, size_t n,
 
 static enum fvm_status flush_piece(struct writer *w) {
   enum fvm_status st = write_at(w, w->piece, w->piece_bytes, w->piece_at);
-  memset(w->piece, 0, PIECE);
   w->piece_bytes = 0;
   return st;
 }
@@ -325,6 +325,8 @@ static enum fvm_status append(struct writer *w, const void *p, size_t n, uint64_
       w->piece_at = to - in_piece;
     }
     size_t k = MIN(n - done, (size_t)(PIECE - in_piece));
+    if (in_piece > w->piece_bytes)
+      memset(w->piece + w->piece_bytes, 0, (size_t)in_piece - w->piece_bytes);
     memcpy(w->piece + in_piece, (const char *)p + done, k);
     w->piece_bytes = (size_t)in_piece + k;
     done += k;
@@ -429,8 +431,7 @@ static enum fvm_status write_file(struct writer *w) {
   return st;
 }
 
-static enum fvm_status finish_file(struct writer *w, enum fvm_status st) {
-  if (!st && w->regular && fsync(w->fd) != 0) st = failed(w, "cannot be written");
+static enum fvm_status close_file(struct writer *w, enum fvm_status st) {
   if (w->fd >= 0 && close(w->fd) != 0 && !st) st = failed(w, "cannot be written");
   return st;
 }
@@ -444,7 +445,7 @@ static enum fvm_status write_and_rename(struct writer *w, const char *path) {
   }
   w->fd = open(tmp.v, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   enum fvm_status st = w->fd < 0 ? failed(w, "cannot be made") : write_file(w);
-  st = finish_file(w, st);
+  st = close_file(w, st);
   if (!st && rename(tmp.v, path) != 0) st = failed(w, "cannot be replaced");
   if (st && w->fd >= 0) unlink(tmp.v);
   text_free(&tmp);
@@ -455,7 +456,7 @@ static enum fvm_status write_and_rename(struct writer *w, const char *path) {
 static enum fvm_status write_into(struct writer *w, const char *path) {
   w->fd = open(path, O_RDWR | O_CLOEXEC);
   enum fvm_status st = w->fd < 0 ? failed(w, "cannot be opened") : write_file(w);
-  return finish_file(w, st);
+  return close_file(w, st);
 }
 
 enum fvm_status plan_write(const struct schedule *s, const struct plan_options *o, const char *path,
@@ -498,12 +499,12 @@ static bool patch(int fd, double error) {
   e->checksum = fvm_hash(&meta, sizeof meta, PLAN_META);
   head.h.checksum = fvm_hash(head.entry, sizeof head.entry, 0);
   return pwrite(fd, &meta, sizeof meta, (off_t)e->offset) == (ssize_t)sizeof meta &&
-         pwrite(fd, &head, sizeof head, 0) == (ssize_t)sizeof head && fsync(fd) == 0;
+         pwrite(fd, &head, sizeof head, 0) == (ssize_t)sizeof head;
 }
 
-enum fvm_status plan_note_error(const char *path, double error, struct fvm_error *err) {
+enum fvm_status plan_finish(const char *path, double error, struct fvm_error *err) {
   int fd = open(path, O_RDWR | O_CLOEXEC);
-  bool ok = fd >= 0 && patch(fd, error);
+  bool ok = fd >= 0 && (error < 0 || patch(fd, error)) && fsync(fd) == 0;
   enum fvm_status st =
       ok ? FVM_OK : fvm_fail(err, FVM_EIO, "%s: cannot be written: %s", path, strerror(errno));
   if (fd >= 0) close(fd);

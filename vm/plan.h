@@ -68,7 +68,7 @@ struct plan_meta {
   /* Weights before this offset are read by the steps in this order; those behind it are tables of
    * which a run reads some rows. */
   uint64_t stream_bytes;
-  double max_error;     /* of the outputs, as verified (plan_note_error); -1: was not */
+  double max_error;     /* of the outputs, as verified (plan_finish); -1: was not */
   int64_t predicted_ns; /* sum of step costs */
   int64_t layout_cost_ns, layout_bound_ns;
   uint64_t order_peak_bytes, order_bound_bytes, arena_bound_bytes;

@@ -117,13 +117,13 @@ START_TEST(files_tell_their_error) {
   struct fvm_plan *p;
   OK(plan_write(s, &options, path, &err));
   for (int noted = 0; noted < 2; noted++) {
-    if (noted) OK(plan_note_error(path, 3e-7, &err));
+    if (noted) OK(plan_finish(path, 3e-7, &err));
     OK(fvm_load(path, &p, &err));
     OK(check_plan(p, g, &err));
     ck_assert(p->meta->max_error == (noted ? 3e-7 : -1));
     fvm_unload(p);
   }
-  ck_assert_int_eq(plan_note_error("/nowhere/at all", 0, &err), FVM_EIO);
+  ck_assert_int_eq(plan_finish("/nowhere/at all", 0, &err), FVM_EIO);
   schedule_free(s);
   graph_free(g);
 }
