@@ -247,6 +247,7 @@ static int64_t most_price(const struct relaxed *x) {
 
 /* The price at which both cost the same, rounded down. */
 static int64_t price_between(const struct relaxed *x, struct side over, struct side within) {
+  CHECK(over.sum > within.sum); /* one on either side of the limit */
   __int128 p = ((__int128)(within.cost - over.cost) << x->shift) / (over.sum - within.sum);
   return (int64_t)MIN(p, (__int128)most_price(x));
 }
