@@ -25,10 +25,10 @@ struct mem_result {
 /* Effort that the planner allows, which is below 0.1 s; most graphs need none. */
 #define MEM_TICKS ((int64_t)20000)
 
-/* Exact: the most live bytes as a bound, packings in several orders, then search. Optimal: the
- * height is the bound. Gap: the limits were reached before. Infeasible: the bound is above the
- * capacity, and offsets are of no use. Deterministic, but for `stop`. Blocks that are fixed on the
- * same bytes are FVM_EFAIL. */
+/* Exact: the most live bytes as a bound, packings in several orders, then sweeps and search.
+ * Optimal: the height is the bound. Gap: the limits were reached before. Infeasible: the bound is
+ * above the capacity, and offsets are of no use. Deterministic, but for `stop`. Blocks that are
+ * fixed on the same bytes are FVM_EFAIL. */
 enum fvm_status mem_solve(struct mem_block *block, int n, const struct mem_limits *limits,
                           struct mem_result *r, struct fvm_error *err);
 /* With MEM_TICKS alone. */

@@ -175,6 +175,7 @@ bool mem_fill(struct mem_tree *t, const struct mem_need *need, const struct mem_
     sum += x->size;
     if (x->loose || !last || !last->loose) last = x;
   }
+  CHECK(last);
   bool several = (way->gaps & (way->gaps - 1)) != 0;
   if (!several && last->open) {
     fill_open(t, last->node, need, log);
