@@ -169,16 +169,15 @@ static bool reals_agree(enum fvm_dtype d, double relative, const void *got, cons
   return true;
 }
 
-static bool bytes_agree(size_t elem, const char *got, const char *want, int64_t n, char *why,
-                        size_t size) {
+bool values_equal(enum fvm_dtype d, const void *got, const void *want, int64_t n, char *why,
+                  size_t why_size) {
+  size_t elem = fvm_dtype_bytes(d);
+  const char *g = got, *w = want;
   if (memcmp(got, want, (size_t)n * elem) == 0) return true;
   int64_t i = 0;
-  while (memcmp(got + (size_t)i * elem, want + (size_t)i * elem, elem) == 0) i++;
-  int64_t g = 0, w = 0;
-  memcpy(&g, got + (size_t)i * elem, elem);
-  memcpy(&w, want + (size_t)i * elem, elem);
-  snprintf(why, size, "element %lld has the bits %llx, not %llx", (long long)i,
-           (unsigned long long)g, (unsigned long long)w);
+  for (; memcmp(g, w, elem) == 0; g += elem, w += elem) i++;
+  snprintf(why, why_size, "element %lld is %.17g, not %.17g", (long long)i, elem_f64(got, d, i),
+           elem_f64(want, d, i));
   return false;
 }
 
@@ -187,5 +186,5 @@ bool values_agree(enum fvm_dtype dtype, const void *got, const void *want, int64
   for (size_t i = 0; i < COUNT(tolerance); i++)
     if (tolerance[i].dtype == dtype)
       return reals_agree(dtype, tolerance[i].relative, got, want, n, error, why, why_size);
-  return bytes_agree(fvm_dtype_bytes(dtype), got, want, n, why, why_size);
+  return values_equal(dtype, got, want, n, why, why_size);
 }

@@ -23,6 +23,10 @@ void bench_free(struct bench *b);
 bool values_agree(enum fvm_dtype dtype, const void *got, const void *want, int64_t n, double *error,
                   char *why, size_t why_size);
 
+/* The same bit for bit. */
+bool values_equal(enum fvm_dtype dtype, const void *got, const void *want, int64_t n, char *why,
+                  size_t why_size);
+
 /* ---- memory between pages that nobody may touch (measure_fence.c) ---- */
 struct fence {
   char *low, *high; /* readable and writable; NULL: none yet */

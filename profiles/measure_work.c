@@ -173,14 +173,18 @@ static bool jit_right(const struct work *w, int i, char *why, size_t size) {
   }
   fence_all(w, i, AT_START);
   bool right = work_run(w, i, JIT, r->buf) == 0;
+  char where[100] = "";
   for (int k = 0; k < nout(w); k++) {
+    enum fvm_dtype d = w->bench->call->out[k].dtype;
     int64_t n = room_out_bytes(w, &w->entrant[i], k);
     const char *out = r->buf[nin(w) + k];
-    right = right && memcmp(kept[k], out, (size_t)n) == 0 &&
-            fence_holds(&w->state->fence_out[k], out, n);
+    right = right && (n == 0 || (values_equal(d, out, kept[k], n / (int64_t)fvm_dtype_bytes(d),
+                                              where, sizeof where) &&
+                                 fence_holds(&w->state->fence_out[k], out, n)));
     fvm_free(kept[k], (size_t)MAX(n, 1), 1);
   }
-  if (!right) snprintf(why, size, "compiled code and interpreter differ");
+  if (!right)
+    snprintf(why, size, "compiled code and interpreter differ%s%s", where[0] ? ": " : "", where);
   return right;
 }
 
