@@ -117,6 +117,30 @@ static void pass_interrupt(void *race) {
   if (interrupted(r)) r->x->stop = 1;
 }
 
+/* Which buffer of the candidate that was being checked an address is at, and on which side of it.
+ */
+static void name_buffer(const struct race *r, uint64_t address, struct reply *culprit) {
+  enum { NEAR = 4096 };
+  int nin = r->bench.call->nin, nout = r->bench.call->nout;
+  size_t n = strlen(culprit->reason);
+  for (int k = 0; address && k < r->x->nbuf; k++) {
+    const struct extent *b = &r->x->buffer[k];
+    if (address + NEAR < b->low || address >= b->high + NEAR) continue;
+    bool before = address < b->low, behind = address >= b->high;
+    const char *kind = k < nin ? "input" : k < nin + nout ? "output" : "scratch";
+    int number = k < nin ? k : k < nin + nout ? k - nin : k - nin - nout;
+    snprintf(culprit->reason + n, sizeof culprit->reason - n, ", %llu bytes %s %s %d",
+             (unsigned long long)(before   ? b->low - address
+                                  : behind ? address - b->high
+                                           : address - b->low),
+             before   ? "before"
+             : behind ? "behind"
+                      : "into",
+             kind, number);
+    break;
+  }
+}
+
 /* Serve a request for the entrants in x->order. The one in whose turn the sandbox ends is given the
  * outcome; those after it get their turn in a new one. */
 static enum fvm_status request(struct race *r, enum request what, struct fvm_error *err) {
@@ -141,6 +165,8 @@ static enum fvm_status request(struct race *r, enum request what, struct fvm_err
     culprit->outcome = end == SANDBOX_HUNG ? OUTCOME_TIMEOUT : OUTCOME_CRASHED;
     culprit->ns = 0;
     snprintf(culprit->reason, sizeof culprit->reason, "%s", why);
+    if (end == SANDBOX_DIED) name_buffer(r, r->box.address, culprit);
+    x->nbuf = 0;
     int done = x->at + 1;
     memmove(x->order, x->order + done, (size_t)(x->n - done) * sizeof *x->order);
     x->n -= done;

@@ -72,8 +72,14 @@ struct reply {
   struct counter_values counters; /* of one run */
   struct virtual_counters work;   /* kept for the next sandbox */
 };
+/* Where a checked candidate's buffers are, for whoever wonders about an address. */
+struct extent {
+  uint64_t low, high; /* the first byte, and that behind the last */
+};
 /* In shared memory. */
 struct exchange {
+  struct extent buffer[CODE_MAXBUF]; /* inputs, outputs, scratch; nbuf of them, 0: not in a check */
+  int nbuf;
   enum request request;
   int n;               /* entrants to serve: order[0 .. n-1] */
   volatile int turn;   /* number of entrants begun since the start: progress */

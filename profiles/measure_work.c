@@ -93,7 +93,7 @@ static int64_t scratch_bytes(const struct entrant *e, const struct buffer *b) {
 
 /* The image of an input, read-only at that side of a fence. Constants are as large as memory
  * allows, and are read only: theirs is fenced where it is. */
-static void *fence_input(struct work_state *s, int input, int image, enum side side) {
+static char *fence_input(struct work_state *s, int input, int image, enum side side) {
   const struct image *m = &s->image.v[image];
   struct fenced *x = &s->fenced[input];
   struct fence *f = &x->fence[side];
@@ -108,25 +108,43 @@ static void *fence_input(struct work_state *s, int input, int image, enum side s
   return at;
 }
 
-static void *fence_buffer(struct fence *f, int64_t bytes, enum side side) {
+static char *fence_buffer(struct fence *f, int64_t bytes, enum side side) {
   if (!fence_grow(f, bytes)) _exit(1);
   char *at = fence_place(f, bytes, side);
   fence_poison(f, at, bytes);
   return at;
 }
 
-/* Every buffer of a candidate between pages that nobody may touch. */
-static void fence_all(const struct work *w, int i, enum side side) {
+/* Buffer k of a candidate at that side of a fence, and its bytes; an absent input stays. */
+static char *fence_at(const struct work *w, int i, int k, enum side side, int64_t *bytes) {
   struct work_state *s = w->state;
   const struct entrant *e = &w->entrant[i];
-  struct ready *r = &s->ready[i];
-  int io = nin(w) + nout(w);
-  for (int k = 0; k < nin(w); k++)
-    if (r->image[k] >= 0) r->buf[k] = fence_input(s, k, r->image[k], side);
-  for (int k = 0; k < nout(w); k++)
-    r->buf[nin(w) + k] = fence_buffer(&s->fence_out[k], room_out_bytes(w, e, k), side);
-  for (int k = io; k < (int)e->program.nbuf; k++)
-    r->buf[k] = fence_buffer(&s->fence_scratch[k], scratch_bytes(e, &e->program.buf[k]), side);
+  const struct ready *r = &s->ready[i];
+  int out = k - nin(w);
+  *bytes = 0;
+  if (out >= nout(w)) {
+    *bytes = scratch_bytes(e, &e->program.buf[k]);
+    return fence_buffer(&s->fence_scratch[k], *bytes, side);
+  }
+  if (out >= 0) {
+    *bytes = room_out_bytes(w, e, out);
+    return fence_buffer(&s->fence_out[out], *bytes, side);
+  }
+  if (r->image[k] < 0) return r->buf[k];
+  *bytes = s->image.v[r->image[k]].bytes;
+  return fence_input(s, k, r->image[k], side);
+}
+
+/* Every buffer of a candidate between pages that nobody may touch. */
+static void fence_all(const struct work *w, int i, enum side side) {
+  struct exchange *x = w->x;
+  x->nbuf = (int)w->entrant[i].program.nbuf;
+  for (int k = 0; k < x->nbuf; k++) {
+    int64_t bytes;
+    char *at = fence_at(w, i, k, side, &bytes);
+    w->state->ready[i].buf[k] = at;
+    x->buffer[k] = (struct extent){(uintptr_t)at, (uintptr_t)at + (uint64_t)bytes};
+  }
 }
 
 /* Outputs against the reference in the candidate's layouts, and nothing written beside them. */
@@ -219,6 +237,7 @@ static bool is_right(const struct work *w, int i, double *error, char *why, size
   bool right = interp_right(w, i, error, why, size) && jit_right(w, i, why, size) &&
                inplace_right(w, i, error, why, size);
   memcpy(r->buf, shared, sizeof shared);
+  w->x->nbuf = 0;
   return right;
 }
 

@@ -91,9 +91,9 @@ static void reap(struct sandbox *s, char *why, size_t size) {
               ? snprintf(why, size, "ended by signal %d (%s)", WTERMSIG(status),
                          strsignal(WTERMSIG(status)))
               : snprintf(why, size, "the process exited with status %d", WEXITSTATUS(status));
-  if (WIFSIGNALED(status) && s->fault->known && n > 0 && (size_t)n < size)
-    snprintf(why + n, size - (size_t)n, " at address 0x%llx",
-             (unsigned long long)s->fault->address);
+  s->address = WIFSIGNALED(status) && s->fault->known ? s->fault->address : 0;
+  if (s->address && n > 0 && (size_t)n < size)
+    snprintf(why + n, size - (size_t)n, " at address 0x%llx", (unsigned long long)s->address);
   sandbox_unshare(s->fault, sizeof *s->fault);
 }
 

@@ -11,6 +11,7 @@ struct sandbox {
   pid_t pid; /* 0: none running */
   int fd;
   struct sandbox_fault *fault; /* shared */
+  uint64_t address;            /* of the crash that ended the last one; 0: unknown */
 };
 enum sandbox_end {
   SANDBOX_DONE,

@@ -31,13 +31,13 @@ static struct fvm_error err;
   KIND(STACK, CRASHED, "signal 11")                                                                \
   KIND(EXIT, CRASHED, "exited with status 7")                                                      \
   KIND(LOOP, TIMEOUT, "of CPU time")                                                               \
-  KIND(WRITE_BEHIND, CRASHED, "signal 11")                                                         \
+  KIND(WRITE_BEHIND, CRASHED, ", 0 bytes behind output 0")                                         \
   KIND(WRITE_BEFORE, WRONG, "wrote outside of output 0")                                           \
-  KIND(READ_BEHIND, CRASHED, "signal 11")                                                          \
-  KIND(READ_BEFORE, CRASHED, "signal 11")                                                          \
-  KIND(SCRATCH_BEHIND, CRASHED, "signal 11")                                                       \
-  KIND(SCRATCH_BEFORE, CRASHED, "signal 11")                                                       \
-  KIND(WRITE_INPUT, CRASHED, "signal 11")                                                          \
+  KIND(READ_BEHIND, CRASHED, ", 0 bytes behind input 0")                                           \
+  KIND(READ_BEFORE, CRASHED, ", 4 bytes before input 1")                                           \
+  KIND(SCRATCH_BEHIND, CRASHED, ", 0 bytes behind scratch 0")                                      \
+  KIND(SCRATCH_BEFORE, CRASHED, ", 4 bytes before scratch 0")                                      \
+  KIND(WRITE_INPUT, CRASHED, " into input 1")                                                      \
   KIND(FILE_ACCESS, WRONG, "refused the data")                                                     \
   KIND(PROGRAM, UNSUPPORTED, "")
 enum kind {
