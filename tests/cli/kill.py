@@ -33,7 +33,7 @@ def fluidvm(*args):
 
 def profile(db, kill_after=None):
     """The events that were written before the end, and whether that was the kill."""
-    args = [tool, "profile", model, "--db", db, "--threads", "1", "--json", "--quiet"]
+    args = [tool, "profile", model, "--db", db, "--threads", "1", "--exhaustive", "--json", "--quiet"]
     out = os.path.join(folder.name, "out")
     with open(out, "w") as f:
         p = subprocess.Popen(args, stdout=f, stderr=subprocess.DEVNULL)
