@@ -36,6 +36,7 @@ enum fvm_status plan_print_json(const struct session *session, double error, con
       {"steps_again", s->again},
       {"labels_total", s->labels_total},
       {"labels_measured", s->labels_measured},
+      {"labels_by_prior", s->guesses},
       {"conversions", s->conversions},
       {"plan_seconds", s->plan_seconds},
   };
@@ -60,7 +61,8 @@ enum fvm_status plan_print_json(const struct session *session, double error, con
   return text ? FVM_OK : fvm_nomem(err);
 }
 
-static void print_text(const struct schedule *s, double error, const char *path) {
+static void print_text(const struct session *session, double error, const char *path) {
+  const struct schedule *s = session->schedule;
   printf("%s: %zu steps, predicted %.3f ms, %s\n", path, s->step.n, (double)s->cost_ns * 1e-6,
          s->optimal ? "layout and labels optimal" : "layout and labels with a gap");
   printf("  labels      %d of %d costs measured, %d conversions; bound %.3f ms\n",
@@ -76,8 +78,15 @@ static void print_text(const struct schedule *s, double error, const char *path)
     printf("  error       %.2g of the largest output, against the reference\n", error);
   else
     printf("  error       not verified: 'fluidvm profile' or --max-error computes the reference\n");
-  if (s->labels_measured < s->labels_total)
-    printf("  not all costs are measured: run 'fluidvm profile' on this machine first\n");
+  if (s->guesses)
+    printf("  %d of %zu steps have labels that a prior chose and no measurement: run 'fluidvm "
+           "profile' "
+           "on this machine\n",
+           s->guesses, s->step.n);
+  else if (s->labels_measured < s->labels_total && (session->memory || session->arena))
+    printf("  labels that take less memory may not be measured, since they are slower: 'fluidvm "
+           "profile "
+           "--exhaustive' measures all\n");
 }
 
 /* Renaming over a device or a folder would destroy it. */
@@ -198,7 +207,7 @@ static enum fvm_status plan_one(struct session *s, struct cli *cli, const char *
   if (st == FVM_OK && cli_flag(cli, OPT_JSON))
     st = plan_print_json(s, a->error, NULL, err);
   else if (st == FVM_OK)
-    print_text(s->schedule, a->error, out);
+    print_text(s, a->error, out);
   return st;
 }
 

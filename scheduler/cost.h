@@ -1,6 +1,7 @@
 /* What things cost, in nanoseconds. The only way the scheduler learns a number. Sources: the
- * database (cost_db.c), an analytic model (cost_model.c), a fixed table for tests (cost_table.c),
- * seeded random costs that make rare choices happen (cost_random.c). */
+ * database (cost_db.c), a prior fitted to it (cost_prior.c), an analytic model (cost_model.c), a
+ * fixed table for tests (cost_table.c), seeded random costs that make rare choices happen
+ * (cost_random.c). */
 #ifndef FVM_COST_H
 #define FVM_COST_H
 
@@ -48,5 +49,10 @@ struct db;
 struct states;
 struct cost *cost_db_new(struct db *db, int64_t machine_id, int64_t build_id,
                          const struct states *states, struct cost *fallback, struct fvm_error *err);
+
+/* What the prior of this machine (prior.h) makes of labels whose work the database knows, in front
+ * of `fallback`, which it takes over; where the database has no prior, *cost is fallback itself. */
+enum fvm_status cost_prior_new(struct db *db, int64_t machine_id, const struct states *states,
+                               struct cost *fallback, struct cost **cost, struct fvm_error *err);
 
 #endif

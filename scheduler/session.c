@@ -71,6 +71,7 @@ static enum fvm_status open_costs(struct session *s, const char *path, struct co
   if (st == FVM_OK) st = db_machine(s->db, &s->machine, &s->machine_id, err);
   if (st == FVM_OK) st = db_build(s->db, build_text(), &s->build_id, err);
   if (st == FVM_OK && s->graph) st = states_make(&s->states, s->graph, &s->target, err);
+  if (st == FVM_OK) st = cost_prior_new(s->db, s->machine_id, &s->states, model, &model, err);
   if (st == FVM_OK) {
     s->cost = cost_db_new(s->db, s->machine_id, s->build_id, &s->states, model, err);
     if (!s->cost) st = err->code;

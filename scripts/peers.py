@@ -352,7 +352,8 @@ def make_plan(a, model, threads, dims, folder, memory=None):
     """Profile, which resumes where an earlier run ended, and plan."""
     plan = f"{folder}/{os.path.basename(model)}.{threads}.{memory}.plan"
     db = a.db.replace("%s", os.path.basename(model).removesuffix(".onnx"))
-    tool(a, "profile", model, "--db", db, "--threads", ",".join(map(str, a.threads)), "--quiet", *dim_args(dims))
+    every = ["--exhaustive"] if a.memory else []  # plans within limits use labels that the fastest plan does not
+    tool(a, "profile", model, *every, "--db", db, "--threads", ",".join(map(str, a.threads)), "--quiet", *dim_args(dims))
     tool(a, "plan", model, "--db", db, "--threads", str(threads), "-o", plan, *dim_args(dims), *a.plan_options.split(),
          *(["--memory", memory] if memory else []))
     return plan

@@ -38,7 +38,7 @@ def run(*command):
 def database(a, model, name):
     db = a.db.replace("%s", name)
     if not os.path.exists(db):
-        run(a.build + "/fluidvm", "profile", model, "--db", db, "--threads", a.threads)
+        run(a.build + "/fluidvm", "profile", model, "--exhaustive", "--db", db, "--threads", a.threads)
     return db
 
 

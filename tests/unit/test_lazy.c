@@ -148,6 +148,9 @@ static int64_t database_ns(int threads) {
   return ns;
 }
 
+/* Of labels whose measured times differ by less than 1 % the planner takes the simpler one. */
+static bool is_tie(int64_t ns, int64_t best) { return ns >= best && ns - best <= best / 100; }
+
 /* ---- set-up ---- */
 
 static char path[] = "/tmp/fvm-test-lazy-XXXXXX";
@@ -198,9 +201,9 @@ START_TEST(plans_are_the_best) {
     measured[seed % COUNT(spread)] += f.totals.labels_measured;
     for (int i = 0; i < 2; i++) {
       int64_t best = best_ns(&truth, f.totals.plan[i].threads);
-      ck_assert_int_eq(f.totals.plan[i].ns, best);
       ck_assert_int_eq(f.totals.plan[i].least_ns, best);
-      ck_assert_int_eq(database_ns(f.totals.plan[i].threads), best);
+      ck_assert(is_tie(f.totals.plan[i].ns, best));
+      ck_assert(is_tie(database_ns(f.totals.plan[i].threads), best));
     }
     teardown();
   }
@@ -238,7 +241,7 @@ START_TEST(again_is_nothing) {
     go();
     ck_assert(f.totals.complete);
     for (int threads = 1; threads <= 2; threads++)
-      ck_assert_int_eq(database_ns(threads), best_ns(&truth, threads));
+      ck_assert(is_tie(database_ns(threads), best_ns(&truth, threads)));
     teardown();
   }
 }
@@ -257,7 +260,7 @@ START_TEST(stops_resume) {
     ck_assert(!st || st == FVM_EINTR);
   }
   ck_assert_int_gt(calls, 3);
-  ck_assert_int_eq(database_ns(2), best_ns(&truth, 2));
+  ck_assert(is_tie(database_ns(2), best_ns(&truth, 2)));
   teardown();
 }
 END_TEST
@@ -278,12 +281,41 @@ START_TEST(budgets_end_with_a_bound) {
   f.o.budget_s = 0;
   go();
   ck_assert(f.totals.complete);
-  ck_assert_int_eq(database_ns(1), best_ns(&truth, 1));
+  ck_assert(is_tie(database_ns(1), best_ns(&truth, 1)));
   teardown();
 }
 END_TEST
 
 /* ---- the prior ---- */
+
+/* Behind what was measured stands the prior; in an empty database, what stands behind that. */
+START_TEST(unmeasured_labels_are_guessed) {
+  setup(41, 1.1);
+  int64_t machine;
+  struct states states;
+  struct cost *none = cost_random_new(1), *c;
+  struct opcall call;
+  struct label l;
+  struct arena a = {0};
+  OK(states_make(&states, f.g, &f.o.target, &err));
+  OK(db_machine(f.db, &f.m, &machine, &err));
+  OK(cost_prior_new(f.db, machine, &states, none, &c, &err));
+  ck_assert_ptr_eq(c, none);
+  go();
+  OK(cost_prior_new(f.db, machine, &states, none, &c, &err));
+  ck_assert_ptr_ne(c, none);
+  OK(graph_opcall(f.g, 0, &a, &call, &err));
+  int n = 0;
+  for (; opcall_label(&call, &f.o.target, n, &l); n++) ck_assert_int_gt(cost_node(c, &call, &l), 0);
+  ck_assert_int_gt(n, 2);
+  ck_assert_int_eq(c->known, n);
+  ck_assert_int_gt(cost_convert(c, &call.in[0], LAYOUT_ROW, LAYOUT_NHWC, 1), 0);
+  cost_free(c);
+  states_free(&states);
+  arena_free(&a);
+  teardown();
+}
+END_TEST
 
 START_TEST(work_round_trips) {
   struct prior_work w = {
@@ -355,8 +387,13 @@ int main(void) {
   int fd = mkstemp(path);
   if (fd < 0) return EXIT_FAILURE;
   close(fd);
-  const TTest *const tests[] = {plans_are_the_best, guesses_come_close,       again_is_nothing,
-                                stops_resume,       budgets_end_with_a_bound, work_round_trips,
+  const TTest *const tests[] = {unmeasured_labels_are_guessed,
+                                plans_are_the_best,
+                                guesses_come_close,
+                                again_is_nothing,
+                                stops_resume,
+                                budgets_end_with_a_bound,
+                                work_round_trips,
                                 fits_find_the_model};
   int status = unit_main("lazy", tests, COUNT(tests));
   remove_files();
