@@ -68,22 +68,28 @@ static void begin(const char *title, struct text *out) {
   text_printf(out, "</text>\n");
 }
 
+struct line {
+  double x1, x2, y1, y2;
+};
+
+/* A line across the picture at a value of an axis, and the value at x, y. */
+static void put_tick(const struct axis *a, double v, const struct line *l, double x, double y,
+                     const char *anchor, struct text *out) {
+  text_printf(out,
+              "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
+              "<text class=\"soft\" x=\"%.1f\" y=\"%.1f\" font-size=\"12\" "
+              "text-anchor=\"%s\">%.*f</text>\n",
+              l->x1, l->x2, l->y1, l->y2, x, y, anchor, decimals(a->step), v);
+}
+
 static void put_axes(const struct axis *x, const struct axis *y, struct text *out) {
   for (int i = 0; x->low + i * x->step <= x->high + x->step / 2; i++) {
     double v = x->low + i * x->step, px = at(x, v);
-    text_printf(out,
-                "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                "<text class=\"soft\" x=\"%.1f\" y=\"%.1f\" font-size=\"12\" "
-                "text-anchor=\"middle\">%.*f</text>\n",
-                px, px, y->from, y->to, px, y->from + 18, decimals(x->step), v);
+    put_tick(x, v, &(struct line){px, px, y->from, y->to}, px, y->from + 18, "middle", out);
   }
   for (int i = 0; y->low + i * y->step <= y->high + y->step / 2; i++) {
     double v = y->low + i * y->step, py = at(y, v);
-    text_printf(out,
-                "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                "<text class=\"soft\" x=\"%.1f\" y=\"%.1f\" font-size=\"12\" "
-                "text-anchor=\"end\">%.*f</text>\n",
-                x->from, x->to, py, py, x->from - 8, py + 4, decimals(y->step), v);
+    put_tick(y, v, &(struct line){x->from, x->to, py, py}, x->from - 8, py + 4, "end", out);
   }
   text_printf(out,
               "<path class=\"axis\" fill=\"none\" d=\"M%.1f %.1fV%.1fH%.1f\"/>\n"

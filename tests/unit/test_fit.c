@@ -1,9 +1,7 @@
 /* Limits on memory: small random graphs with branches, residuals, joins and conversions under
  * random costs, against every choice of labels with the order and the places that it really gets.
  */
-#include "unit.h"
-
-#include <string.h>
+#include "planned.h"
 
 #include "../../scheduler/pass.h"
 #include "../../scheduler/sched.h"
@@ -13,12 +11,6 @@ static const struct plan_options options = {
     .max_ticks = 10000000,
     .build = "build",
     .machine = "machine"};
-
-static uint64_t rng;
-static int rnd(int n) {
-  rng = rng * 6364136223846793005u + 1442695040888963407u;
-  return (int)((rng >> 33) % (uint64_t)n);
-}
 
 /* ---- graphs ---- */
 
@@ -93,8 +85,6 @@ static void put_knot(struct maker *m, int wide) {
 
 static struct graph *random_graph(bool knot) {
   static const int channels[] = {4, 16, 20};
-  struct fvm_error err;
-  struct graph *g;
   struct maker m = {.n = 1};
   int c = m.channels[0] = channels[rnd(3)], nodes = 3 + rnd(4), wide = knot ? 16 + 4 * rnd(5) : c;
   snprintf(m.text, sizeof m.text,
@@ -105,9 +95,7 @@ static struct graph *random_graph(bool knot) {
   while (!knot && m.n <= nodes) add_node(&m);
   size_t at = strlen(m.text);
   snprintf(m.text + at, sizeof m.text - at, "output t%d\n", m.n - 1);
-  OK(graph_parse(m.text, strlen(m.text), &g, &err));
-  OK(pipeline_run(g, NULL, &err));
-  return g;
+  return planned_graph(m.text);
 }
 
 /* ---- every choice ---- */

@@ -1,6 +1,6 @@
 /* Caches as states: a decoder's plans append to the caller's buffer and copy nothing; the results
  * are those of the plain way, past in and present out. */
-#include "unit.h"
+#include "planned.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,11 +10,7 @@
 #include "opcheck.h"
 
 static char dir[] = "/tmp/test_state.XXXXXX";
-static const struct plan_options options = {
-    .target = {.threads = {1, 2}, .nthreads = 2, .l1_bytes = 32 << 10, .l2_bytes = 1 << 20},
-    .max_ticks = 10000000,
-    .build = "build",
-    .machine = "machine"};
+#define options planned_options
 
 /* ---- a decoder of one layer --------------------------------------------------------------------
  * `past` positions known, `more` new ones; heads of width 2. */
@@ -292,16 +288,15 @@ START_TEST(copies_are_in_the_network) {
   int copied = 0, written = 0;
   for (int seed = 0; seed < 60; seed++) {
     struct fvm_error err;
-    struct graph *g;
     struct schedule *s;
     struct fvm_plan *p;
     struct cost *cost = cost_random_new((uint64_t)seed);
     char text[sizeof joint + 8];
     random_convert = cost->convert;
     if (seed % 2) cost->convert = cheap_copies;
-    int positions = 1 + seed % 3, n = snprintf(text, sizeof text, joint, positions, positions);
-    OK(graph_parse(text, (size_t)n, &g, &err));
-    OK(pipeline_run(g, NULL, &err));
+    int positions = 1 + seed % 3;
+    snprintf(text, sizeof text, joint, positions, positions);
+    struct graph *g = planned_graph(text);
     ck_assert_int_ge(graph_state(g, g->input.v[1]), 0);
     OK(schedule_graph(g, cost, &options, &s, &err));
     ck_assert(s->optimal);
