@@ -195,13 +195,12 @@ static int pick_rough(const struct opcall *c, const struct known_problem *y, boo
 static void learn(struct known_label *l, const struct entrant *e, bool rough, bool ended) {
   int64_t ns = e->interp_ns ? e->interp_ns : e->min_ns;
   bool sure = l->state == KNOWN_SURELY;
-  if (profile_failed(e->outcome))
+  bool never = ns <= 0 && l->state == KNOWN_NOT && ended; /* no sample could be had of it */
+  if (profile_failed(e->outcome) || never) {
     l->state = KNOWN_BAD;
-  else if (ns > 0 && !(sure && (rough || !ended))) {
+  } else if (ns > 0 && !(sure && (rough || !ended))) {
     l->ns = ns;
     l->state = rough || !ended ? KNOWN_ROUGHLY : KNOWN_SURELY;
-  } else if (l->state == KNOWN_NOT && ended) {
-    l->state = KNOWN_BAD; /* no sample could be had of it */
   }
 }
 

@@ -86,10 +86,10 @@ static void touch_line(struct loader *k, unsigned buf, int64_t line) {
   int64_t bytes = (int64_t)LRU_LINE << (k->shift + k->skip);
   uint64_t h = (uint64_t)line * 0x9e3779b97f4a7c15u >> 40;
   if (h & (((uint64_t)1 << k->skip) - 1)) return;
-  int64_t before[LRU_LEVELS];
-  for (int i = 0; i < k->lru.nlevel; i++) before[i] = k->lru.misses[i];
+  int64_t before[LRU_LEVELS] = {0};
+  for (int i = 0; i < MIN(k->lru.nlevel, (int)LRU_LEVELS); i++) before[i] = k->lru.misses[i];
   lru_touch(&k->lru, line);
-  for (int i = 0; i < k->lru.nlevel; i++)
+  for (int i = 0; i < MIN(k->lru.nlevel, (int)LRU_LEVELS); i++)
     if (k->lru.misses[i] > before[i]) k->l->miss[k->level[i]] += bytes;
   if (!(k->seen[line / 8] >> line % 8 & 1)) k->l->first[buf] += bytes;
   k->seen[line / 8] = (uint8_t)(k->seen[line / 8] | 1 << line % 8);
