@@ -31,8 +31,8 @@ enum {
   FINAL_MOST = 30,     /* for those that were disturbed */
   FINAL_PROCESSES = 4, /* at most, for those who win in one and lose in another */
   CHUNK = 8,           /* candidates checked between two calls of on_round */
-  REDO = 2,            /* times in a row that a round is thrown away for a slow sentinel */
-  REDO_ALL = 8         /* and in all */
+  REDO = 4,            /* times in a row that a round is thrown away for a slow sentinel */
+  REDO_ALL = 16        /* and in all */
 };
 /* An endless loop must cost little, and a sound candidate never end as one. So the CPU time allowed
  * to a candidate is a second, for compiling, so many times the reference's, and some for each byte
@@ -40,6 +40,8 @@ enum {
  * may also wait for a busy machine. */
 static const double LIMIT_S = 1, LIMIT_TIMES = 20, LIMIT_BYTE_S = 1e-8, LIMIT_MOST_S = 30,
                     SLEEP_S = 10, SLEEP_TIMES = 10;
+/* Seconds before a round is repeated, doubled each time, and the share of a profile for that. */
+static const double PAUSE_S = 0.02, PAUSE_SHARE = 0.2;
 static const double SENTINEL = 1.15, TIE = 1.01, DISTURBED = 1.03;
 /* Seconds of racing after which a problem of long samples ends with SETTLE_ROUNDS rounds. */
 static const double PATIENCE_S = 2.5;
@@ -69,7 +71,8 @@ struct race {
   int *winner;        /* of each group there */
   int rounds, redone;
   uint64_t random;
-  int64_t sentinel_min;
+  struct measure_calm own, *calm;
+  int *order;                 /* of a request that may be repeated */
   struct sandbox_limit limit; /* of one turn */
 };
 
@@ -300,22 +303,45 @@ static void draw_order(struct race *r) {
   }
 }
 
-/* Whether the machine was slower than at its best while the round ran. */
+/* Whether the machine was slower than at its best while a request was served. */
 static bool was_slow(struct race *r) {
   int64_t ns = r->x->sentinel_ns;
-  if (r->sentinel_min == 0 || ns < r->sentinel_min) r->sentinel_min = ns;
-  return (double)ns > SENTINEL * (double)r->sentinel_min;
+  int64_t *least = &r->calm->sentinel_ns[MIN(r->x->sentinel_threads, PLAN_MAXTHREADS)];
+  if (*least == 0 || ns < *least) *least = ns;
+  return (double)ns > SENTINEL * (double)*least;
+}
+
+/* Wait for better times, longer each time; false when there was enough of that. */
+static bool may_repeat(struct race *r, int tries) {
+  struct measure_calm *c = r->calm;
+  double pause = PAUSE_S * (1 << tries);
+  if (tries == REDO || r->redone == REDO_ALL || interrupted(r)) return false;
+  r->redone++;
+  if (c->waited_s + pause > PAUSE_SHARE * c->raced_s) return true;
+  nanosleep(&(struct timespec){.tv_nsec = (long)(pause * 1e9)}, NULL);
+  c->waited_s += pause;
+  return true;
+}
+
+/* A request that is repeated when it fell into a bad time. */
+static enum fvm_status calm_request(struct race *r, enum request what, struct fvm_error *err) {
+  struct exchange *x = r->x;
+  int n = x->n;
+  memcpy(r->order, x->order, (size_t)n * sizeof *r->order);
+  for (int tries = 0;; tries++) {
+    double start = seconds();
+    enum fvm_status st = request(r, what, err);
+    r->calm->raced_s += seconds() - start;
+    if (st || !was_slow(r) || !may_repeat(r, tries)) return st;
+    for (int k = 0; k < n; k++) r->e[r->order[k]].dropped += x->reply[r->order[k]].ns > 0;
+    memcpy(x->order, r->order, (size_t)n * sizeof *r->order);
+    x->n = n;
+  }
 }
 
 static enum fvm_status one_round(struct race *r, struct fvm_error *err) {
-  enum fvm_status st;
-  for (int tries = 0;; tries++) {
-    draw_order(r);
-    st = request(r, REQUEST_SAMPLE, err);
-    if (st || !was_slow(r) || tries == REDO || r->redone == REDO_ALL) break;
-    r->redone++;
-    for (int i = 0; i < r->n; i++) r->e[i].dropped += r->alive[i] && r->x->reply[i].ns;
-  }
+  draw_order(r);
+  enum fvm_status st = calm_request(r, REQUEST_SAMPLE, err);
   for (int i = 0; i < r->n && (!st || st == FVM_EINTR); i++) {
     if (!r->alive[i] || is_settled(r, r->group[i])) continue;
     enum fvm_status taken = take(r, i, &r->at[i * MAX_ROUNDS + r->rounds], err);
@@ -394,7 +420,7 @@ static enum fvm_status finals_in_one(struct race *r, bool rivals, int rounds, in
       if (r->asked[i]) r->x->order[r->x->n++] = i;
     }
     if (r->x->n == 0) break;
-    st = request(r, REQUEST_INTERP, err);
+    st = calm_request(r, REQUEST_INTERP, err);
     for (int i = 0; i < r->n && !st; i++)
       if (r->asked[i]) st = take_final(r, i, err);
   }
@@ -466,12 +492,15 @@ static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
   r->group = fvm_alloc(n, sizeof *r->group);
   r->alive = fvm_alloc(n, sizeof *r->alive);
   r->asked = fvm_alloc(n, sizeof *r->asked);
+  r->order = fvm_alloc(n, sizeof *r->order);
+  r->calm = r->o.calm ? r->o.calm : &r->own;
   r->at = fvm_alloc(n, MAX_ROUNDS * sizeof *r->at);
   r->final_min = fvm_alloc(n, sizeof *r->final_min);
   r->winner = fvm_alloc(n, sizeof *r->winner);
   r->shared_bytes = sizeof *r->x + n * (sizeof(struct reply) + sizeof(int));
   r->x = sandbox_share(r->shared_bytes);
-  if (!r->group || !r->alive || !r->asked || !r->at || !r->final_min || !r->winner || !r->x)
+  if (!r->group || !r->alive || !r->asked || !r->order || !r->at || !r->final_min || !r->winner ||
+      !r->x)
     return fvm_nomem(err);
   r->x->reply = (struct reply *)(r->x + 1);
   r->x->order = (int *)(r->x->reply + n);
@@ -501,6 +530,7 @@ static void race_free(struct race *r) {
   fvm_free(r->group, n, sizeof *r->group);
   fvm_free(r->alive, n, sizeof *r->alive);
   fvm_free(r->asked, n, sizeof *r->asked);
+  fvm_free(r->order, n, sizeof *r->order);
   fvm_free(r->at, n, MAX_ROUNDS * sizeof *r->at);
   fvm_free(r->final_min, n, sizeof *r->final_min);
   fvm_free(r->winner, n, sizeof *r->winner);

@@ -3,6 +3,7 @@
 #define FVM_MEASURE_H
 
 #include "../kernels/op.h"
+#include "../vm/plan.h"
 #include "counters.h"
 
 enum { MEASURE_PROTOCOL = 3 }; /* goes into every row; changes with anything that moves a number */
@@ -67,8 +68,15 @@ struct entrant {
   struct counter_values counters;
   struct virtual_counters work; /* known of those that were right */
 };
+/* The machine at its best, as far as it was seen: a race that lies in a bad time as a whole would
+ * take that for normal. Zero at first; races that share it are told of each other's. */
+struct measure_calm {
+  int64_t sentinel_ns[PLAN_MAXTHREADS + 1]; /* by threads; 0: not seen */
+  double raced_s, waited_s;                 /* for how long, and of that for better times */
+};
 struct measure_options {
-  int64_t sample_ns; /* least duration of a sample; default 100000 */
+  struct measure_calm *calm; /* NULL: the race's own */
+  int64_t sample_ns;         /* least duration of a sample; default 100000 */
   int max_rounds;
   bool quick;            /* end without finals, and within max_rounds whatever ties */
   double timeout_s;      /* CPU time of one candidate; 0: by the reference's */

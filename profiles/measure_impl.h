@@ -86,6 +86,7 @@ struct exchange {
   volatile int at;     /* index into order being served */
   volatile int stop;   /* set by the parent: serve no further entrant */
   int64_t sentinel_ns; /* the slower of the sentinel's runs before and after */
+  int sentinel_threads;
   int *order;
   struct reply *reply; /* one an entrant */
 };

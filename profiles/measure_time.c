@@ -9,7 +9,7 @@ enum {
   REPEAT_MAX = 1 << 20,
   TRIES = 3,            /* for a clean sample */
   SWITCH_NS = 10000000, /* a sample this long may contain one context switch, and so on */
-  SENTINEL_STEPS = 8000 /* about 10 us */
+  SENTINEL_STEPS = 6000 /* about 10 us */
 };
 
 static int64_t now(void) {
@@ -77,19 +77,30 @@ void time_sample(const struct work *w, int i, enum engine engine, struct reply *
   r->counters = v;
 }
 
-static int64_t chain(void) {
-  volatile uint64_t sink;
-  uint64_t x = 1;
-  int64_t t = now();
-  for (int i = 0; i < SENTINEL_STEPS; i++) x = x * 0x5851f42d4c957f2du + 1;
-  sink = x;
+/* Products and sums in registers, as many at a time as the units take. A chain of dependent ones
+ * would not see a neighbour on the same core: it leaves the units idle most of the time. */
+static int burn(void *arg, struct team *team, int tid) {
+  typedef float lanes __attribute__((vector_size(64)));
+  volatile float sink;
+  lanes x = {0}, y = x + 1, z = x + 2;
+  (void)arg, (void)team, (void)tid;
+  for (int i = 0; i < SENTINEL_STEPS; i++) {
+    x = x * 0.5f + 1;
+    y = y * 0.5f + 1;
+    z = z * 0.5f + 1;
+  }
+  sink = x[0] + y[0] + z[0];
   (void)sink;
-  return now() - t;
+  return 0;
 }
 
-/* A fixed chain of dependent multiplications: when it takes longer, the machine is slower. The best
- * of three, so that an interrupt in between is not taken for that. */
-int64_t time_sentinel(void) {
-  int64_t a = chain(), b = chain(), c = chain();
-  return MIN(a, MIN(b, c));
+/* The best of three, so that an interrupt in between is not taken for a slow machine. */
+int64_t time_sentinel(const struct work *w, int threads) {
+  int64_t least = INT64_MAX;
+  for (int i = 0; i < 3; i++) {
+    int64_t t = now();
+    pool_run(w->state->pool, threads, burn, NULL);
+    least = MIN(least, now() - t);
+  }
+  return least;
 }

@@ -298,13 +298,16 @@ static void serve_one(const struct work *w, int i) {
 void work_serve(void *work) {
   const struct work *w = work;
   struct exchange *x = w->x;
-  int64_t before = time_sentinel();
+  int threads = 1;
+  for (int k = 0; k < x->n; k++) threads = MAX(threads, w->entrant[x->order[k]].label.threads);
+  int64_t before = time_sentinel(w, threads);
   for (int k = 0; k < x->n && !x->stop; k++) {
     x->at = k;
     x->turn++;
     serve_one(w, x->order[k]);
   }
   x->at = x->n;
-  int64_t after = time_sentinel();
+  int64_t after = time_sentinel(w, threads);
   x->sentinel_ns = MAX(before, after);
+  x->sentinel_threads = threads;
 }

@@ -109,7 +109,8 @@ void net_step(const struct work *w, int i, int64_t repeat);
 
 /* One sample of a candidate that is ready. */
 void time_sample(const struct work *w, int i, enum engine engine, struct reply *r);
-/* Nanoseconds of a fixed piece of work: when it takes longer, the machine is slower. */
-int64_t time_sentinel(void);
+/* Nanoseconds of a fixed piece of work on each of so many threads: when it takes longer, one of
+ * their cores is slower. */
+int64_t time_sentinel(const struct work *w, int threads);
 
 #endif

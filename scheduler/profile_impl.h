@@ -15,6 +15,7 @@ struct profiler {
   struct db *db;
   int64_t machine, build;
   struct states states;
+  struct measure_calm calm;
   struct profile_set set;
   struct profile_totals *totals;
   double start;

@@ -116,6 +116,7 @@ static void refuse_all(struct profiler *p, const struct fvm_error *why) {
 
 static enum fvm_status run(struct profiler *p, bool rough) {
   struct measure_options m = p->o->measure;
+  m.calm = &p->calm;
   m.interrupted = p->o->interrupted;
   m.state = profile_state(p, p->problem);
   m.caches = measure_caches(&p->o->target);
