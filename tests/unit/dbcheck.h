@@ -2,13 +2,10 @@
 #ifndef FVM_DBCHECK_H
 #define FVM_DBCHECK_H
 
-#include "unit.h"
+#include "dbfile.h"
 
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include "profiles/db_impl.h"
 
 static char dir[] = "/tmp/fvm-test-db-XXXXXX";
 static struct fvm_error err;
@@ -24,12 +21,7 @@ static inline const char *path(const char *name) {
 
 /* The same with nothing there. */
 static inline const char *fresh(const char *name) {
-  char side[160];
-  const char *tails[] = {"", "-wal", "-shm", "-journal"};
-  for (size_t i = 0; i < COUNT(tails); i++) {
-    snprintf(side, sizeof side, "%s%s", path(name), tails[i]);
-    unlink(side);
-  }
+  dbfile_remove(path(name));
   return path(name);
 }
 
@@ -45,15 +37,6 @@ static inline struct entrant entrant(const char *label, enum outcome o, int64_t 
   struct entrant e = {.text = label, .outcome = o};
   for (int i = 0; i < n; i++) ck_assert(VEC_PUSH(&e.sample, ns + i));
   return e;
-}
-
-static inline int64_t count(struct db *db, const char *sql) {
-  sqlite3_stmt *s;
-  ck_assert_int_eq(sqlite3_prepare_v2(db->sql, sql, -1, &s, NULL), SQLITE_OK);
-  ck_assert_int_eq(sqlite3_step(s), SQLITE_ROW);
-  int64_t v = sqlite3_column_int64(s, 0);
-  sqlite3_finalize(s);
-  return v;
 }
 
 /* A main() of tests that use the folder. */

@@ -1,6 +1,6 @@
 /* scheduler/profile_lazy: with times that are known, what is measured lazily makes the same plans
  * as all of them. A race here is a look into a table that a hash of problem and label fills. */
-#include "unit.h"
+#include "dbfile.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -155,17 +155,8 @@ static bool is_tie(int64_t ns, int64_t best) { return ns >= best && ns - best <=
 
 static char path[] = "/tmp/fvm-test-lazy-XXXXXX";
 
-static void remove_files(void) {
-  static const char *const tail[] = {"", "-wal", "-shm"};
-  char name[64];
-  for (size_t i = 0; i < COUNT(tail); i++) {
-    snprintf(name, sizeof name, "%s%s", path, tail[i]);
-    unlink(name);
-  }
-}
-
 static void setup(uint64_t seed, double spread) {
-  remove_files();
+  dbfile_remove(path);
   f = (struct fixture){.seed = seed, .spread = spread};
   OK(graph_parse(text, strlen(text), &f.g, &err));
   OK(machine_read(&f.m, &err));
@@ -396,6 +387,6 @@ int main(void) {
                                 work_round_trips,
                                 fits_find_the_model};
   int status = unit_main("lazy", tests, COUNT(tests));
-  remove_files();
+  dbfile_remove(path);
   return status;
 }

@@ -1,5 +1,5 @@
 /* scheduler/profile: all problems of a graph are measured once, whatever interrupts. */
-#include "unit.h"
+#include "dbfile.h"
 
 #include <signal.h>
 #include <string.h>
@@ -33,10 +33,7 @@ static struct fixture {
 static void open_db(void) { OK(db_open(path, DB_WRITE, &f.db, &err)); }
 
 static void setup(void) {
-  char wal[64];
-  unlink(path);
-  snprintf(wal, sizeof wal, "%s-wal", path);
-  unlink(wal);
+  dbfile_remove(path);
   f = (struct fixture){0};
   OK(graph_parse(text, strlen(text), &f.g, &err));
   OK(machine_read(&f.m, &err));
@@ -53,22 +50,14 @@ static void teardown(void) {
 
 static enum fvm_status go(void) { return profile_graph(f.g, f.db, &f.m, &f.o, &f.totals, &err); }
 
-static int64_t count(const char *sql) {
-  sqlite3_stmt *s;
-  ck_assert_int_eq(sqlite3_prepare_v2(f.db->sql, sql, -1, &s, NULL), SQLITE_OK);
-  ck_assert_int_eq(sqlite3_step(s), SQLITE_ROW);
-  int64_t v = sqlite3_column_int64(s, 0);
-  sqlite3_finalize(s);
-  return v;
-}
-
 static void check_complete(void) {
   ck_assert_int_eq(f.totals.problems_done, f.totals.problems);
   ck_assert_int_eq(f.totals.labels_known + f.totals.labels_measured, f.totals.labels_total);
   ck_assert_int_eq(f.totals.failed, 0);
-  ck_assert_int_eq(count("SELECT COUNT(*) FROM v_nodes WHERE ns > 0"), 3);
-  ck_assert_int_eq(count("SELECT COUNT(*) FROM run WHERE NOT finished"), 0);
-  ck_assert_int_eq(count("SELECT COUNT(*) FROM run WHERE engine='jit'"), f.totals.labels_total);
+  ck_assert_int_eq(count(f.db, "SELECT COUNT(*) FROM v_nodes WHERE ns > 0"), 3);
+  ck_assert_int_eq(count(f.db, "SELECT COUNT(*) FROM run WHERE NOT finished"), 0);
+  ck_assert_int_eq(count(f.db, "SELECT COUNT(*) FROM run WHERE engine='jit'"),
+                   f.totals.labels_total);
 }
 
 static int events[PROFILE_EXPECT + 1];
@@ -187,7 +176,7 @@ START_TEST(measured_once) {
   ck_assert_int_eq(events[PROFILE_BEGIN], 1);
   ck_assert_int_eq(events[PROFILE_BEST], f.totals.problems);
   ck_assert_int_eq(events[PROFILE_SAMPLE], f.totals.samples);
-  ck_assert_int_eq(count("SELECT COUNT(DISTINCT problem) FROM node"), 2);
+  ck_assert_int_eq(count(f.db, "SELECT COUNT(DISTINCT problem) FROM node"), 2);
   OK(go());
   check_complete();
   ck_assert_int_eq(f.totals.labels_measured, 0);
@@ -255,7 +244,7 @@ START_TEST(interrupts_resume) {
     f.o.interrupted = &stop;
     enum fvm_status st = go();
     ck_assert(st == FVM_EINTR || (!st && stop_at > 0));
-    ck_assert_int_ge(count("SELECT SUM(n) FROM run WHERE engine='jit'"), f.totals.samples);
+    ck_assert_int_ge(count(f.db, "SELECT SUM(n) FROM run WHERE engine='jit'"), f.totals.samples);
     stop = 0;
     OK(go());
     check_complete();
@@ -327,15 +316,6 @@ START_TEST(a_full_disk_ends_with_its_error) {
 }
 END_TEST
 
-static void remove_files(void) {
-  static const char *const tail[] = {"", "-wal", "-shm"};
-  char name[64];
-  for (size_t i = 0; i < COUNT(tail); i++) {
-    snprintf(name, sizeof name, "%s%s", path, tail[i]);
-    unlink(name);
-  }
-}
-
 int main(void) {
   int fd = mkstemp(path);
   if (fd < 0) return EXIT_FAILURE;
@@ -346,6 +326,6 @@ int main(void) {
                                 a_kill_resumes,         failures_are_not_tried_again,
                                 a_budget_ends_early,    a_full_disk_ends_with_its_error};
   int status = unit_main("profile", tests, COUNT(tests));
-  remove_files();
+  dbfile_remove(path);
   return status;
 }

@@ -1,6 +1,7 @@
 /* profiles/replay: what a database says of a measurement is enough to make it again.
  *
  * test_replay [MODEL...]: problems of these models, too, are read back from their texts. */
+#include "dbfile.h"
 #include "text_case.h"
 
 #include <unistd.h>
@@ -123,15 +124,6 @@ static void measure_net(void) {
   graph_free(g);
 }
 
-static int64_t number(const char *sql) {
-  sqlite3_stmt *s;
-  ck_assert_int_eq(sqlite3_prepare_v2(db->sql, sql, -1, &s, NULL), SQLITE_OK);
-  ck_assert_int_eq(sqlite3_step(s), SQLITE_ROW);
-  int64_t v = sqlite3_column_int64(s, 0);
-  sqlite3_finalize(s);
-  return v;
-}
-
 /* A run of a problem whose text begins so. */
 static int64_t run_of(const char *start, const char *engine) {
   char sql[300];
@@ -139,7 +131,7 @@ static int64_t run_of(const char *start, const char *engine) {
            "SELECT IFNULL(MIN(run.id), 0) FROM run JOIN candidate c ON c.id = candidate "
            "JOIN problem p ON p.id = c.problem WHERE text LIKE '%s%%' AND engine = '%s'",
            start, engine);
-  return number(sql);
+  return count(db, sql);
 }
 
 static enum fvm_status again(int64_t id, struct arena *a, struct replay *r) {
@@ -215,15 +207,6 @@ START_TEST(what_differs_is_said) {
 }
 END_TEST
 
-static void remove_files(void) {
-  static const char *const tail[] = {"", "-wal", "-shm"};
-  char name[64];
-  for (size_t i = 0; i < COUNT(tail); i++) {
-    snprintf(name, sizeof name, "%s%s", path, tail[i]);
-    unlink(name);
-  }
-}
-
 static char **models;
 
 START_TEST(models_read_back) {
@@ -245,6 +228,6 @@ int main(int argc, char **argv) {
   close(fd);
   models = argc > 1 ? argv + 1 : NULL;
   int status = unit_main("replay", tests, COUNT(tests));
-  remove_files();
+  dbfile_remove(path);
   return status;
 }
