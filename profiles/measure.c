@@ -86,12 +86,12 @@ static bool interrupted(const struct race *r) { return r->o.interrupted && *r->o
 
 /* ---- groups ---- */
 
-static bool same_group(const struct opcall *c, const struct label *a, const struct label *b) {
+bool measure_same_group(const struct opcall *c, const struct label *a, const struct label *b) {
   if (a->threads != b->threads) return false;
-  for (int i = 0; i < MIN(c->nin, LABEL_MAXIO); i++)
-    if (!c->in[i].data && a->in[i] != b->in[i]) return false;
-  for (int i = 0; i < MIN(c->nout, LABEL_MAXIO); i++)
-    if (a->out[i] != b->out[i]) return false;
+  for (int i = 0; i < c->nin; i++)
+    if (!c->in[i].data && label_in(a, i) != label_in(b, i)) return false;
+  for (int i = 0; i < c->nout; i++)
+    if (label_out(a, i) != label_out(b, i)) return false;
   return true;
 }
 
@@ -99,7 +99,8 @@ static void make_groups(struct race *r) {
   for (int i = 0; i < r->n; i++) {
     r->group[i] = i;
     for (int j = 0; j < i && r->group[i] == i; j++)
-      if (same_group(r->bench.call, &r->e[i].label, &r->e[j].label)) r->group[i] = r->group[j];
+      if (measure_same_group(r->bench.call, &r->e[i].label, &r->e[j].label))
+        r->group[i] = r->group[j];
   }
 }
 

@@ -97,6 +97,9 @@ enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
                              bool (*on_round)(void *arg, int round), void *arg,
                              struct fvm_error *err);
 void entrant_free(struct entrant *e);
+/* Whether two labels of a problem race: equal threads, and equal layouts of what flows through the
+ * network. */
+bool measure_same_group(const struct opcall *c, const struct label *a, const struct label *b);
 /* Give the constants of an opcall that was read back from its text, and that this does not tell,
  * values like those of other inputs. */
 void measure_constants(struct opcall *c);

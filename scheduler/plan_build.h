@@ -58,6 +58,8 @@ struct plan_watch {
   bool (*go_on)(void *ctx, double done, double total, const char *what);
   void *ctx;
 };
+/* Enough for every network of the zoo by far; the solver says so when it is not. */
+#define PLAN_TICKS ((int64_t)200000000)
 struct plan_options {
   struct target target;
   int64_t max_ticks;

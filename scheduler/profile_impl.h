@@ -94,8 +94,8 @@ struct known_label *known_find(const struct known *k, uint64_t problem, const ch
 enum fvm_status known_guess(struct known *k, struct profiler *p);
 /* Guess the times of a problem's unknown labels, given those that are known by now. */
 void known_update(struct known *k, int problem);
-/* Whether labels of a problem are of one candidate and number of threads. */
-bool known_kin(const struct known_label *a, const struct known_label *b);
+/* Whether its time was measured, however roughly. */
+bool known_timed(const struct known_label *l);
 /* By how much a guess beside the time of its kin may be too high. */
 double known_slack(const struct known *k, const struct known_label *l);
 

@@ -166,11 +166,12 @@ enum fvm_status known_guess(struct known *k, struct profiler *p) {
   return st;
 }
 
-static bool is_timed(const struct known_label *l) {
+bool known_timed(const struct known_label *l) {
   return (l->state == KNOWN_ROUGHLY || l->state == KNOWN_SURELY) && l->ns > 0;
 }
 
-bool known_kin(const struct known_label *a, const struct known_label *b) {
+/* Of one candidate and number of threads. */
+static bool are_kin(const struct known_label *a, const struct known_label *b) {
   return a->label.cand == b->label.cand && a->label.threads == b->label.threads;
 }
 
@@ -179,7 +180,7 @@ static const struct known_label *best_kin(const struct known_problem *y,
                                           const struct known_label *l) {
   const struct known_label *best = NULL;
   for (int i = 0; i < y->n; i++)
-    if (is_timed(&y->label[i]) && known_kin(&y->label[i], l) &&
+    if (known_timed(&y->label[i]) && are_kin(&y->label[i], l) &&
         (!best || y->label[i].ns < best->ns))
       best = &y->label[i];
   return best;
@@ -191,7 +192,7 @@ static double best_scaling(const struct known_problem *y, const struct known_lab
   double best = 0;
   for (int i = 0; i < y->n; i++) {
     const struct known_label *r = &y->label[i];
-    if (!is_timed(r) || r->label.cand != l->label.cand) continue;
+    if (!known_timed(r) || r->label.cand != l->label.cand) continue;
     double ns = (double)r->ns * MIN(1, (double)r->label.threads / l->label.threads);
     if (best == 0 || ns < best) best = ns;
   }

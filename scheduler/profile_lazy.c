@@ -38,9 +38,8 @@ struct lazy {
 
 static enum fvm_status open_plan(struct plan *x, const struct profiler *p, int threads,
                                  struct cost *cost) {
-  enum { MAX_TICKS = 200000000 };
   const struct target *all = &p->o->target;
-  x->o = (struct plan_options){.target = *all, .max_ticks = MAX_TICKS, .build = "", .machine = ""};
+  x->o = (struct plan_options){.target = *all, .max_ticks = PLAN_TICKS, .build = "", .machine = ""};
   x->o.target.nthreads = 0;
   for (int i = 0; i < all->nthreads; i++)
     if (all->threads[i] <= threads) x->o.target.threads[x->o.target.nthreads++] = all->threads[i];
@@ -103,25 +102,14 @@ static enum fvm_status ask_plans(struct lazy *z) {
 
 /* ---- who races ---- */
 
-static bool same_group(const struct opcall *c, const struct label *a, const struct label *b) {
-  if (a->threads != b->threads) return false;
-  for (int i = 0; i < c->nin; i++)
-    if (!c->in[i].data && label_in(a, i) != label_in(b, i)) return false;
-  for (int i = 0; i < c->nout; i++)
-    if (label_out(a, i) != label_out(b, i)) return false;
-  return true;
-}
-
-static bool is_timed(const struct known_label *l) {
-  return (l->state == KNOWN_ROUGHLY || l->state == KNOWN_SURELY) && l->ns > 0;
-}
-
-/* The least time of a label and its kin, as it is known or likely. */
-static int64_t least(const struct known_problem *y, const struct known_label *of) {
+/* The least that is known, or likely, of labels of so many threads; of one candidate, or of all
+ * (NULL). */
+static int64_t least(const struct known_problem *y, const struct cand *cand, int threads) {
   int64_t ns = INT64_MAX;
   for (int i = 0; i < y->n; i++) {
     const struct known_label *l = &y->label[i];
-    if (known_kin(l, of) && l->state != KNOWN_BAD) ns = MIN(ns, is_timed(l) ? l->ns : l->likely);
+    bool counts = l->label.threads == threads && (!cand || l->label.cand == cand);
+    if (counts && l->state != KNOWN_BAD) ns = MIN(ns, known_timed(l) ? l->ns : l->likely);
   }
   return ns;
 }
@@ -134,17 +122,6 @@ static bool wants_unknown(const struct known_problem *y, int threads) {
   return false;
 }
 
-/* The least that is known, or likely, of labels of so many threads. */
-static int64_t least_of(const struct known_problem *y, int threads) {
-  int64_t ns = INT64_MAX;
-  for (int i = 0; i < y->n; i++) {
-    const struct known_label *l = &y->label[i];
-    if (l->label.threads == threads && l->state != KNOWN_BAD)
-      ns = MIN(ns, is_timed(l) ? l->ns : l->likely);
-  }
-  return ns;
-}
-
 /* Unknown labels: those that are wanted, and of those of as many threads that may be the best ones
  * that are likely to be the best of their kin. */
 static int pick_unknown(const struct lazy *z, const struct known_problem *y, bool *in) {
@@ -153,8 +130,9 @@ static int pick_unknown(const struct lazy *z, const struct known_problem *y, boo
     const struct known_label *l = &y->label[i];
     in[i] = l->state == KNOWN_NOT &&
             (l->wanted ||
-             (wants_unknown(y, l->label.threads) && l->low <= least_of(y, l->label.threads) &&
-              (double)l->likely <= known_slack(&z->known, l) * (double)least(y, l)));
+             (wants_unknown(y, l->label.threads) && l->low <= least(y, NULL, l->label.threads) &&
+              (double)l->likely <=
+                  known_slack(&z->known, l) * (double)least(y, l->label.cand, l->label.threads)));
     n += in[i];
   }
   return n;
@@ -167,7 +145,7 @@ static void add_rivals(const struct opcall *c, const struct known_problem *y, bo
     int best = -1;
     if (!in[i] || l->state != KNOWN_NOT) continue;
     for (int k = 0; k < y->n; k++)
-      if (is_timed(&y->label[k]) && same_group(c, &l->label, &y->label[k].label) &&
+      if (known_timed(&y->label[k]) && measure_same_group(c, &l->label, &y->label[k].label) &&
           (best < 0 || y->label[k].ns < y->label[best].ns))
         best = k;
     if (best >= 0) in[best] = true;
@@ -182,9 +160,9 @@ static int pick_rough(const struct opcall *c, const struct known_problem *y, boo
     const struct known_label *l = &y->label[i];
     in[i] = l->wanted;
     for (int k = 0; k < y->n && !in[i]; k++)
-      in[i] = y->label[k].wanted && is_timed(l) &&
+      in[i] = y->label[k].wanted && known_timed(l) &&
               (double)l->ns <= CLOSE * (double)y->label[k].ns &&
-              same_group(c, &l->label, &y->label[k].label);
+              measure_same_group(c, &l->label, &y->label[k].label);
     n += in[i];
   }
   return n;

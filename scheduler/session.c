@@ -103,10 +103,8 @@ enum fvm_status session_cost(struct session *s, struct cli *cli, struct fvm_erro
 }
 
 void session_options(const struct session *s, struct plan_options *o) {
-  /* Enough for every network of the zoo by far; the solver says so when it is not. */
-  enum { MAX_TICKS = 200000000 };
   *o = (struct plan_options){.target = s->target,
-                             .max_ticks = MAX_TICKS,
+                             .max_ticks = PLAN_TICKS,
                              .build = build_text(),
                              .machine = s->machine.text,
                              .policy = s->policy,
