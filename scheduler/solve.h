@@ -65,7 +65,7 @@ struct solve_limits {
 };
 enum fvm_status solve_limited(const struct solve_net *net, const struct solve_limits *limits,
                               struct arena *a, struct solve_result *r, struct fvm_error *err);
-/* What solve_layout takes for `entries`: tenths of a second, and at most 400 megabytes. */
+/* What solve_layout takes for `entries`: tenths of a second, at most 400 megabytes of tables. */
 #define SOLVE_ENTRIES ((int64_t)200 * 1000 * 1000)
 /* Follow the steps, with nothing of the solver's: FVM_EFAIL when the labels do not cost what the
  * result says, when a step does not hold, or when the steps do not prove `certified`. Takes about

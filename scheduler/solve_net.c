@@ -100,12 +100,10 @@ static bool load_edge(struct solve_work *w, const struct solve_edge *e, int64_t 
   struct solve_fn f = {.n = 2, .cost = table};
   f.scope = ARENA_NEW(w->a, int, 2);
   f.size = ARENA_NEW(w->a, int, 2);
-  f.orig = ARENA_NEW(w->a, const int *, 2);
-  if (!f.scope || !f.size || !f.orig) return false;
+  if (!f.scope || !f.size) return false;
   f.scope[0] = e->u, f.scope[1] = e->v;
   if (!solve_fn_moves(w, &f)) return false;
   f.size[0] = u->n, f.size[1] = v->n;
-  f.orig[0] = u->orig, f.orig[1] = v->orig;
   int id = (int)w->fn.n;
   return VEC_PUSH(&w->fn, f) && VEC_PUSH(&u->fn, id) && VEC_PUSH(&v->fn, id);
 }
@@ -133,10 +131,12 @@ enum fvm_status solve_work_load(struct solve_work *w, const struct solve_net *ne
 
 void solve_work_free(struct solve_work *w) {
   for (size_t i = 0; i < w->var.n; i++) VEC_FREE(&w->var.v[i].fn);
+  for (size_t i = 0; i < w->fn.n; i++) solve_fn_end(&w->fn.v[i]);
   VEC_FREE(&w->var);
   VEC_FREE(&w->fn);
   VEC_FREE(&w->done);
   VEC_FREE(&w->queue);
+  VEC_FREE(&w->turned);
   VEC_FREE(&w->leaf);
   VEC_FREE(&w->step);
   VEC_FREE(&w->shift);

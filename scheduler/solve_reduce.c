@@ -69,16 +69,14 @@ static bool shrink_fn(struct solve_work *w, struct solve_fn *f, int v, const boo
   struct solve_wvar *x = &w->var.v[v];
   int me = f->scope[0] == v ? 0 : 1, rows = f->size[0], cols = f->size[1];
   int *size = ARENA_NEW(w->a, int, 2);
-  const int **orig = ARENA_NEW(w->a, const int *, 2);
   int64_t *cost = arena_alloc(w->a, (size_t)x->n, (size_t)f->size[1 - me] * sizeof *cost);
-  if (!size || !orig || !cost) return false;
+  if (!size || !cost) return false;
   size_t n = 0;
   for (int i = 0; i < rows; i++)
     for (int j = 0; j < cols; j++)
       if (keep[me == 0 ? i : j]) cost[n++] = f->cost[(int64_t)i * cols + j];
   size[me] = x->n, size[1 - me] = f->size[1 - me];
-  orig[me] = x->orig, orig[1 - me] = f->orig[1 - me];
-  f->size = size, f->orig = orig, f->cost = cost;
+  f->size = size, f->cost = cost;
   return true;
 }
 

@@ -1,9 +1,8 @@
 /* The solver's working form of a cost function network; shared by the solve_*.c files only.
  *
  * Costs lie in 0 .. SOLVE_INF and add up saturating. A label keeps the number that the caller
- * gave it in `orig`; dropping labels makes new, shorter arrays, and functions that are already out
- * of play keep the old ones. So an eliminated variable's functions stay readable as they were,
- * and back-substitution needs no tables of its own. */
+ * gave it in `orig`; dropping labels makes new, shorter arrays, and what was said of the old ones
+ * stays readable. */
 #ifndef FVM_SOLVE_WORK_H
 #define FVM_SOLVE_WORK_H
 
@@ -14,18 +13,29 @@
 struct solve_fn {
   int n;
   int *scope;
-  int *size;        /* labels of each variable when the table was made */
-  const int **orig; /* and their original numbers */
+  int *size; /* labels of each variable */
   int64_t *cost;
+  int64_t heap; /* entries of a table that is from the heap; 0: from the arena */
   int64_t
       *moved[2]; /* of a pairwise one: what went to the variables' own costs, by original label */
   bool gone;
+};
+/* Of an eliminated variable, the label for those of the neighbours that it had: row-major by these,
+ * the label's low bytes first, then the next ones. */
+struct solve_pick {
+  int n; /* neighbours */
+  const int *scope, *size;
+  const int **orig; /* of each neighbour */
+  const uint8_t *label;
+  int bytes;     /* a label; 0: it had only one */
+  int64_t plane; /* from one byte of a label to the next */
 };
 struct solve_wvar {
   int n, all; /* labels; as the caller has them */
   int64_t *cost;
   const int *orig;
   VEC(int) fn; /* functions with this variable in scope; those gone are skipped */
+  struct solve_pick pick;
   bool gone, queued;
 };
 /* A block that hung on variable x, solved for each of the labels that x had left. */
@@ -42,8 +52,9 @@ struct solve_work {
   VEC(int) done; /* variables in the order in which they were eliminated; -1 - i: leaf i */
   VEC(struct solve_leaf) leaf;
   VEC(int) queue;
-  int *rank;  /* planned order: a higher one is eliminated earlier; NULL: none yet */
-  int64_t c0; /* cost that every assignment has */
+  VEC(int64_t) turned; /* tables of the elimination at work */
+  int *rank;           /* planned order: a higher one is eliminated earlier; NULL: none yet */
+  int64_t c0;          /* cost that every assignment has */
   int64_t ticks;
   int64_t searched;                   /* ticks of searches, which have a limit */
   int64_t slack;                      /* most that the costs of leaves may be above the least */
@@ -61,6 +72,8 @@ static inline bool solve_spent(const struct solve_work *w, const struct solve_li
 }
 static inline int64_t solve_add(int64_t a, int64_t b) { return MIN(a + b, SOLVE_INF); }
 
+/* A function that is no longer needed. */
+void solve_fn_end(struct solve_fn *f);
 /* Room for what a pairwise function moves; false when memory is out. */
 bool solve_fn_moves(struct solve_work *w, struct solve_fn *f);
 /* Copy the caller's network, tables shifted so that their least entry is 0. FVM_EFAIL: a table

@@ -98,6 +98,31 @@ START_TEST(agrees_with_exhaustive_search) {
 }
 END_TEST
 
+/* Joint tables whose rows are no whole number of vectors, and labels of more than one byte. */
+START_TEST(many_labels) {
+  static const int sizes[] = {300, 17, 9, 2, 8};
+  int high = 0;
+  for (int round = 0; round < 40; round++) {
+    struct solve_net net = {0};
+    struct arena a = {0};
+    struct solve_result r;
+    struct fvm_error err;
+    rng = (uint64_t)round;
+    for (int v = 0; v < 4; v++) {
+      int i = solve_add_var(&net, sizes[(v + round) % 5]);
+      fill(net.var.v[i].cost, net.var.v[i].n, 10, 300);
+    }
+    connect(&net, CLIQUE, 4, 10, 300);
+    against(&net, brute(&net), INT64_MAX);
+    OK(solve_layout(&net, INT64_MAX, &a, &r, &err));
+    for (int v = 0; v < 4; v++) high += r.label[v] > 255;
+    arena_free(&a);
+    solve_net_free(&net);
+  }
+  ck_assert_int_gt(high, 0);
+}
+END_TEST
+
 /* ---- proofs ---- */
 
 /* A proof with one number changed is refused, or still shows the bound by other means: then the
@@ -508,6 +533,6 @@ START_TEST(memory_may_fail) {
 }
 END_TEST
 
-UNIT_MAIN("solve", agrees_with_exhaustive_search, proofs_that_are_changed, deep_layered_network,
-          search_proves, search_stops, lives_agree_with_exhaustive_search,
+UNIT_MAIN("solve", agrees_with_exhaustive_search, many_labels, proofs_that_are_changed,
+          deep_layered_network, search_proves, search_stops, lives_agree_with_exhaustive_search,
           limits_agree_with_exhaustive_search, deep_networks_keep_limits, memory_may_fail)
