@@ -60,7 +60,7 @@ static enum fvm_status decompose(struct layout *l, const int *order, int n, stru
   int64_t bound;
   enum fvm_status st = FVM_OK;
   if (!l->certified[order[0]]) {
-    st = solve_certify(w, order, n, &bound, err);
+    st = solve_certify(w, order, n, l->limits, &bound, err);
     if (st) return st;
     l->r->certified += bound;
     for (int i = 0; i < n; i++) l->certified[order[i]] = true;

@@ -37,7 +37,6 @@ struct search {
   VEC(struct frame) frame;
   VEC(int64_t) left;
   VEC(int) path;
-  const struct solve_limits *limits;
   int *now, *best;
   int age, fails, most_fails;
   int64_t nodes, replayed, start; /* start: ticks before */
@@ -46,7 +45,7 @@ struct search {
 
 static void look_at_clock(struct search *x) {
   const struct solve_work *w = x->s.w;
-  x->stopped |= x->s.nomem || solve_spent(w, x->limits, w->ticks - x->start);
+  x->stopped |= x->s.nomem || solve_spent(w, x->s.limits, w->ticks - x->start);
 }
 
 /* ---- assignments ---- */
@@ -302,10 +301,11 @@ static bool search(struct search *x, struct solve_part *p) {
   return !x->s.nomem;
 }
 
-enum fvm_status solve_certify(struct solve_work *w, const int *order, int n, int64_t *bound,
+enum fvm_status solve_certify(struct solve_work *w, const int *order, int n,
+                              const struct solve_limits *limits, int64_t *bound,
                               struct fvm_error *err) {
   struct soft s;
-  bool ok = soft_open(&s, w, order, n);
+  bool ok = soft_open(&s, w, limits, order, n);
   *bound = 0;
   if (ok && soft_propagate(&s, ROOT_SWEEPS)) *bound = soft_certify(&s);
   ok = ok && !s.nomem;
@@ -315,8 +315,8 @@ enum fvm_status solve_certify(struct solve_work *w, const int *order, int n, int
 
 enum fvm_status solve_search(struct solve_work *w, struct solve_part *p,
                              const struct solve_limits *limits, int *label, struct fvm_error *err) {
-  struct search x = {.limits = limits, .start = w->ticks};
-  bool ok = soft_open(&x.s, w, p->order, p->n) && search(&x, p);
+  struct search x = {.start = w->ticks};
+  bool ok = soft_open(&x.s, w, limits, p->order, p->n) && search(&x, p);
   for (int i = 0; ok && i < p->n; i++) label[p->order[i]] = w->var.v[p->order[i]].orig[x.best[i]];
   close_search(&x);
   w->searched += w->ticks - x.start;

@@ -154,7 +154,7 @@ bool soft_propagate(struct soft *s, int sweeps) {
   do {
     before = s->c0;
     if (!sweep(s)) return false;
-  } while (s->c0 > before && --sweeps > 0);
+  } while (s->c0 > before && --sweeps > 0 && !solve_stopped(s->limits));
   return true;
 }
 
@@ -235,10 +235,11 @@ static bool add_place(struct soft *s, int i, int v) {
   return true;
 }
 
-bool soft_open(struct soft *s, struct solve_work *w, const int *order, int n) {
+bool soft_open(struct soft *s, struct solve_work *w, const struct solve_limits *limits,
+               const int *order, int n) {
   int64_t most = 1;
   int *position = ARENA_NEW(w->a, int, w->var.n);
-  *s = (struct soft){.w = w, .n = n, .ub = SOLVE_INF};
+  *s = (struct soft){.w = w, .limits = limits, .n = n, .ub = SOLVE_INF};
   s->at = ARENA_NEW(w->a, struct soft_var, n);
   if (!position || !s->at) return false;
   for (int i = 0; i < n; i++) {

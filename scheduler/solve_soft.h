@@ -33,6 +33,7 @@ struct soft_change {
 };
 struct soft {
   struct solve_work *w;
+  const struct solve_limits *limits;
   struct soft_var *at;
   int n;
   VEC(struct soft_pair) pair;
@@ -44,7 +45,8 @@ struct soft {
 };
 
 /* order: as in struct solve_part. False when memory is out; soft_close in any case. */
-bool soft_open(struct soft *s, struct solve_work *w, const int *order, int n);
+bool soft_open(struct soft *s, struct solve_work *w, const struct solve_limits *limits,
+               const int *order, int n);
 void soft_close(struct soft *s);
 void soft_set(struct soft *s, int64_t *where, int64_t value);
 /* Back to where the trail had this length. */
@@ -53,7 +55,7 @@ void soft_undo(struct soft *s, size_t mark);
 void soft_decide(struct soft *s, int i, int a);
 /* Have everything looked at by the next soft_propagate. */
 void soft_touch_all(struct soft *s);
-/* Raise the bound, at most so many sweeps. False: it reaches ub. */
+/* Raise the bound, at most so many sweeps, and as long as nobody stops it. False: it reaches ub. */
 bool soft_propagate(struct soft *s, int sweeps);
 /* The bound that the shifts so far prove by themselves; puts them into the proof. */
 int64_t soft_certify(struct soft *s);

@@ -26,6 +26,8 @@ struct usage {
   int ntime;
   struct solve_ends ends;
   int64_t **left; /* scaled costs of labels, SOLVE_INF: not to be had in this branch */
+  int64_t **cost; /* of labels next to those that the others have now; see costs_of */
+  bool *known;    /* by variable: cost[] is right */
   double *price;
   int64_t *use;
   int64_t scale;
@@ -105,14 +107,20 @@ static bool fits(const struct usage *x) {
   return x->ntime == 0 || x->use[worst_time(x)] <= x->u->limit;
 }
 
-/* What v adds with a label next to those that the others have; SOLVE_INF: it is forbidden. */
-static int64_t cost_at(const struct usage *x, int v, int a) {
+/* What v adds with each label next to those that the others have; SOLVE_INF: it is forbidden. */
+static const int64_t *costs_of(const struct usage *x, int v) {
   const struct solve_net *net = x->u->net;
-  int64_t sum = x->left[v][a] >= SOLVE_INF ? SOLVE_INF : net->var.v[v].cost[a];
+  int64_t n = net->var.v[v].n, *sum = x->cost[v];
+  if (x->known[v]) return sum;
+  x->known[v] = true;
+  for (int a = 0; a < n; a++)
+    sum[a] = x->left[v][a] >= SOLVE_INF ? SOLVE_INF : net->var.v[v].cost[a];
   for (int k = x->ends.at[v]; k < x->ends.at[v + 1]; k++) {
     const struct solve_edge *e = &net->edge.v[x->ends.edge[k]];
-    int64_t m = net->var.v[e->v].n;
-    sum = solve_add(sum, e->u == v ? e->cost[a * m + x->now[e->v]] : e->cost[x->now[e->u] * m + a]);
+    bool first = e->u == v;
+    int64_t m = net->var.v[e->v].n, step = first ? m : 1;
+    const int64_t *c = e->cost + (first ? x->now[e->v] : x->now[e->u] * m);
+    for (int a = 0; a < n; a++) sum[a] = solve_add(sum[a], c[a * step]);
   }
   return sum;
 }
@@ -120,6 +128,10 @@ static int64_t cost_at(const struct usage *x, int v, int a) {
 static void change(struct usage *x, int v, int a) {
   add_use(x, v, usage_of(x, v, a) - usage_of(x, v, x->now[v]));
   x->now[v] = a;
+  for (int k = x->ends.at[v]; k < x->ends.at[v + 1]; k++) {
+    const struct solve_edge *e = &x->u->net->edge.v[x->ends.edge[k]];
+    x->known[e->u == v ? e->v : e->u] = false;
+  }
 }
 
 /* The change that costs least for what it frees at time t. */
@@ -128,10 +140,11 @@ static bool free_some(struct usage *x, int t) {
   int at = -1, to = 0;
   for (int v = 0; v < (int)x->u->net->var.n; v++) {
     if (t < x->first[v] || t >= x->last[v]) continue;
-    int64_t was = cost_at(x, v, x->now[v]);
+    const int64_t *costs = costs_of(x, v);
+    int64_t was = costs[x->now[v]];
     for (int a = 0; a < x->u->net->var.v[v].n; a++) {
       int64_t frees = usage_of(x, v, x->now[v]) - usage_of(x, v, a);
-      int64_t cost = frees > 0 ? cost_at(x, v, a) : SOLVE_INF;
+      int64_t cost = frees > 0 ? costs[a] : SOLVE_INF;
       if (cost >= SOLVE_INF) continue;
       double rate =
           (double)(cost - MIN(was, SOLVE_INF)) / (double)MIN(frees, x->use[t] - x->u->limit);
@@ -148,14 +161,23 @@ static bool has_room(const struct usage *x, int v, int64_t more) {
   return true;
 }
 
+static bool is_stopped(struct usage *x) {
+  x->stopped |= x->ticks > x->u->limits.ticks || solve_stopped(&x->u->limits);
+  return x->stopped;
+}
+
+/* The first labels that keep the limit are worth any time. */
+static bool hurries(struct usage *x) { return x->ub < SOLVE_INF && is_stopped(x); }
+
 static void improve(struct usage *x) {
   bool moved = true;
-  for (int round = 0; round < ROUNDS && moved; round++) {
+  for (int round = 0; round < ROUNDS && moved && !hurries(x); round++) {
     moved = false;
     for (int v = 0; v < (int)x->u->net->var.n; v++) {
-      int64_t was = cost_at(x, v, x->now[v]);
+      const int64_t *costs = costs_of(x, v); /* v's own changes leave them as they are */
+      int64_t was = costs[x->now[v]];
       for (int a = 0; a < x->u->net->var.v[v].n; a++) {
-        int64_t more = usage_of(x, v, a) - usage_of(x, v, x->now[v]), cost = cost_at(x, v, a);
+        int64_t more = usage_of(x, v, a) - usage_of(x, v, x->now[v]), cost = costs[a];
         if (cost >= was || !has_room(x, v, more)) continue;
         change(x, v, a);
         was = cost;
@@ -168,8 +190,9 @@ static void improve(struct usage *x) {
 /* From the labels in x->now to some that keep the limit. */
 static void repair(struct usage *x) {
   sum_use(x, x->now);
+  memset(x->known, 0, x->u->net->var.n * sizeof *x->known);
   while (!fits(x))
-    if (!free_some(x, worst_time(x))) return;
+    if (hurries(x) || !free_some(x, worst_time(x))) return;
   improve(x);
   int64_t cost = solve_cost(x->u->net, x->now);
   if (cost >= x->ub) return;
@@ -237,8 +260,7 @@ static enum fvm_status step(struct usage *x, struct step *s) {
     sum_use(x, x->now);
   }
   arena_free(&a);
-  x->stopped |=
-      x->ticks > x->u->limits.ticks || (x->u->limits.stop && x->u->limits.stop(x->u->limits.arg));
+  is_stopped(x);
   return st == FVM_EFAIL ? FVM_OK : st;
 }
 
@@ -367,7 +389,8 @@ static bool copy_net(struct usage *x) {
   for (size_t v = 0; v < net->var.n; v++) {
     int n = net->var.v[v].n;
     x->left[v] = ARENA_NEW(x->a, int64_t, n);
-    if (solve_add_var(&x->work, n) < 0 || !x->left[v]) return false;
+    x->cost[v] = ARENA_NEW(x->a, int64_t, n);
+    if (solve_add_var(&x->work, n) < 0 || !x->left[v] || !x->cost[v]) return false;
     for (int a = 0; a < n; a++) {
       int64_t c = net->var.v[v].cost[a];
       bool fits_alone = x->first[v] == x->last[v] || usage_of(x, (int)v, a) <= x->u->limit;
@@ -390,9 +413,13 @@ static bool open_usage(struct usage *x) {
   x->first = ARENA_NEW(x->a, int, n);
   x->last = ARENA_NEW(x->a, int, n);
   x->left = ARENA_NEW(x->a, int64_t *, n);
+  x->cost = ARENA_NEW(x->a, int64_t *, n);
+  x->known = ARENA_NEW(x->a, bool, n);
   x->now = ARENA_NEW(x->a, int, n);
   x->best = ARENA_NEW(x->a, int, n);
-  if (!x->first || !x->last || !x->left || !x->now || !x->best || !find_times(x)) return false;
+  if (!x->first || !x->last || !x->left || !x->cost || !x->known || !x->now || !x->best ||
+      !find_times(x))
+    return false;
   x->price = ARENA_NEW(x->a, double, x->ntime);
   x->use = ARENA_NEW(x->a, int64_t, x->ntime);
   x->scale = scale_of(x->u->net);
@@ -426,6 +453,7 @@ enum fvm_status solve_usage(const struct solve_usage *u, struct arena *a, struct
   }
   memcpy(x.now, r->label, u->net->var.n * sizeof *x.now);
   repair(&x);
+  is_stopped(&x);
   int64_t free_bound = r->bound;
   st = branch(&x, free_bound, 0);
   solve_net_free(&x.work);

@@ -65,10 +65,13 @@ struct solve_work {
 static inline bool solve_note(struct solve_work *w, struct solve_step s) {
   return w->quiet || VEC_PUSH(&w->step, s);
 }
+static inline bool solve_stopped(const struct solve_limits *l) {
+  return l->stop && l->stop(l->arg);
+}
 /* Whether a search has to come to an end; ticks: its own so far. */
 static inline bool solve_spent(const struct solve_work *w, const struct solve_limits *l,
                                int64_t ticks) {
-  return w->searched + ticks > l->ticks || (l->stop && l->stop(l->arg));
+  return w->searched + ticks > l->ticks || solve_stopped(l);
 }
 static inline int64_t solve_add(int64_t a, int64_t b) { return MIN(a + b, SOLVE_INF); }
 
@@ -116,7 +119,8 @@ struct solve_part {
   bool optimal;
 };
 /* The bound of a part that shifts prove, with these put into w->shift. */
-enum fvm_status solve_certify(struct solve_work *w, const int *order, int n, int64_t *bound,
+enum fvm_status solve_certify(struct solve_work *w, const int *order, int n,
+                              const struct solve_limits *limits, int64_t *bound,
                               struct fvm_error *err);
 enum fvm_status solve_search(struct solve_work *w, struct solve_part *p,
                              const struct solve_limits *limits, int *label, struct fvm_error *err);

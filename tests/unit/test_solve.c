@@ -273,6 +273,47 @@ START_TEST(search_stops) {
 }
 END_TEST
 
+struct clock {
+  int64_t asked, over; /* the first question that is answered with true */
+};
+static bool is_over(void *arg) {
+  struct clock *c = arg;
+  return ++c->asked >= c->over;
+}
+
+/* Both the ticks and whoever is asked end it soon, with labels. */
+START_TEST(limits_are_kept) {
+  struct fvm_error err;
+  struct solve_net net = {0};
+  struct arena a = {0};
+  struct solve_result r;
+  rng = 4;
+  for (int v = 0; v < 60; v++) {
+    solve_add_var(&net, 8);
+    fill(net.var.v[v].cost, 8, 0, 1000);
+    for (int u = 0; u < v; u++) add_pair(&net, u, v, 0, 1000);
+  }
+  struct solve_limits limits = {.entries = SOLVE_ENTRIES, .ticks = 20000000};
+  OK(solve_limited(&net, &limits, &a, &r, &err));
+  ck_assert(!r.optimal);
+  ck_assert_int_ge(r.ticks, limits.ticks);
+  ck_assert_int_le(r.ticks, limits.ticks + limits.ticks / 10);
+  int64_t ticks = r.ticks;
+  for (int64_t over = 1; over <= 10000; over *= 10) {
+    struct clock c = {.over = over};
+    limits = (struct solve_limits){SOLVE_ENTRIES, INT64_MAX, is_over, &c};
+    OK(solve_limited(&net, &limits, &a, &r, &err));
+    ck_assert_int_eq(r.cost, solve_cost(&net, r.label));
+    ck_assert(!r.optimal);
+    ck_assert_int_ge(c.asked, over);
+    ck_assert_int_le(c.asked, over + 10);
+    if (over == 1) ck_assert_int_lt(r.ticks, ticks / 10);
+  }
+  solve_net_free(&net);
+  arena_free(&a);
+}
+END_TEST
+
 /* ---- with a limit on room ---- */
 
 /* A network with costs, sums and peaks from small ranges, so that there are ties. */
@@ -451,6 +492,13 @@ START_TEST(lives_agree_with_exhaustive_search) {
       ck_assert_int_eq(solve_cost(&x.net, r.label), want);
       ck_assert(keeps(&u, r.label));
       squeezed += want > brute(&x.net);
+      struct clock c = {.over = 1 + rnd(20)};
+      u.limits = (struct solve_limits){0, INT64_MAX, is_over, &c};
+      st = solve_usage(&u, &a, &r, &err);
+      ck_assert(st == FVM_OK || st == FVM_EFAIL);
+      ck_assert_int_le(c.asked, c.over + 30);
+      ck_assert(st == FVM_OK ? keeps(&u, r.label) && r.bound <= want && r.cost >= want
+                             : !r.optimal);
     }
     arena_free(&a);
     solve_net_free(&x.net);
@@ -534,5 +582,6 @@ START_TEST(memory_may_fail) {
 END_TEST
 
 UNIT_MAIN("solve", agrees_with_exhaustive_search, many_labels, proofs_that_are_changed,
-          deep_layered_network, search_proves, search_stops, lives_agree_with_exhaustive_search,
-          limits_agree_with_exhaustive_search, deep_networks_keep_limits, memory_may_fail)
+          deep_layered_network, search_proves, search_stops, limits_are_kept,
+          lives_agree_with_exhaustive_search, limits_agree_with_exhaustive_search,
+          deep_networks_keep_limits, memory_may_fail)
