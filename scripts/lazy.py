@@ -1,19 +1,9 @@
 #!/usr/bin/env python3
 """Lazy against exhaustive measuring. Called by scripts/bench-lazy."""
-import argparse, json, os, re, subprocess, sys, tempfile
+import argparse, os, tempfile
+from bench import interleave, profile, ratios, share_equal, tool
 
 WAYS = [("lazy", []), ("lazy again", []), ("exhaustive", ["--exhaustive"])]
-
-
-def tool(a, program, *args):
-    r = subprocess.run([f"{a.build}/{program}", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if r.returncode:
-        sys.exit(f"lazy.py: {program} {' '.join(map(str, args))}: {r.stderr.strip()}")
-    return r.stdout
-
-
-def labels(a, plan):
-    return re.findall(r"^- node: (.*)\n  use: (.*)$", tool(a, "fluidvm", "dump", plan, "--pins"), re.M)
 
 
 def compare(a, model, folder):
@@ -22,8 +12,7 @@ def compare(a, model, folder):
     plans = {}
     for i, (way, options) in enumerate(WAYS):
         db = f"{folder}/{i}.sqlite"
-        out = tool(a, "fluidvm", "profile", model, "--db", db, "--threads", a.threads, "--json", "--quiet", *options, *dims)
-        done = json.loads(out.strip().splitlines()[-1])
+        done = profile(a, model, db, "--threads", a.threads, *options, *dims)
         print(f"{name}: {way}: {done['labels_measured']} of {done['labels_total']} labels, {done['samples']} samples, "
               f"{done['seconds']:.1f} s, prior off by {100 * done['prior']['median_error']:.0f} % "
               f"(one in ten by {100 * done['prior']['p90_error']:.0f} %)", flush=True)
@@ -31,16 +20,12 @@ def compare(a, model, folder):
             plans[t, i] = f"{folder}/{i}.{t}.plan"
             tool(a, "fluidvm", "plan", model, "--db", db, "--threads", t, "-o", plans[t, i], *dims)
     for t in a.threads.split(","):
-        least = [float("inf")] * len(WAYS)
-        for _ in range(a.rounds):
-            for i in range(len(WAYS)):
-                ms = json.loads(tool(a, "fluidvm", "bench", plans[t, i], "--json", "--threads", t))["min_ms"]
-                least[i] = min(least[i], ms)
-        one, two = labels(a, plans[t, 0]), labels(a, plans[t, 1])
-        same = len(set(one) & set(two)) / max(len(one), 1)
-        print(f"{name}: {t} threads: lazy {least[0]:.3f} ms, again {least[1]:.3f}, exhaustive {least[2]:.3f}; "
-              f"lazy / exhaustive {least[0] / least[2]:.4f}, again / lazy {least[1] / least[0]:.4f}, "
-              f"{100 * same:.0f} % equal labels", flush=True)
+        ns = interleave(a, [plans[t, i] for i in range(len(WAYS))], t, a.rounds)
+        lazy, again, all_of = (min(x) / 1e6 for x in ns)
+        print(f"{name}: {t} threads: lazy {lazy:.3f} ms, again {again:.3f}, exhaustive {all_of:.3f}; "
+              f"lazy / exhaustive {lazy / all_of:.4f}, again / lazy {again / lazy:.4f}, "
+              f"of medians {ratios(ns[0], ns[2])[1]:.4f}, {ratios(ns[1], ns[0])[1]:.4f}; "
+              f"{100 * share_equal(a, plans[t, 0], plans[t, 1]):.0f} % equal labels", flush=True)
 
 
 def main():
