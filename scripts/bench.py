@@ -1,5 +1,5 @@
 """What the benchmarks share: calling the programs, running plans in turn, writing tables. a.build: the build folder."""
-import json, os, platform, re, statistics, subprocess, sys
+import json, os, platform, re, statistics, subprocess, sys, time
 
 SLICE_NS = 3e8  # of one plan in a round, about
 
@@ -18,12 +18,19 @@ def tool(a, program, *args):
 
 
 def profile(a, model, db, *options):
-    """The last event of a profile that came to its end."""
-    out = tool(a, "fluidvm", "profile", model, "--db", db, "--json", "--quiet", *options)
-    done = json.loads(out.strip().splitlines()[-1])
-    if done.get("event") != "done" or not done["complete"]:
-        raise SystemExit(f"profile {model}: it did not come to its end")
-    return done
+    """The last event of a profile that came to its end; reference_seconds: of that, for the model's outputs by the
+    reference, which come last."""
+    command = [f"{a.build}/fluidvm", "profile", model, "--db", db, "--json", "--quiet", *options]
+    done, expect = {}, None
+    with subprocess.Popen([str(x) for x in command], stdout=subprocess.PIPE, text=True) as p:
+        for line in p.stdout:
+            done = json.loads(line)
+            if done["event"] == "expect":
+                expect = time.monotonic()
+        end = time.monotonic()
+    if p.returncode or done.get("event") != "done" or not done["complete"]:
+        raise SystemExit(f"profile {model}: it did not come to its end; status {p.returncode}")
+    return done | {"reference_seconds": end - expect if expect else 0.0}
 
 
 def labels(a, plan):
