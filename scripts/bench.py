@@ -18,19 +18,20 @@ def tool(a, program, *args):
 
 
 def profile(a, model, db, *options):
-    """The last event of a profile that came to its end; reference_seconds: of that, for the model's outputs by the
-    reference, which come last."""
+    """The last event of a profile that came to its end, and of its seconds those of races, and those for the model's
+    outputs by the reference, which come last."""
     command = [f"{a.build}/fluidvm", "profile", model, "--db", db, "--json", "--quiet", *options]
-    done, expect = {}, None
+    done, raced, began = {}, 0.0, None
     with subprocess.Popen([str(x) for x in command], stdout=subprocess.PIPE, text=True) as p:
         for line in p.stdout:
-            done = json.loads(line)
-            if done["event"] == "expect":
-                expect = time.monotonic()
-        end = time.monotonic()
+            done, now = json.loads(line), time.monotonic()
+            if done["event"] in ("race", "expect"):
+                began = now
+            elif done["event"] == "problem":
+                raced, began = raced + now - began, None
     if p.returncode or done.get("event") != "done" or not done["complete"]:
         raise SystemExit(f"profile {model}: it did not come to its end; status {p.returncode}")
-    return done | {"reference_seconds": end - expect if expect else 0.0}
+    return done | {"raced_seconds": raced, "reference_seconds": now - began if began else 0.0}
 
 
 def labels(a, plan):
