@@ -10,6 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUSY_MS, IDLE_MS = (50, 300), (100, 500)
 LEAST_LOAD = 0.2  # of a core; the mean of what is asked for is 0.37
 LAYERS = 6, 24
+KILL_S = 1.5  # at most so long after the start
 BERT = ["--layers", "4", "--hidden", "768", "--inner", "3072"]  # widths of bert-base, and weights that fill no cache
 HEAD = """# What measuring shows
 
@@ -40,6 +41,10 @@ def said(done):
 def rows(db, sql):
     with contextlib.closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as c:
         return c.execute(sql).fetchall()
+
+
+def states(db):
+    return ", ".join(x for x, in rows(db, "SELECT DISTINCT state FROM run ORDER BY state"))
 
 
 def encoder(path, *options):
@@ -74,7 +79,8 @@ def growth(a, folder, report):
                 done[n].append(profile(a, models[n], f"{folder}/{kind}{n}.{trial}.sqlite", "--threads", a.threads))
         least = {n: min(done[n], key=lambda d: d["seconds"]) for n in LAYERS}
         for n in LAYERS:
-            report.add(f"{kind} of {n} layers, the fastest of {a.trials}", said(least[n]))
+            report.add(f"{kind} of {n} layers, the fastest of {a.trials}",
+                       f"{said(least[n])}; state {states(f'{folder}/{kind}{n}.0.sqlite')}")
         spent = {n: least[n]["seconds"] for n in LAYERS}
         report.add(f"{kind}, {many} layers against {few}: seconds", f"{spent[many] / spent[few]:.3f}", "at most 1.1",
                    spent[many] <= 1.1 * spent[few])
@@ -167,6 +173,29 @@ def bursts(a, folder, report):
             os.remove(p)
 
 
+# ---- killed ----
+
+def kill(a, folder, report):
+    """tests/cli/kill.py, which fails unless every database opens, verifies and has lost one round at most; then the plans
+    of the runs that nobody killed and of the last one that was, on one thread."""
+    out = call(sys.executable, HERE + "/../tests/cli/kill.py", a.build + "/fluidvm", a.model, a.kills, KILL_S, a.seed, "inf",
+               folder)
+    stat = {what: int(n) for n, what in (line.split(None, 1) for line in out.splitlines())}
+    if stat["kills"] != a.kills:
+        raise SystemExit(f"kill: {stat['kills']} kills of {a.kills}")
+    report.add("kills (-9), after each of which the database opens and is verified", str(stat["kills"]), str(a.kills), True)
+    report.add("samples lost in all, at most one round each time", str(stat.get("lost", 0)))
+    report.add("databases that were killed and came to their end", str(stat["killed plans"]))
+    report.add("plans equal to the byte: twice from a database; before and after a kill without a sample",
+               f"{stat['plans equal to the byte twice in a row']}; "
+               f"{stat['plans equal to the byte before and after a kill']} (of {stat['samples in them']} samples)", "all", True)
+    plans = [plan(a, a.model, f"{folder}/{name}.sqlite", 1, f"{folder}/{name}.plan") for name in ("want", "other", "killed")]
+    ns = interleave(a, plans, 1, a.rounds)
+    for k, what in (1, "a second run that nobody killed"), (2, "the last one that was killed"):
+        report.add(f"plan of {what}, against the first", in_percent(*ratios(ns[k], ns[0]))
+                   + f", {100 * share_equal(a, plans[0], plans[k]):.0f} % equal labels")
+
+
 # ---- what isolation costs ----
 
 def isolation(a, folder, report):
@@ -194,8 +223,7 @@ def rate(a, folder, report):
     done = profile(a, model, db, "--exhaustive", "--threads", a.threads)
     labels, samples = rows(db, "SELECT COUNT(DISTINCT c.id), SUM(n + dropped) FROM run JOIN candidate c ON c.id = candidate "
                                "JOIN problem p ON p.id = c.problem WHERE op = 'MatMul' AND n > 0")[0]
-    states = ", ".join(x for x, in rows(db, "SELECT DISTINCT state FROM run ORDER BY state"))
-    report.add("products of bert-base's layers", said(done) + f", {done['failed']} failed; state {states}")
+    report.add("products of bert-base's layers", said(done) + f", {done['failed']} failed; state {states(db)}")
     if not labels:
         raise SystemExit("rate: nothing was measured")
     a_second = labels / done["seconds"]
@@ -203,7 +231,7 @@ def rate(a, folder, report):
     report.add("samples of them a second", f"{samples / done['seconds']:.0f}")
 
 
-PARTS = {f.__name__: f for f in (growth, reuse, bursts, isolation, rate)}
+PARTS = {f.__name__: f for f in (growth, reuse, bursts, kill, isolation, rate)}
 
 
 def run_parts(a, report):
