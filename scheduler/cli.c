@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../profiles/json.h"
 #include "../vm/plan.h"
 #include "../vm/slots.h"
 
@@ -359,18 +360,39 @@ double cli_seconds(void) {
 
 void progress_start(struct progress *p, const struct cli *cli) {
   const char *term = getenv("TERM");
-  p->silent = cli_flag(cli, OPT_QUIET) || cli_flag(cli, OPT_JSON);
+  *p = (struct progress){.silent = cli_flag(cli, OPT_QUIET) || cli_flag(cli, OPT_JSON)};
   p->terminal = isatty(2) && term && strcmp(term, "dumb") != 0;
   p->start = p->last = cli_seconds();
 }
 
+static void print_line(double share, double seconds, double left, const char *what) {
+  struct text line = {0};
+  text_printf(&line,
+              "{\"event\":\"progress\",\"done\":%.4f,\"seconds\":%.3f,\"seconds_left\":%.3f,"
+              "\"text\":",
+              share, seconds, left);
+  json_string(&line, what);
+  text_printf(&line, "}");
+  if (!line.failed) puts(line.v);
+  fflush(stdout);
+  text_free(&line);
+}
+
 void progress_show(struct progress *p, double done, double total, const char *text) {
   double now = cli_seconds(), every = p->terminal ? 0.1 : 5, share = total > 0 ? done / total : 0;
+  double spent = now - p->start, left = share > 0 ? spent * (1 - share) / share : 0;
+  if (p->lines && share > p->share) print_line(share, spent, left, text);
+  p->share = share;
   if (p->silent || now - p->last < every) return;
   p->last = now;
-  double left = share > 0 ? (now - p->start) * (1 - share) / share : 0;
-  fprintf(stderr, "%s%3.0f %%  %.0f s, %.0f s left  %s%s", p->terminal ? "\r" : "", 100 * share,
-          now - p->start, left, text, p->terminal ? "\033[K" : "\n");
+  fprintf(stderr, "%s%3.0f %%  %.0f s", p->terminal ? "\r" : "", 100 * share, spent);
+  if (share > 0) fprintf(stderr, ", %.0f s left", left);
+  fprintf(stderr, "  %s%s", text, p->terminal ? "\033[K" : "\n");
+}
+
+bool progress_go_on(void *progress, double done, double total, const char *text) {
+  progress_show(progress, done, total, text);
+  return !cli_interrupted;
 }
 
 void progress_end(struct progress *p) {

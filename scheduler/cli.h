@@ -67,11 +67,14 @@ void cli_catch_interrupt(void);
  * and total in any unit; text says what is going on. Silent with --quiet or --json. */
 struct progress {
   bool silent, terminal;
-  double start, last;
+  bool lines; /* for commands whose --json is lines: one on stdout whenever more is done */
+  double start, last, share;
 };
 void progress_start(struct progress *p, const struct cli *cli);
 void progress_show(struct progress *p, double done, double total, const char *text);
 void progress_end(struct progress *p);
+/* For callbacks of long work: shows it, and is false once there was an interrupt. */
+bool progress_go_on(void *progress, double done, double total, const char *text);
 double cli_seconds(void); /* monotonic */
 
 /* Print a text to stdout and free it; FVM_ENOMEM when it is incomplete. */

@@ -93,21 +93,17 @@ static enum fvm_status write_points(struct paper *p, struct front *f, const char
 
 /* ---- all of it ---- */
 
-static bool go_on(void *ctx, double done, double total, const char *what) {
-  progress_show(ctx, done, total, what);
-  return !cli_interrupted;
-}
-
 static enum fvm_status find_front(struct session *s, struct cli *cli, struct front *f,
                                   struct fvm_error *err) {
   struct plan_options o;
   struct progress progress;
-  struct plan_watch watch = {go_on, &progress};
+  struct plan_watch watch = {progress_go_on, &progress};
   session_options(s, &o);
   o.watch = &watch;
   o.phases = &s->phases;
   cli_catch_interrupt();
   progress_start(&progress, cli);
+  progress.lines = cli_flag(cli, OPT_JSON);
   enum fvm_status st = schedule_front(s->graph, s->cost, &o, f, err);
   progress_end(&progress);
   return st;

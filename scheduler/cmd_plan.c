@@ -188,15 +188,10 @@ enum fvm_status plan_write_accurate(struct session *s, struct cli *cli, const ch
   return st;
 }
 
-static bool go_on(void *ctx, double done, double total, const char *what) {
-  progress_show(ctx, done, total, what);
-  return !cli_interrupted;
-}
-
 static enum fvm_status plan_one(struct session *s, struct cli *cli, const char *out,
                                 struct accuracy *a, struct fvm_error *err) {
   struct progress progress;
-  const struct plan_watch watch = {go_on, &progress};
+  const struct plan_watch watch = {progress_go_on, &progress};
   s->watch = &watch;
   cli_catch_interrupt();
   progress_start(&progress, cli);

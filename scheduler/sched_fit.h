@@ -86,6 +86,8 @@ bool knots_narrow(const struct fit *f, struct part *p);
 enum fvm_status tree_search(struct fit *f, int tries);
 /* Whether there might be a choice within these limits, by the network alone. */
 enum fvm_status tree_may_be(struct fit *f, struct limits limits, bool *may);
+/* Bytes of memory that every choice takes, by rows and rooms one by one; -1: memory is out. */
+int64_t tree_floor(struct fit *f);
 /* The schedule of a choice; *more: what rules that the solver does not know add to its cost. */
 enum fvm_status tree_realize(struct fit *f, const int *label, int64_t cost, int64_t *more);
 

@@ -320,3 +320,22 @@ enum fvm_status tree_may_be(struct fit *f, struct limits limits, bool *may) {
   *may = st != FVM_EFAIL;
   return st == FVM_EFAIL ? FVM_OK : st;
 }
+
+static int64_t least_of(const int64_t *bytes, int n) {
+  int64_t least = bytes ? INT64_MAX : 0;
+  for (int k = 0; bytes && k < n; k++) least = MIN(least, bytes[k]);
+  return least;
+}
+
+int64_t tree_floor(struct fit *f) {
+  struct part *p = whole(f, (struct limits){INT64_MAX, INT64_MAX});
+  int64_t sum = f->room.base, peak = 0;
+  if (!p) return -1;
+  if (rows_narrow(f, p)) knots_narrow(f, p);
+  for (size_t v = 0; v < f->room.var.n; v++) {
+    const struct solve_room *r = &f->room.var.v[v];
+    sum += least_of(r->sum, f->n.net.var.v[v].n);
+    peak = MAX(peak, least_of(r->peak, f->n.net.var.v[v].n));
+  }
+  return p->low + sum + peak;
+}

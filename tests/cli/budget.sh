@@ -40,6 +40,15 @@ for name in googlenet-ts15 densenet-ts17 efficientnet-dy20; do
   done
   rm -rf again net-*
 done
+# Progress, as lines: more is done each time; then the plans of the table.
+"$fluidvm" plan "$model" -o net.plan --threads 1 --pareto front --json >out 2>err || fail "$(cat err)"
+[ ! -s err ] || fail "--json: $(cat err)"
+awk -F'[:,]' '/^{"event":"progress","done":/ { n++; if ($4 <= done || $4 > 1) print; done = $4
+                if (plans || !/"seconds_left":[0-9.]*,"text":"[0-9]* plans? down to .*"}$/) print; next }
+              /^{"status":/ { plans++; next } { print }
+              END { if (n < 1) print "no progress"; print plans " plans" }' out >said
+[ "$(cat said)" = "$(($(wc -l <front.csv) - 1)) plans" ] || fail "--json: $(cat said)"
+rm -f net-*
 # The smallest plan within a latency: none of the front's that is as fast takes less.
 model=$src/tests/vision/densenet-ts17/model.onnx
 "$fluidvm" plan "$model" -o net.plan --threads 1 --pareto front >out 2>err || fail "$(cat err)"

@@ -289,6 +289,39 @@ START_TEST(limits_hold_where_branches_join) {
 }
 END_TEST
 
+/* What a front tells: never less than before; it ends when told to. */
+struct listener {
+  double done;
+  int calls, last; /* the call that is answered with false; 0: none */
+};
+static bool listen(void *ctx, double done, double total, const char *what) {
+  struct listener *l = ctx;
+  ck_assert(done >= l->done && done <= total);
+  ck_assert(what[0]);
+  l->done = done;
+  return ++l->calls != l->last;
+}
+
+static void check_watch(const struct graph *g, uint64_t seed, const struct front *same) {
+  struct listener l = {0};
+  const struct plan_watch watch = {listen, &l};
+  struct plan_options o = options;
+  struct cost *cost = cost_random_new(seed);
+  struct front f;
+  struct fvm_error err;
+  o.watch = &watch;
+  OK(schedule_front(g, cost, &o, &f, &err));
+  ck_assert_uint_eq(f.schedule.n, same->schedule.n);
+  ck_assert_int_gt(l.calls, 0);
+  if (same->schedule.n > 1) ck_assert(l.done > 0);
+  front_free(&f);
+  l = (struct listener){.last = 1 + l.calls / 2};
+  ck_assert_int_eq(schedule_front(g, cost, &o, &f, &err), FVM_EINTR);
+  ck_assert_int_eq(l.calls, l.last);
+  front_free(&f);
+  cost_free(cost);
+}
+
 /* Every point is the fastest in its memory, none is beaten, and the last is not far from the least
  * that there is. */
 static int check_front(const struct graph *g, uint64_t seed, int n) {
@@ -310,6 +343,7 @@ static int check_front(const struct graph *g, uint64_t seed, int n) {
   for (int i = 0; i < n; i++) least = MIN(least, found[i].memory);
   most = f.schedule.v[0]->resident_bytes;
   ck_assert_int_le(f.schedule.v[points - 1]->resident_bytes - least, MAX(most / 24, 64));
+  check_watch(g, seed, &f);
   front_free(&f);
   return points;
 }
