@@ -8,9 +8,9 @@ from bench import call, interleave, machine, profile, ratios, share_equal, table
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUSY_MS, IDLE_MS = (50, 300), (100, 500)
-LEAST_LOAD = 0.2  # of a core; the mean of what is asked for is 0.37
+LEAST_LOAD = 0.1  # of a core; it asks for 0.37, and shares that core with what is measured
 LAYERS = 6, 24
-KILL_S = 1.5  # at most so long after the start
+KILL_S = 1.2  # at most so long after the start
 BERT = ["--layers", "4", "--hidden", "768", "--inner", "3072"]  # widths of bert-base, and weights that fill no cache
 HEAD = """# What measuring shows
 
@@ -218,7 +218,7 @@ def isolation(a, folder, report):
 # ---- the rate ----
 
 def rate(a, folder, report):
-    """The products of bert-base's layers, exhaustively. Labels of products alone over all of the command's seconds."""
+    """The products of bert-base's layers, exhaustively: labels of products alone over seconds of races."""
     model, db = encoder(f"{folder}/products.onnx", *BERT, "--products"), f"{folder}/products.sqlite"
     done = profile(a, model, db, "--exhaustive", "--threads", a.threads)
     labels, samples = rows(db, "SELECT COUNT(DISTINCT c.id), SUM(n + dropped) FROM run JOIN candidate c ON c.id = candidate "
@@ -226,9 +226,10 @@ def rate(a, folder, report):
     report.add("products of bert-base's layers", said(done) + f", {done['failed']} failed; state {states(db)}")
     if not labels:
         raise SystemExit("rate: nothing was measured")
-    a_second = labels / done["seconds"]
+    a_second = labels / done["raced_seconds"]
     report.add("variants of products measured a second", f"{a_second:.1f}", "at least 50", a_second >= 50)
-    report.add("samples of them a second", f"{samples / done['seconds']:.0f}")
+    report.add("the same over all seconds of the command", f"{labels / done['seconds']:.1f}")
+    report.add("samples a second", f"{samples / done['raced_seconds']:.0f}")
 
 
 PARTS = {f.__name__: f for f in (growth, reuse, bursts, kill, isolation, rate)}
