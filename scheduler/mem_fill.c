@@ -7,28 +7,11 @@
 
 #include "mem_sweep.h"
 
-struct gaps {
-  int n;
-  struct gap {
-    int node;
-    bool open; /* its siblings are from the present time: one more can stand beside them */
-    bool loose;
-    int64_t size;
-  } v[MEM_GAPS];
-};
-
-static void find_gaps(const struct mem_tree *t, int i, bool open, struct gaps *g) {
-  const struct mem_node *x = &t->v[i];
-  if (x->kind == MEM_LEAF && x->gap && g->n < MEM_GAPS)
-    g->v[g->n++] = (struct gap){i, open, x->loose, x->size};
-  for (int c = x->first; c != MEM_NIL; c = t->v[c].next) find_gaps(t, c, x->open, g);
-}
-
 /* ---- ways ---- */
 
 struct finder {
   const struct mem_need *need;
-  struct gaps gaps;
+  const struct mem_gaps *gaps;
   struct mem_way *way;
   int n;
 };
@@ -67,7 +50,7 @@ static void add_way(struct finder *f, uint64_t gaps, int64_t total, int64_t cost
 
 static void add_single(struct finder *f, int i) {
   enum { SPLIT = 100 };
-  const struct gap *g = &f->gaps.v[i];
+  const struct mem_gap *g = &f->gaps->v[i];
   int64_t rest = g->size - f->need->size;
   int64_t waste = rest >= 0 ? waste_of(f->need, rest) : INT64_MAX;
   if (waste > f->need->slack) return;
@@ -81,7 +64,7 @@ static void add_join(struct finder *f, uint64_t gaps) {
   const struct mem_need *need = f->need;
   int64_t sum = 0, loose = 0, least = INT64_MAX;
   for (uint64_t w = gaps; w; w &= w - 1) {
-    const struct gap *g = &f->gaps.v[__builtin_ctzll(w)];
+    const struct mem_gap *g = &f->gaps->v[__builtin_ctzll(w)];
     sum += g->size;
     least = MIN(least, g->size);
     if (g->loose) loose = g->size;
@@ -98,7 +81,7 @@ static void add_join(struct finder *f, uint64_t gaps) {
 /* All sets of few gaps; of many only pairs, and so on. */
 static void add_joins(struct finder *f) {
   enum { ALL = 10, FOUR = 16, THREE = 30 };
-  int n = f->gaps.n;
+  int n = f->gaps->n;
   uint64_t one = 1;
   for (uint64_t w = 1; n <= ALL && w < one << n; w++)
     if (w & (w - 1)) add_join(f, w);
@@ -115,10 +98,9 @@ static void add_joins(struct finder *f) {
     }
 }
 
-int mem_ways(const struct mem_tree *t, const struct mem_need *need, struct mem_way *way) {
-  struct finder f = {.need = need, .way = way};
-  find_gaps(t, t->root, false, &f.gaps);
-  for (int i = 0; i < f.gaps.n; i++) add_single(&f, i);
+int mem_ways(const struct mem_gaps *g, const struct mem_need *need, struct mem_way *way) {
+  struct finder f = {.need = need, .gaps = g, .way = way};
+  for (int i = 0; i < g->n; i++) add_single(&f, i);
   add_joins(&f);
   return f.n;
 }
@@ -164,14 +146,12 @@ static int block_node(struct mem_tree *t, const struct mem_need *need, int64_t r
   return y;
 }
 
-bool mem_fill(struct mem_tree *t, const struct mem_need *need, const struct mem_way *way,
-              struct mem_log *log) {
-  struct gaps g = {0};
-  const struct gap *last = NULL;
+void mem_fill(struct mem_tree *t, const struct mem_gaps *g, const struct mem_need *need,
+              const struct mem_way *way, struct mem_log *log) {
+  const struct mem_gap *last = NULL;
   int64_t sum = 0;
-  find_gaps(t, t->root, false, &g);
   for (uint64_t w = way->gaps; w; w &= w - 1) {
-    const struct gap *x = &g.v[__builtin_ctzll(w)];
+    const struct mem_gap *x = &g->v[__builtin_ctzll(w)];
     sum += x->size;
     if (x->loose || !last || !last->loose) last = x;
   }
@@ -179,19 +159,19 @@ bool mem_fill(struct mem_tree *t, const struct mem_need *need, const struct mem_
   bool several = (way->gaps & (way->gaps - 1)) != 0;
   if (!several && last->open) {
     fill_open(t, last->node, need, log);
-    return true;
+    return;
   }
   if (sum > way->total) split(t, last->node, last->size - (sum - way->total), log);
   for (uint64_t w = way->gaps; w; w &= w - 1) {
-    struct mem_node *x = &t->v[g.v[__builtin_ctzll(w)].node];
+    struct mem_node *x = &t->v[g->v[__builtin_ctzll(w)].node];
     x->mark = true;
     if (log) log->into[x->id] = need->item;
   }
-  mem_tree_count(t);
-  if (several && !mem_tree_can_join(t)) return false;
-  if (several) mem_tree_join(t);
-  mem_tree_replace(t, block_node(t, need, way->total - need->size));
-  return true;
+  int x = block_node(t, need, way->total - need->size);
+  if (several)
+    mem_tree_join(t, x);
+  else
+    mem_tree_put(t, last->node, x);
 }
 
 void mem_release(struct mem_tree *t, const struct mem_item *item, int section,

@@ -28,6 +28,7 @@ struct replay {
     int64_t size;
   } growth[MEM_GROWTHS];
   struct mem_tree now, next;
+  struct mem_gaps gaps;
   int64_t *at; /* by id: place in the later order, -1: it is not there */
   struct span *span;
   struct child *child;
@@ -58,7 +59,8 @@ static void step(struct replay *r, int k, const struct mem_way *way) {
     mem_tree_grow(&r->now, g.size, g.id);
     r->growth[r->grown] = g;
   }
-  CHECK(mem_fill(&r->now, &need, way, &r->log));
+  mem_find_gaps(&r->now, &r->gaps);
+  mem_fill(&r->now, &r->gaps, &need, way, &r->log);
 }
 
 static bool run_again(struct replay *r, const struct mem_way *way) {
@@ -166,14 +168,15 @@ bool mem_replay(const struct mem_line *l, const struct mem_way *way, int room, i
   r.tree = ARENA_NEW(&r.a, struct mem_tree, l->nsec);
   r.now = (struct mem_tree){.most = room, .v = ARENA_NEW(&r.a, struct mem_node, room)};
   r.next = (struct mem_tree){.most = room, .v = ARENA_NEW(&r.a, struct mem_node, room)};
+  r.gaps.branch = ARENA_NEW(&r.a, struct mem_branch, room);
   r.log.into = ARENA_NEW(&r.a, int, r.nids);
   r.log.split = ARENA_NEW(&r.a, struct mem_split, l->n);
   r.at = ARENA_NEW(&r.a, int64_t, r.nids);
   int64_t *next_at = ARENA_NEW(&r.a, int64_t, r.nids);
   r.span = ARENA_NEW(&r.a, struct span, most);
   r.child = ARENA_NEW(&r.a, struct child, most);
-  bool ok = r.tree && r.now.v && r.next.v && r.log.into && r.log.split && r.at && next_at &&
-            r.span && r.child && run_again(&r, way);
+  bool ok = r.tree && r.now.v && r.next.v && r.gaps.branch && r.log.into && r.log.split && r.at &&
+            next_at && r.span && r.child && run_again(&r, way);
   if (ok) go_back(&r, next_at);
   arena_free(&r.a);
   return ok;

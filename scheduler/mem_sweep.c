@@ -8,6 +8,7 @@
  * way with hardly a choice; what the ways differ in is which gaps are joined. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "mem_sweep.h"
 
@@ -22,6 +23,16 @@ struct beam {
   struct state *v;
   int n;
 };
+/* The states before a step, to go back to. */
+enum { CAMP = 12, CAMPS = 6, CAMPED = 64 }; /* steps from one to the next; so many; states in one */
+struct camp {
+  int step, n; /* n: 0: it is not there */
+  struct camped {
+    struct mem_tree tree;
+    int64_t cost;
+  } state[CAMPED];
+  VEC(struct mem_node) node;
+};
 struct trace {
   struct mem_way way;
   int parent;
@@ -34,11 +45,15 @@ struct mem_sweep {
   struct beam now, next;
   int widest, room;
   struct mem_tree spare;
+  struct camp camp[CAMPS]; /* of the last steps */
+  struct mem_gaps gaps;
   struct mem_way *way, *path;
   struct trace *trace; /* widest for each step */
   int64_t *sums;
   int64_t *orders; /* of n children: the logarithm of n! */
   uint64_t rng;
+  uint64_t *group; /* of a block: a bit, or none */
+  int *ends;       /* by section */
   struct mem_sweep_how how;
   int64_t cap, most; /* what it has grown to; may grow to */
   struct mem_growth growth[MEM_GROWTHS];
@@ -112,9 +127,13 @@ struct mem_sweep *mem_sweep_new(struct mem_part *p, struct arena *a) {
   s->way = ARENA_NEW(a, struct mem_way, MEM_WAYS);
   s->path = ARENA_NEW(a, struct mem_way, p->n);
   s->trace = ARENA_NEW(a, struct trace, (size_t)p->n * (size_t)s->widest);
+  s->gaps.branch = ARENA_NEW(a, struct mem_branch, s->room);
   s->sums = ARENA_NEW(a, int64_t, MOST_SUMS + 64);
   s->orders = ARENA_NEW(a, int64_t, s->room);
-  bool ok = s->slack && s->way && s->path && s->trace && s->sums && s->orders;
+  s->group = ARENA_NEW(a, uint64_t, p->n);
+  s->ends = ARENA_NEW(a, int, p->nsec);
+  bool ok = s->slack && s->way && s->path && s->trace && s->gaps.branch && s->sums && s->orders;
+  ok = ok && s->group && s->ends;
   ok = ok && tree_new(&s->spare, s->room, a) && beam_new(&s->now, s, a) && beam_new(&s->next, s, a);
   if (!ok || !direction_new(s, 0, a) || !direction_new(s, 1, a)) return NULL;
   for (int i = 1; i < s->room; i++) s->orders[i] = (int64_t)(1000 * lgamma(i + 1));
@@ -173,6 +192,7 @@ static int64_t draw(struct mem_sweep *s, int64_t n) {
 
 /* The spare tree becomes a state of the next beam, if it is among the best and none like it is. */
 static void offer(struct mem_sweep *s, int parent, const struct mem_way *way) {
+  enum { APART = 3000 }; /* cost of a group that cannot end as one place */
   int64_t cost = s->how.seed ? draw(s, 1000) : 0;
   uint64_t hash = rate(s, &s->spare, s->spare.root, &cost);
   int at = s->next.n, worst = 0;
@@ -180,7 +200,9 @@ static void offer(struct mem_sweep *s, int parent, const struct mem_way *way) {
     if (s->next.v[i].hash == hash) return;
     if (s->next.v[i].cost > s->next.v[worst].cost) worst = i;
   }
-  if (at == s->how.width) {
+  bool full = at == s->how.width;
+  if (!full || cost < s->next.v[worst].cost) cost += APART * mem_apart(&s->spare, s->group);
+  if (full) {
     if (cost >= s->next.v[worst].cost) return;
     at = worst;
   } else {
@@ -227,13 +249,15 @@ static bool is_cheaper(const struct mem_way *a, const struct mem_way *b) {
   return a->gaps != b->gaps ? a->gaps < b->gaps : a->total < b->total;
 }
 
-/* Takes the cheapest of n ways to the front: few are wanted of many. */
-static void find_cheapest(struct mem_way *v, int n) {
-  int best = 0;
-  for (int i = 1; i < n; i++)
-    if (is_cheaper(&v[i], &v[best])) best = i;
-  struct mem_way w = v[0];
-  v[0] = v[best], v[best] = w;
+/* A heap, the cheapest first. */
+static void sift(struct mem_way *v, int n, int i) {
+  struct mem_way w = v[i];
+  for (int c; (c = 2 * i + 1) < n; i = c) {
+    if (c + 1 < n && is_cheaper(&v[c + 1], &v[c])) c++;
+    if (!is_cheaper(&v[c], &w)) break;
+    v[i] = v[c];
+  }
+  v[i] = w;
 }
 
 /* The cheapest ways from a state that are possible. */
@@ -241,17 +265,19 @@ static bool branch(struct mem_sweep *s, int parent, const struct mem_need *need)
   enum { BRANCHES = 6 };
   const struct mem_tree *t = &s->now.v[parent].tree;
   if (!mem_tree_has_room(t)) return true;
-  int n = mem_ways(t, need, s->way);
+  mem_find_gaps(t, &s->gaps);
+  int n = mem_ways(&s->gaps, need, s->way), done = 0;
   for (int i = 0; i < n && s->how.seed; i++) s->way[i].cost += draw(s, s->way[i].cost + 1);
-  for (int i = 0, done = 0; i < n && done < BRANCHES; i++) {
-    if (!mem_spend(s->effort, 1)) return false;
-    find_cheapest(&s->way[i], n - i);
-    mem_tree_copy(&s->spare, t);
-    if (!mem_fill(&s->spare, need, &s->way[i], NULL)) continue;
-    offer(s, parent, &s->way[i]);
+  for (int i = n / 2 - 1; i >= 0; i--) sift(s->way, n, i);
+  for (; n && done < BRANCHES; s->way[0] = s->way[--n], sift(s->way, n, 0)) {
+    struct mem_way way = s->way[0];
+    if (!mem_can_join(&s->gaps, way.gaps)) continue;
+    mem_tree_take(&s->spare, t);
+    mem_fill(&s->spare, &s->gaps, need, &way, NULL);
+    offer(s, parent, &way);
     done++;
   }
-  return true;
+  return mem_spend(s->effort, 1 + done);
 }
 
 static int64_t largest_gap(const struct mem_tree *t) {
@@ -291,23 +317,115 @@ static bool grow(struct mem_sweep *s, int k, struct mem_need *need) {
   return s->next.n > 0;
 }
 
+/* Blocks that are there in a section and end at one time, where there are several, and something
+ * comes behind. */
+static void find_groups(struct mem_sweep *s, int section) {
+  int *n = s->ends, bits = 0;
+  memset(n, 0, (size_t)s->p->nsec * sizeof *n);
+  memset(s->group, 0, (size_t)s->p->n * sizeof *s->group);
+  for (int i = 0; i < s->p->n; i++)
+    if (s->items[i].lo <= section && s->items[i].hi >= section) n[s->items[i].hi]++;
+  for (int k = section; k < s->p->nsec - 1; k++) n[k] = n[k] > 1 ? ++bits : 0;
+  for (int i = 0; i < s->p->n; i++) {
+    int k = s->items[i].hi, bit = k >= section && k < s->p->nsec - 1 ? n[k] : 0;
+    if (bit && bit <= 64) s->group[i] = (uint64_t)1 << (bit - 1);
+  }
+}
+
+static void start_section(struct mem_sweep *s, int section) {
+  for (int i = 0; i < s->now.n; i++) mem_release(&s->now.v[i].tree, s->items, section, NULL);
+  find_groups(s, section);
+}
+
+/* Leaves out the nodes that are no longer used. */
+static void compact(struct mem_sweep *s, struct mem_tree *t) {
+  mem_tree_copy(&s->spare, t);
+  struct mem_tree x = *t;
+  *t = s->spare, s->spare = x;
+}
+
 /* Step k for all states: false when none is left. */
-static bool step(struct mem_sweep *s, const int *order, int k) {
+static bool step(struct mem_sweep *s, const int *order, int k, bool may_grow) {
   const struct mem_item *x = &s->items[order[k]];
   struct mem_need need = {order[k], x->size, s->slack[x->lo], s->cap, s->sums, 0};
-  if (!k || s->items[order[k - 1]].lo != x->lo)
-    for (int i = 0; i < s->now.n; i++) mem_release(&s->now.v[i].tree, s->items, x->lo, NULL);
+  if (!k || s->items[order[k - 1]].lo != x->lo) start_section(s, x->lo);
   need.nsums = find_sums(s, order, k);
   s->next.n = 0;
-  for (int i = 0; i < s->now.n; i++)
+  for (int i = 0; i < s->now.n; i++) {
+    compact(s, &s->now.v[i].tree);
     if (!branch(s, i, &need)) return false;
-  if (!s->next.n && !grow(s, k, &need)) return false;
+  }
+  if (!s->next.n && (!may_grow || !grow(s, k, &need))) return false;
   for (int i = 0; i < s->next.n; i++)
     s->trace[(size_t)k * (size_t)s->widest + (size_t)i] =
         (struct trace){s->next.v[i].way, s->next.v[i].parent};
   struct beam b = s->now;
   s->now = s->next, s->next = b;
   return s->now.n > 0;
+}
+
+/* ---- camps ---- */
+
+/* The states before step k are kept. Where memory is out there is no camp. */
+static void pitch(struct mem_sweep *s, int k) {
+  struct camp *c = &s->camp[k / CAMP % CAMPS];
+  size_t nodes = 0;
+  c->n = 0;
+  c->node.n = 0;
+  for (int i = 0; i < s->now.n; i++) nodes += (size_t)s->now.v[i].tree.n;
+  if (!VEC_RESERVE(&c->node, nodes)) return;
+  c->step = k;
+  c->n = MIN(s->now.n, CAMPED);
+  for (int i = 0; i < c->n; i++) {
+    const struct state *x = &s->now.v[i];
+    c->state[i] = (struct camped){{.most = x->tree.n, .v = &c->node.v[c->node.n]}, x->cost};
+    mem_tree_take(&c->state[i].tree, &x->tree);
+    c->node.n += (size_t)x->tree.n;
+  }
+}
+
+/* To the first camp from a step on that is not behind another: its step, -1: there is none. */
+static int go_back(struct mem_sweep *s, const int *order, int from, int to) {
+  int k = MAX(0, from) / CAMP * CAMP;
+  const struct camp *c = &s->camp[k / CAMP % CAMPS];
+  for (; k <= to && (!c->n || c->step != k); c = &s->camp[k / CAMP % CAMPS]) k += CAMP;
+  if (k > to) return -1;
+  s->now.n = c->n;
+  for (int i = 0; i < c->n; i++) {
+    mem_tree_take(&s->now.v[i].tree, &c->state[i].tree);
+    s->now.v[i].cost = c->state[i].cost;
+  }
+  find_groups(s, s->items[order[k]].lo);
+  return k;
+}
+
+/* Where no state goes on it is tried again from some steps before, further back each time, wider
+ * and by chance: what went wrong is not far, and all that was found before it is kept. When that
+ * does not help the arena grows, and there is no way back. False when that is no use either. */
+static bool walk(struct mem_sweep *s, const int *order) {
+  enum { TRIES = 6 };
+  int tries = 0, stuck = 0, width = s->how.width;
+  for (int k = 0; k < s->p->n; k++) {
+    if (k > stuck + 2 * CAMP) tries = 0, s->how.width = MIN(width, s->how.width);
+    if (k % CAMP == 0 && !s->ngrowth) pitch(s, k);
+    bool may_grow = tries == TRIES || s->ngrowth;
+    if (step(s, order, k, may_grow)) continue;
+    if (may_grow || s->effort->out) return false;
+    stuck = MAX(stuck, k);
+    s->how.width = MIN(s->widest, 2 * width);
+    s->how.seed += !s->how.seed;
+    int back = go_back(s, order, stuck - (CAMP << tries++ / 2), k);
+    if (back < 0) tries = TRIES;
+    k = (back < 0 ? k : back) - 1;
+  }
+  return true;
+}
+
+static void leave_camps(struct mem_sweep *s) {
+  for (int i = 0; i < CAMPS; i++) {
+    s->camp[i].n = 0;
+    VEC_FREE(&s->camp[i].node);
+  }
 }
 
 static void set_up(struct mem_sweep *s) {
@@ -331,8 +449,9 @@ enum mem_found mem_sweep(struct mem_sweep *s, const struct mem_sweep_how *how, i
   s->items = s->item[how->back];
   s->effort = effort;
   set_up(s);
-  for (int k = 0; k < p->n; k++)
-    if (!step(s, order, k)) return MEM_LIMIT;
+  bool there = walk(s, order);
+  leave_camps(s);
+  if (!there) return MEM_LIMIT;
   for (int k = p->n - 1, i = 0; k >= 0; k--) {
     const struct trace *t = &s->trace[(size_t)k * (size_t)s->widest + (size_t)i];
     s->path[k] = t->way;

@@ -1,7 +1,9 @@
 /* Packings by a sweep through time. Shared by mem_*.c only.
  *
  *   mem_tree.c    the orders in which what is live can stand
+ *   mem_gaps.c    its gaps, and which of them can stand side by side
  *   mem_fill.c    ways to put one block into the gaps
+ *   mem_look.c    what is to end as one place
  *   mem_sweep.c   the beam: which ways are followed
  *   mem_replay.c  from the ways taken to offsets */
 #ifndef FVM_MEM_SWEEP_H
@@ -10,6 +12,25 @@
 #include "mem_tree.h"
 
 enum { MEM_GAPS = 64 }; /* that a way can name */
+struct mem_gaps {
+  int n;
+  struct mem_gap {
+    int node;
+    bool open; /* its siblings are from the present time: one more can stand beside them */
+    bool loose;
+    int64_t size;
+  } v[MEM_GAPS]; /* in the order of the leaves */
+  /* Nodes of the tree with gaps below; room for as many as it has is the caller's. */
+  struct mem_branch {
+    uint64_t set;
+    int first, next, n, place; /* of n children; place: among its siblings */
+    bool line, all;            /* all: all that is below is gaps */
+  } * branch;
+  int nbranch, root;
+};
+void mem_find_gaps(const struct mem_tree *t, struct mem_gaps *g);
+/* Whether these gaps can stand side by side. */
+bool mem_can_join(const struct mem_gaps *g, uint64_t set);
 
 /* One way: these gaps, in the order of the tree's leaves, become one place, of which `total` units
  * are taken; what is above stays in the last gap that is loose. What the block leaves of them is
@@ -29,11 +50,15 @@ struct mem_need {
   int nsums;           /* 0: too many */
 };
 enum { MEM_WAYS = 2048 };
-/* Fills way[MEM_WAYS]; how many. They need not be possible all. */
-int mem_ways(const struct mem_tree *t, const struct mem_need *need, struct mem_way *way);
-/* False when the gaps cannot stand side by side; the tree is of no use then. */
-bool mem_fill(struct mem_tree *t, const struct mem_need *need, const struct mem_way *way,
-              struct mem_log *log);
+/* Fills way[MEM_WAYS]; how many. Those of one gap are possible, those of several may not be. */
+int mem_ways(const struct mem_gaps *g, const struct mem_need *need, struct mem_way *way);
+/* The gaps are the tree's, and can stand side by side. */
+void mem_fill(struct mem_tree *t, const struct mem_gaps *g, const struct mem_need *need,
+              const struct mem_way *way, struct mem_log *log);
+
+/* Of groups of blocks, a bit each by item, how many cannot stand side by side, but for gaps; a
+ * group may count several times. */
+int mem_apart(const struct mem_tree *t, const uint64_t *group);
 
 /* Blocks that end before a section become gaps. */
 void mem_release(struct mem_tree *t, const struct mem_item *item, int section, struct mem_log *log);

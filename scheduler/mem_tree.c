@@ -1,5 +1,7 @@
 /* PQ-trees (Booth and Lueker 1976): see mem_tree.h. They are small here, some hundred nodes, and
  * copied more often than changed: each change goes through all of a tree. */
+#include <string.h>
+
 #include "mem_tree.h"
 
 bool mem_tree_has_room(const struct mem_tree *t) {
@@ -27,6 +29,12 @@ void mem_tree_grow(struct mem_tree *t, int64_t size, int id) {
   t->v[root].first = t->root;
   t->root = root;
   t->ids = MAX(t->ids, id + 1);
+}
+
+void mem_tree_take(struct mem_tree *to, const struct mem_tree *from) {
+  CHECK(from->n <= to->most);
+  memcpy(to->v, from->v, (size_t)from->n * sizeof *to->v);
+  to->root = from->root, to->n = from->n, to->ids = from->ids;
 }
 
 static int copy(struct mem_tree *to, const struct mem_tree *from, int i) {
@@ -59,7 +67,6 @@ static void count(struct mem_tree *t, int i) {
     x->marks += t->v[c].marks;
   }
 }
-void mem_tree_count(struct mem_tree *t) { count(t, t->root); }
 
 enum fullness { EMPTY, PARTIAL, FULL };
 static enum fullness fullness(const struct mem_tree *t, int i) {
@@ -76,58 +83,6 @@ static int top_of_marked(const struct mem_tree *t) {
     c = in ? t->v[c].first : t->v[c].next;
   }
   return top;
-}
-
-/* ---- can they stand side by side? ---- */
-
-static bool can_end_full(const struct mem_tree *t, int i);
-
-static bool any_can(const struct mem_tree *t, int i, int most) {
-  for (int c = t->v[i].first; c != MEM_NIL; c = t->v[c].next)
-    if (fullness(t, c) == PARTIAL && (!most-- || !can_end_full(t, c))) return false;
-  return true;
-}
-
-/* Children of a line: first those of one kind, at most one that is partial, then the others. */
-static bool line_goes(const struct mem_tree *t, int i, enum fullness first) {
-  bool turned = false;
-  for (int c = t->v[i].first; c != MEM_NIL; c = t->v[c].next) {
-    enum fullness f = fullness(t, c);
-    if (turned && (f == PARTIAL || f == first)) return false;
-    turned |= f != first;
-  }
-  return true;
-}
-static bool partials_can(const struct mem_tree *t, int i) {
-  for (int c = t->v[i].first; c != MEM_NIL; c = t->v[c].next)
-    if (fullness(t, c) == PARTIAL && !can_end_full(t, c)) return false;
-  return true;
-}
-
-/* Whether the marked leaves of a partial node can all be at one end of it. */
-static bool can_end_full(const struct mem_tree *t, int i) {
-  if (t->v[i].kind == MEM_ANY) return any_can(t, i, 1);
-  return (line_goes(t, i, EMPTY) || line_goes(t, i, FULL)) && partials_can(t, i);
-}
-
-/* Of a line: empty ones, a partial, full ones, a partial, empty ones. */
-static bool middle_can_fill(const struct mem_tree *t, int i) {
-  enum { BEFORE, INSIDE, BEHIND } at = BEFORE;
-  for (int c = t->v[i].first; c != MEM_NIL; c = t->v[c].next) {
-    enum fullness f = fullness(t, c);
-    if (f != EMPTY && at == BEHIND) return false;
-    if (f == EMPTY)
-      at = at == INSIDE ? BEHIND : at;
-    else
-      at = f == PARTIAL && at == INSIDE ? BEHIND : INSIDE;
-  }
-  return partials_can(t, i);
-}
-
-bool mem_tree_can_join(const struct mem_tree *t) {
-  int top = top_of_marked(t);
-  if (fullness(t, top) == FULL) return true;
-  return t->v[top].kind == MEM_ANY ? any_can(t, top, 2) : middle_can_fill(t, top);
 }
 
 /* ---- rows of nodes ---- */
@@ -179,6 +134,16 @@ static void sort_out(struct mem_tree *t, int i, struct row by[3]) {
   }
 }
 
+/* Children of a line: first those of one kind, at most one that is partial, then the others. */
+static bool line_goes(const struct mem_tree *t, int i, enum fullness first) {
+  bool turned = false;
+  for (int c = t->v[i].first; c != MEM_NIL; c = t->v[c].next) {
+    enum fullness f = fullness(t, c);
+    if (turned && (f == PARTIAL || f == first)) return false;
+    turned |= f != first;
+  }
+  return true;
+}
 /* A partial node as a row that is full at its end. */
 static struct row end_full(struct mem_tree *t, int i) {
   struct row r = no_row, by[3], all = no_row;
@@ -246,26 +211,22 @@ static void join_line(struct mem_tree *t, int top) {
   t->v[top].first = r.head;
 }
 
-void mem_tree_join(struct mem_tree *t) {
-  int top = top_of_marked(t);
-  if (fullness(t, top) == FULL) return;
-  if (t->v[top].kind == MEM_ANY)
-    join_any(t, top);
-  else
-    join_line(t, top);
+void mem_tree_put(struct mem_tree *t, int at, int x) {
+  int next = t->v[at].next;
+  t->v[at] = t->v[x];
+  t->v[at].next = next;
 }
 
-void mem_tree_replace(struct mem_tree *t, int x) {
-  mem_tree_count(t);
-  int top = top_of_marked(t), next = t->v[top].next;
+/* Node x for all that is marked, which stands side by side. */
+static void replace(struct mem_tree *t, int x) {
+  int top = top_of_marked(t);
   struct row r = no_row;
   bool done = false;
   if (fullness(t, top) == FULL) {
-    t->v[top] = t->v[x];
-    t->v[top].next = next;
+    mem_tree_put(t, top, x);
     return;
   }
-  for (int c = t->v[top].first; c != MEM_NIL; c = next) {
+  for (int c = t->v[top].first, next; c != MEM_NIL; c = next) {
     next = t->v[c].next;
     if (fullness(t, c) == EMPTY) {
       push(t, &r, c);
@@ -276,6 +237,20 @@ void mem_tree_replace(struct mem_tree *t, int x) {
   }
   t->v[top].first = r.head;
   if (r.n == 2) t->v[top].kind = MEM_ANY;
+}
+
+void mem_tree_join(struct mem_tree *t, int x) {
+  count(t, t->root);
+  int top = top_of_marked(t);
+  if (fullness(t, top) != FULL) {
+    if (t->v[top].kind == MEM_ANY)
+      join_any(t, top);
+    else
+      join_line(t, top);
+  }
+  if (x == MEM_NIL) return;
+  count(t, t->root);
+  replace(t, x);
 }
 
 /* ---- gaps side by side ---- */

@@ -18,7 +18,7 @@ struct mem_node {
   int64_t size;      /* of a leaf, in units */
   int id;            /* of a leaf: the item that is there or was last, or a number of its own */
   int first, next;   /* child, sibling, MEM_NIL: none */
-  int leaves, marks; /* below, counted by mem_tree_count */
+  int leaves, marks; /* below, counted when they join */
   uint8_t kind;
   bool gap;   /* a leaf that is free */
   bool open;  /* ANY: filled at the present time */
@@ -51,15 +51,15 @@ bool mem_tree_has_room(const struct mem_tree *t);
 void mem_tree_init(struct mem_tree *t, int64_t size, int id);
 /* A gap below or above all that there is: where the arena begins matters to none. */
 void mem_tree_grow(struct mem_tree *t, int64_t size, int id);
-/* Leaves out the nodes that are no longer used. */
+/* As it is in memory, and without the nodes that are no longer used. */
+void mem_tree_take(struct mem_tree *to, const struct mem_tree *from);
 void mem_tree_copy(struct mem_tree *to, const struct mem_tree *from);
 
-/* Leaves that are marked are to stand side by side: whether they can; the tree of the orders in
- * which they do; that tree with node x for all of them. */
-void mem_tree_count(struct mem_tree *t);
-bool mem_tree_can_join(const struct mem_tree *t);
-void mem_tree_join(struct mem_tree *t);
-void mem_tree_replace(struct mem_tree *t, int x);
+/* Leaves that are marked are to stand side by side, as they can: the tree of the orders in which
+ * they do, and in it node x for all of them; MEM_NIL: they stay. */
+void mem_tree_join(struct mem_tree *t, int x);
+/* Node x for the leaf. */
+void mem_tree_put(struct mem_tree *t, int leaf, int x);
 
 /* Gaps that stand side by side in all orders become one, and nothing is open any more. */
 void mem_tree_tidy(struct mem_tree *t, struct mem_log *log);

@@ -116,7 +116,20 @@ static void flat_tree(struct mem_tree *t, struct mem_node *v) {
 static void mark(struct mem_tree *t, unsigned set) {
   for (int i = 0; i < t->n; i++)
     if (t->v[i].kind == MEM_LEAF) t->v[i].mark = set >> t->v[i].id & 1;
-  mem_tree_count(t);
+}
+
+/* A set of leaves that are all gaps, among others that are. */
+static bool gaps_can_join(struct mem_tree *t, unsigned gaps, unsigned set) {
+  static struct mem_branch branch[ROOM];
+  struct mem_gaps g = {.branch = branch};
+  uint64_t of_gaps = 0;
+  for (int i = 0; i < t->n; i++)
+    if (t->v[i].kind == MEM_LEAF) t->v[i].gap = gaps >> t->v[i].id & 1;
+  mem_find_gaps(t, &g);
+  ck_assert_int_eq(g.n, __builtin_popcount(gaps));
+  for (int k = 0; k < g.n; k++)
+    if (set >> t->v[g.v[k].node].id & 1) of_gaps |= (uint64_t)1 << k;
+  return mem_can_join(&g, of_gaps);
 }
 
 /* One set after the other is to stand side by side: those orders are left, no more, no less; and
@@ -135,24 +148,84 @@ START_TEST(joins_keep_all_orders) {
     for (int k = 0; k < 4; k++) {
       unsigned set = 1 + (unsigned)rnd((1 << LEAVES) - 1);
       int left = 0;
-      mark(&t, set);
       for (int i = 0; i < before.n; i++) left += side_by_side(before.v[i], set);
-      ck_assert_int_eq(mem_tree_can_join(&t), left > 0);
+      ck_assert_int_eq(gaps_can_join(&t, set | (unsigned)rnd(1 << LEAVES), set), left > 0);
       refused += !left;
       if (!left) continue;
-      mem_tree_join(&t);
+      mark(&t, set);
+      mem_tree_join(&t, MEM_NIL);
       joined++;
       orders_of(&t, t.root, &after);
       ck_assert_int_eq(after.n, left);
       for (int i = 0; i < after.n; i++)
         ck_assert(side_by_side(after.v[i], set) && is_in(after.v[i], &before));
       mem_tree_copy(&copy, &t);
-      mem_tree_copy(&t, &copy);
+      if (k % 2)
+        mem_tree_copy(&t, &copy);
+      else
+        mem_tree_take(&t, &copy);
       before = after;
     }
   }
   ck_assert_int_gt(refused, 50);
   ck_assert_int_gt(joined, 100);
+}
+END_TEST
+
+/* ---- groups ---- */
+
+/* A leaf's group in two bits of `of`; 3: it is a gap. */
+enum { GAP = 3 };
+static bool can_be_together(const struct rows *r, unsigned of, unsigned group) {
+  for (int i = 0; i < r->n; i++) {
+    int runs = 0;
+    bool in = false;
+    for (int k = 0; k < LEAVES; k++) {
+      unsigned g = of >> 2 * r->v[i][k] & 3;
+      runs += g == group && !in;
+      if (g != GAP) in = g == group;
+    }
+    if (runs <= 1) return true;
+  }
+  return false;
+}
+
+static int apart(struct mem_tree *t, unsigned of, unsigned groups) {
+  uint64_t group[LEAVES];
+  for (int i = 0; i < LEAVES; i++) group[i] = (of >> 2 * i & 3) & groups;
+  for (int i = 0; i < t->n; i++)
+    if (t->v[i].kind == MEM_LEAF) t->v[i].gap = (of >> 2 * t->v[i].id & 3) == GAP;
+  return mem_apart(t, group);
+}
+
+/* A group counts as apart when no order has it side by side, but for gaps. */
+START_TEST(groups_are_apart) {
+  static struct rows orders;
+  static struct mem_node v[ROOM];
+  struct mem_tree t;
+  int together = 0, split = 0;
+  for (int round = 0; round < 400; round++) {
+    rng = (uint64_t)round;
+    flat_tree(&t, v);
+    for (int k = 0; k < 3; k++) {
+      unsigned set = 1 + (unsigned)rnd((1 << LEAVES) - 1);
+      if (!gaps_can_join(&t, set, set)) continue;
+      mark(&t, set);
+      mem_tree_join(&t, MEM_NIL);
+    }
+    orders_of(&t, t.root, &orders);
+    for (int k = 0; k < 8; k++) {
+      unsigned of = (unsigned)rnd(1 << 2 * LEAVES);
+      for (unsigned g = 1; g <= 2; g++) {
+        bool can = can_be_together(&orders, of, g);
+        ck_assert_int_eq(apart(&t, of, g) == 0, can);
+        *(can ? &together : &split) += 1;
+      }
+      ck_assert_int_eq(apart(&t, of, 3), apart(&t, of, 1) + apart(&t, of, 2));
+    }
+  }
+  ck_assert_int_gt(together, 1000);
+  ck_assert_int_gt(split, 500);
 }
 END_TEST
 
@@ -203,4 +276,4 @@ START_TEST(sweeps_find_packings) {
 }
 END_TEST
 
-UNIT_MAIN("mem_tree", joins_keep_all_orders, sweeps_find_packings)
+UNIT_MAIN("mem_tree", joins_keep_all_orders, groups_are_apart, sweeps_find_packings)
