@@ -8,7 +8,6 @@
 struct demand {
   struct sched w;
   struct plan_options o;
-  struct graph alone; /* without its other form */
 };
 
 enum fvm_status demand_open(const struct graph *g, struct cost *cost, const struct plan_options *o,
@@ -16,9 +15,7 @@ enum fvm_status demand_open(const struct graph *g, struct cost *cost, const stru
   struct demand *d = *out = fvm_alloc(1, sizeof *d);
   if (!d) return fvm_nomem(err);
   d->o = *o;
-  d->alone = *g;
-  d->alone.other = NULL;
-  enum fvm_status st = sched_open(&d->w, &d->alone, cost, &d->o, err);
+  enum fvm_status st = sched_open(&d->w, g, cost, &d->o, err);
   if (st) {
     demand_close(d);
     *out = NULL;
@@ -56,9 +53,7 @@ static enum fvm_status choose(struct demand *d) {
   schedule_free(w->s);
   w->s = NULL;
   enum fvm_status st = sched_renew(w);
-  if (!st) st = sched_menus(w);
-  if (!st) sched_find_states(w);
-  if (!st) st = sched_choose(w);
+  if (!st) st = sched_labels(w);
   return st ? st : sched_realize_steps(w);
 }
 
@@ -72,7 +67,7 @@ static enum fvm_status tell_step(struct demand *d, const struct sched_step *s,
   uint64_t problem;
   enum fvm_status st = FVM_OK;
   if (s->node >= 0) {
-    st = chains_opcall(&d->alone, s->first, s->node, &a, &call, err);
+    st = chains_opcall(d->w.g, s->first, s->node, &a, &call, err);
     if (st) goto out;
     problem = opcall_hash(&call);
     label_text(&call, &s->label, &label);

@@ -241,6 +241,9 @@ enum fvm_status sched_begin(struct sched *w, const struct graph *g, struct cost 
                             const struct plan_options *o, struct fvm_error *err);
 /* All of that but to open. */
 enum fvm_status sched_start(struct sched *w);
+/* schedule_graph for this form alone. */
+enum fvm_status sched_form(const struct graph *g, struct cost *cost, const struct plan_options *o,
+                           struct schedule **s, struct fvm_error *err);
 /* Another schedule, an empty one, in w->s; the one that was there is the caller's. */
 enum fvm_status sched_renew(struct sched *w);
 /* Of two forms of a graph the first one is the simpler one. */
@@ -252,6 +255,8 @@ void sched_close(struct sched *w);
 enum fvm_status sched_menus(struct sched *w);
 /* After the menus: in which layouts the caller has states. */
 void sched_find_states(struct sched *w);
+/* Menus, states, and the labels of least cost, without a schedule of them. */
+enum fvm_status sched_labels(struct sched *w);
 /* The menu of a node, or of a chain (first >= 0: sched_chains.c), by itself under these pins; NULL
  * when memory is out. They must last as long as w. */
 const struct menu *sched_menu(struct sched *w, int first, int node, const struct opcall *call,

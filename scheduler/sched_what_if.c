@@ -13,7 +13,7 @@ struct what_if {
 
 static enum fvm_status open_limited(struct what_if *x, struct fvm_error *err) {
   struct schedule *s;
-  enum fvm_status st = schedule_graph(x->w.g, x->w.cost, &x->o, &s, err);
+  enum fvm_status st = sched_form(x->w.g, x->w.cost, &x->o, &s, err);
   if (st) return st;
   x->ns = s->cost_ns;
   schedule_free(s);
@@ -21,10 +21,7 @@ static enum fvm_status open_limited(struct what_if *x, struct fvm_error *err) {
 }
 
 static enum fvm_status open_network(struct what_if *x) {
-  enum fvm_status st = sched_menus(&x->w);
-  if (st) return st;
-  sched_find_states(&x->w);
-  st = sched_choose(&x->w);
+  enum fvm_status st = sched_labels(&x->w);
   x->ns = x->w.s->layout_cost_ns;
   return st;
 }
@@ -38,15 +35,8 @@ enum fvm_status what_if_open(const struct graph *form, struct cost *cost,
   new->o.phases = NULL;
   new->o.latency_ns = 0;
   new->limited = o->memory || o->arena || o->policy != POLICY_exact;
-  struct graph *alone = NULL; /* without the other form, in which the nodes may not be */
   enum fvm_status st = sched_open(&new->w, form, cost, &new->o, err);
-  if (!st && !(alone = ARENA_NEW(&new->w.a, struct graph, 1))) st = fvm_nomem(err);
-  if (!st) {
-    *alone = *form;
-    alone->other = NULL;
-    new->w.g = alone;
-    st = new->limited ? open_limited(new, err) : open_network(new);
-  }
+  if (!st) st = new->limited ? open_limited(new, err) : open_network(new);
   if (st) {
     what_if_close(new);
     *x = NULL;
@@ -87,7 +77,7 @@ static enum fvm_status plan_anew(struct what_if *x, const struct pins *pins, int
   struct plan_options o = x->o;
   struct schedule *s;
   o.pins = pins;
-  enum fvm_status st = schedule_graph(x->w.g, x->w.cost, &o, &s, err);
+  enum fvm_status st = sched_form(x->w.g, x->w.cost, &o, &s, err);
   st = answer(x, st, st ? 0 : s->cost_ns, more);
   schedule_free(s);
   return st;

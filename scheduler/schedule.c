@@ -69,6 +69,12 @@ void sched_find_states(struct sched *w) {
   }
 }
 
+enum fvm_status sched_labels(struct sched *w) {
+  enum fvm_status st = sched_menus(w);
+  if (!st) sched_find_states(w);
+  return st ? st : sched_choose(w);
+}
+
 /* Copies of what the caller gets, and nobody could write there, come on top of what labels cost. */
 static int64_t outputs_ns(const struct schedule *s) {
   int64_t sum = 0;
@@ -114,9 +120,8 @@ static enum fvm_status fit(struct sched *w) {
   return st;
 }
 
-static enum fvm_status schedule_form(const struct graph *g, struct cost *cost,
-                                     const struct plan_options *o, struct schedule **schedule,
-                                     struct fvm_error *err) {
+enum fvm_status sched_form(const struct graph *g, struct cost *cost, const struct plan_options *o,
+                           struct schedule **schedule, struct fvm_error *err) {
   struct sched w;
   enum fvm_status st = sched_begin(&w, g, cost, o, err);
   if (!st && !fits(w.s, fit_limits(o)))
@@ -147,9 +152,9 @@ static enum fvm_status schedule_forms(const struct graph *g, struct cost *cost,
                                       struct fvm_error *err) {
   struct schedule *other;
   struct fvm_error why = {0};
-  enum fvm_status st = schedule_form(g, cost, o, schedule, err), also;
+  enum fvm_status st = sched_form(g, cost, o, schedule, err), also;
   if (!g->other || !may_be_other(st, o)) return st;
-  also = schedule_form(g->other, cost, o, &other, &why);
+  also = sched_form(g->other, cost, o, &other, &why);
   /* Only one of them fits into memory and has the nodes that are pinned, or none. */
   if (also && may_be_other(also, o)) return st;
   if (also) {
