@@ -102,26 +102,7 @@ static bool less(const struct aside *x, const struct aside *y) {
 
 static bool put_aside(struct search *s, int64_t needs, int state) {
   if (needs >= s->below) return true;
-  if (!VEC_PUSH(&s->heap, ((struct aside){needs, state}))) return false;
-  struct aside *h = s->heap.v, x = h[s->heap.n - 1];
-  size_t i = s->heap.n - 1;
-  for (; i > 0 && less(&x, &h[(i - 1) / 2]); i = (i - 1) / 2) h[i] = h[(i - 1) / 2];
-  h[i] = x;
-  return true;
-}
-
-static struct aside take_least(struct search *s) {
-  struct aside *h = s->heap.v, least = h[0], x = h[--s->heap.n];
-  size_t i = 0, n = s->heap.n;
-  for (;;) {
-    size_t c = 2 * i + 1;
-    if (c + 1 < n && less(&h[c + 1], &h[c])) c++;
-    if (c >= n || !less(&h[c], &x)) break;
-    h[i] = h[c];
-    i = c;
-  }
-  h[i] = x;
-  return least;
+  return HEAP_PUSH(&s->heap, ((struct aside){needs, state}), less);
 }
 
 /* Go on with what the least higher limit allows; false when there is none below. */
@@ -129,7 +110,7 @@ static bool raise_limit(struct search *s, bool *ok) {
   if (!s->heap.n) return false;
   s->limit = s->heap.v[0].needs;
   while (s->heap.n && s->heap.v[0].needs <= s->limit && *ok)
-    *ok = VEC_PUSH(&s->stack, take_least(s).state);
+    *ok = VEC_PUSH(&s->stack, HEAP_POP(&s->heap, less).state);
   return true;
 }
 

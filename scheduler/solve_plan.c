@@ -86,31 +86,15 @@ static bool less(const struct key *a, const struct key *b) {
 static bool push(struct plan *p, int i) {
   p->version[i]++;
   struct key k = key_of(p, i);
-  if (!VEC_PUSH(&p->heap, k)) return false;
-  size_t at = p->heap.n - 1;
-  for (; at > 0 && less(&k, &p->heap.v[(at - 1) / 2]); at = (at - 1) / 2)
-    p->heap.v[at] = p->heap.v[(at - 1) / 2];
-  p->heap.v[at] = k;
-  return true;
-}
-
-static struct key pop(struct plan *p) {
-  CHECK(p->heap.v && p->heap.n > 0); /* every variable that is left has a key */
-  struct key top = p->heap.v[0], k = p->heap.v[--p->heap.n];
-  size_t at = 0, n = p->heap.n;
-  for (size_t c; (c = 2 * at + 1) < n; at = c) {
-    if (c + 1 < n && less(&p->heap.v[c + 1], &p->heap.v[c])) c++;
-    if (!less(&p->heap.v[c], &k)) break;
-    p->heap.v[at] = p->heap.v[c];
-  }
-  if (n) p->heap.v[at] = k;
-  return top;
+  return HEAP_PUSH(&p->heap, k, less);
 }
 
 static struct key next(struct plan *p) {
   struct key k;
-  do k = pop(p);
-  while (k.version != p->version[k.i]);
+  do {
+    CHECK(p->heap.n > 0); /* every variable that is left has a key */
+    k = HEAP_POP(&p->heap, less);
+  } while (k.version != p->version[k.i]);
   p->version[k.i] = -1;
   return k;
 }

@@ -119,26 +119,7 @@ static bool sooner(const struct open *a, const struct open *b) {
 
 static void add_open(struct search *x, int64_t bound, int last) {
   struct open o = {bound, last, x->age++};
-  if (!VEC_PUSH(&x->heap, o)) {
-    x->s.nomem = true;
-    return;
-  }
-  size_t at = x->heap.n - 1;
-  for (; at > 0 && sooner(&o, &x->heap.v[(at - 1) / 2]); at = (at - 1) / 2)
-    x->heap.v[at] = x->heap.v[(at - 1) / 2];
-  x->heap.v[at] = o;
-}
-
-static struct open take_open(struct search *x) {
-  struct open top = x->heap.v[0], o = x->heap.v[--x->heap.n];
-  size_t at = 0, n = x->heap.n;
-  for (size_t c; (c = 2 * at + 1) < n; at = c) {
-    if (c + 1 < n && sooner(&x->heap.v[c + 1], &x->heap.v[c])) c++;
-    if (!sooner(&x->heap.v[c], &o)) break;
-    x->heap.v[at] = x->heap.v[c];
-  }
-  if (n) x->heap.v[at] = o;
-  return top;
+  if (!HEAP_PUSH(&x->heap, o, sooner)) x->s.nomem = true;
 }
 
 static int add_decision(struct search *x, int parent, int i, int a) {
@@ -264,7 +245,7 @@ static int64_t best_first(struct search *x) {
   x->most_fails = 16;
   add_open(x, x->s.c0, -1);
   while (x->heap.n > 0 && !x->stopped && !x->s.nomem) {
-    struct open o = take_open(x);
+    struct open o = HEAP_POP(&x->heap, sooner);
     if (o.bound >= x->s.ub) return x->s.ub;
     soft_undo(&x->s, root);
     replay(x, o.last);

@@ -87,6 +87,33 @@ bool vec_grow(void **v, size_t *cap, size_t need, size_t size);
 #define VEC_FREE(p)                                                                                \
   (fvm_free((p)->v, (p)->cap, sizeof(*(p)->v)), (p)->v = NULL, (p)->n = (p)->cap = 0)
 
+/* A VEC as a heap, v[0] being before all others; before(&x, &y): whether x comes before y.
+ * HEAP_PUSH is false when memory is out. HEAP_POP: of one that is not empty. */
+#define HEAP_PUSH(h, x, before)                                                                    \
+  (VEC_PUSH(h, x) ? ({                                                                             \
+    __typeof__((h)->v) heap_ = (h)->v;                                                             \
+    size_t at_ = (h)->n - 1;                                                                       \
+    __typeof__(*(h)->v) new_ = heap_[at_];                                                         \
+    for (; at_ > 0 && before(&new_, &heap_[(at_ - 1) / 2]); at_ = (at_ - 1) / 2)                   \
+      heap_[at_] = heap_[(at_ - 1) / 2];                                                           \
+    heap_[at_] = new_;                                                                             \
+    true;                                                                                          \
+  })                                                                                               \
+                  : false)
+#define HEAP_POP(h, before)                                                                        \
+  ({                                                                                               \
+    __typeof__((h)->v) heap_ = (h)->v;                                                             \
+    size_t at_ = 0, n_ = --(h)->n;                                                                 \
+    __typeof__(*(h)->v) top_ = heap_[0], last_ = heap_[n_];                                        \
+    for (size_t c_; (c_ = 2 * at_ + 1) < n_; at_ = c_) {                                           \
+      if (c_ + 1 < n_ && before(&heap_[c_ + 1], &heap_[c_])) c_++;                                 \
+      if (!before(&heap_[c_], &last_)) break;                                                      \
+      heap_[at_] = heap_[c_];                                                                      \
+    }                                                                                              \
+    heap_[at_] = last_;                                                                            \
+    top_;                                                                                          \
+  })
+
 /* Growing text; printf into it; .v is NUL-terminated once anything was added. */
 struct text {
   char *v;
