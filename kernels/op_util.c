@@ -170,11 +170,29 @@ void walk_next(struct walk *w) {
 
 /* ---- products for references ---- */
 
+typedef double ref_lanes __attribute__((vector_size(64)));
+
+/* As many columns as sums stay in registers. */
+static void add_products(const double *x, int64_t n, const double *b, double *sum) {
+  ref_lanes s, row;
+  memcpy(&s, sum, sizeof s);
+  for (int64_t i = 0; i < n; i++) {
+    memcpy(&row, b + i * REF_COLUMNS, sizeof row);
+    s += x[i] * row;
+  }
+  memcpy(sum, &s, sizeof s);
+}
+
+/* A stretch of k at a time, whose elements are converted once for all columns. */
 void ref_dots(const void *a, enum fvm_dtype t, int64_t a0, int64_t step, int64_t k, const double *b,
               double sum[REF_COLUMNS]) {
+  enum { STRETCH = 256, LANES = sizeof(ref_lanes) / sizeof *b };
+  double x[STRETCH];
   memset(sum, 0, REF_COLUMNS * sizeof *sum);
-  for (int64_t i = 0; i < k; i++, b += REF_COLUMNS) {
-    double x = elem_f64(a, t, a0 + i * step);
-    for (int j = 0; j < REF_COLUMNS; j++) sum[j] += x * b[j];
+  for (int64_t from = 0; from < k; from += STRETCH) {
+    int64_t n = MIN(k - from, (int64_t)STRETCH);
+    for (int64_t i = 0; i < n; i++) x[i] = elem_f64(a, t, a0 + (from + i) * step);
+    for (int j = 0; j < REF_COLUMNS; j += LANES)
+      add_products(x, n, b + from * REF_COLUMNS + j, sum + j);
   }
 }
