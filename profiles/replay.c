@@ -138,11 +138,6 @@ static enum fvm_status try_twice(struct db *db, int64_t id, const struct machine
   return st;
 }
 
-static int by_size(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static void take(struct replay_sample *s, const struct replay *r, double *drift) {
   bool off = is_off(r, s->limit);
   s->off += off;
@@ -170,8 +165,7 @@ enum fvm_status replay_sample(struct db *db, const struct machine *m,
       take(s, &r, drift);
     arena_free(&own);
   }
-  if (drift) qsort(drift, (size_t)s->n, sizeof *drift, by_size);
-  s->median = s->n ? drift[(s->n - 1) / 2] : 0;
+  s->median = s->n ? stats_quantile(drift, (size_t)s->n, 0.5) : 0;
   arena_free(&a);
   return st;
 }

@@ -1,6 +1,7 @@
 #include "stats.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 int64_t stats_rank(const int64_t *v, size_t n, size_t k) {
   for (size_t i = 0; i < n; i++) {
@@ -38,6 +39,16 @@ struct spread stats_spread(const int64_t *v, size_t n) {
   s.median = stats_rank(v, n, (n - 1) / 2);
   s.mad = deviation(v, n, s.median);
   return s;
+}
+
+static int by_size(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+double stats_quantile(double *v, size_t n, double q) {
+  qsort(v, n, sizeof *v, by_size);
+  return v[(size_t)(q * (double)(n - 1) + 0.5)];
 }
 
 /* The lower end is the order statistic of rank (n - 1.96 sqrt(n)) / 2, counted from 1: it lies

@@ -10,9 +10,9 @@
  * guess of twice the time would weigh four times as much as one of half the time. Solved by
  * coordinate descent on the normal equations, which are small: one row a term. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "../profiles/stats.h"
 #include "prior_impl.h"
 
 enum { FOLDS = 4, OUTER = 4, SWEEPS = 100, FEW = 30 };
@@ -96,17 +96,6 @@ static double guess(const struct fit *f, size_t i, const double *ns) {
 
 /* ---- one fit ---- */
 
-static int by_size(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return x < y ? -1 : x > y;
-}
-
-/* Sorts. */
-static double quantile(double *v, size_t n, double q) {
-  qsort(v, n, sizeof *v, by_size);
-  return v[(size_t)(q * (double)(n - 1) + 0.5)];
-}
-
 /* Rows that take part: here or elsewhere, and of no problem of fold `but`. */
 static bool is_in(const struct row *r, bool here, int but) {
   return r->here == here && (but < 0 || (int)(r->problem % FOLDS) != but);
@@ -171,7 +160,7 @@ static double family_factor(struct fit *f, int family, bool team, bool here, int
     if (r->family == family && r->team == team && is_in(r, here, but))
       f->scrap[n++] = log(r->ns / r->guess);
   }
-  return n ? exp(quantile(f->scrap, n, 0.5) * (double)n / (double)(n + FAITH)) : 1;
+  return n ? exp(stats_quantile(f->scrap, n, 0.5) * (double)n / (double)(n + FAITH)) : 1;
 }
 
 static void fit_families(struct fit *f, bool here, int but) {
@@ -216,7 +205,7 @@ static double family_slack(struct fit *f, int family, const double *rival, doubl
   size_t n = 0;
   for (size_t i = 0; i < f->row.n; i++)
     if (f->row.v[i].family == family && rival[i] > 0) f->scrap[n++] = rival[i];
-  return n < ENOUGH ? otherwise : fmax(HIDDEN * quantile(f->scrap, n, 0.98), SLACK_LEAST);
+  return n < ENOUGH ? otherwise : fmax(HIDDEN * stats_quantile(f->scrap, n, 0.98), SLACK_LEAST);
 }
 
 /* Of the guesses as they are, made by fits that had not seen the problems. */
@@ -235,15 +224,15 @@ static bool find_errors(struct fit *f, bool here, struct prior *p) {
     rival[i] = above_rival(f, i);
   }
   if (n >= FEW) {
-    p->median_error = quantile(error, n, 0.5);
-    p->high_error = quantile(error, n, 0.9);
-    p->above = fmax(HIDDEN * quantile(above, n, 0.98), SLACK_LEAST);
+    p->median_error = stats_quantile(error, n, 0.5);
+    p->high_error = stats_quantile(error, n, 0.9);
+    p->above = fmax(HIDDEN * stats_quantile(above, n, 0.98), SLACK_LEAST);
   }
   for (int i = 0; i < p->nfamily; i++)
     p->family[i].slack = family_slack(f, i, rival, p->family[i].slack);
   for (size_t i = 0; i < f->row.n; i++)
     if (rival[i] > 0) f->scrap[nrival++] = rival[i];
-  if (nrival >= FEW) p->above_rival = fmax(quantile(f->scrap, nrival, 0.98), 1);
+  if (nrival >= FEW) p->above_rival = fmax(stats_quantile(f->scrap, nrival, 0.98), 1);
   return true;
 }
 
