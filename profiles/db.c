@@ -163,6 +163,18 @@ static void samples_text(const int64_t *v, size_t n, struct text *out) {
   text_printf(out, "]");
 }
 
+enum fvm_status db_parse_samples(const char *s, struct db_samples *x) {
+  char *end = NULL;
+  if (*s++ != '[') return FVM_EFORMAT;
+  if (!strcmp(s, "]")) return FVM_OK;
+  for (;; s = end + 1) {
+    if (*s < '1' || *s > '9') return FVM_EFORMAT;
+    if (!VEC_PUSH(&x->list, (int64_t)strtoll(s, &end, 10))) return FVM_ENOMEM;
+    if (*end == ']') return end[1] ? FVM_EFORMAT : FVM_OK;
+    if (*end != ',') return FVM_EFORMAT;
+  }
+}
+
 static void put_virtual(const struct virtual_counters *v, const char *sep, struct text *out) {
   text_printf(out, "%s\"flops\":%lld,\"calls\":%lld,\"asked_bytes\":%lld,", sep,
               (long long)v->flops, (long long)v->calls, (long long)v->asked_bytes);
@@ -219,7 +231,8 @@ static enum fvm_status put_entrant(struct db *db, struct put *p, int64_t problem
   counters_text(e, &counters);
   if (!st && counters.failed) st = fvm_nomem(err);
   p->engine = "jit";
-  if (!st) st = put_run(db, p, e, e->sample.v, e->sample.n, counters.v, err);
+  if (!st && (e->sample.n || !e->interp.n))
+    st = put_run(db, p, e, e->sample.v, e->sample.n, counters.v, err);
   p->engine = "interp";
   if (!st && e->interp.n) st = put_run(db, p, e, e->interp.v, e->interp.n, NULL, err);
   text_free(&counters);
@@ -257,12 +270,53 @@ enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum da
   while (!st && q.row) {
     k->outcome = outcome_parse((const char *)sqlite3_column_text(q.stmt, 1));
     k->ns = sqlite3_column_int64(q.stmt, 2);
-    k->finished = sqlite3_column_int(q.stmt, 3) != 0;
+    k->finals = !strcmp((const char *)sqlite3_column_text(q.stmt, 0), "interp")
+                    ? sqlite3_column_int(q.stmt, 5)
+                    : 0;
+    k->finished = sqlite3_column_int(q.stmt, 3) != DB_CUT;
+    k->settled = sqlite3_column_int(q.stmt, 3) == DB_SETTLED;
     if (sqlite3_column_type(q.stmt, 4) == SQLITE_FLOAT) k->error = sqlite3_column_double(q.stmt, 4);
     *found = k->outcome != OUTCOME_COUNT;
     st = db_next(db, &q, err);
   }
   return st;
+}
+
+enum fvm_status db_finals(struct db *db, int64_t machine, int64_t build, enum data_state s,
+                          uint64_t problem_hash, struct entrant *e, struct fvm_error *err) {
+  struct query q;
+  struct db_samples x = {0};
+  char hash[17];
+  db_hash_text(problem_hash, hash);
+  enum fvm_status st = db_query(db, SQL_FINALS, &q, err, "ssiiis", hash, e->text, machine, build,
+                                (int64_t)MEASURE_PROTOCOL, state_name(s));
+  if (st || !q.row) return st;
+  st = db_parse_samples((const char *)sqlite3_column_text(q.stmt, 0), &x);
+  e->dropped = sqlite3_column_int(q.stmt, 1);
+  e->error = sqlite3_column_double(q.stmt, 2);
+  db_end(&q);
+  for (size_t i = 0; i < x.list.n && !st; i++)
+    if (!VEC_PUSH(&e->interp, x.list.v[i])) st = FVM_ENOMEM;
+  VEC_FREE(&x.list);
+  if (st == FVM_ENOMEM) return fvm_nomem(err);
+  return st ? fvm_fail(err, st, "%s: samples of %s are no list of times; run db verify", db->path,
+                       e->text)
+            : FVM_OK;
+}
+
+enum fvm_status db_settle(struct db *db, int64_t machine, int64_t build,
+                          const struct db_problem_state *v, int n, struct fvm_error *err) {
+  struct query q;
+  enum fvm_status st = db_exec(db, "BEGIN IMMEDIATE", err);
+  if (st) return st;
+  for (int i = 0; i < n && !st; i++) {
+    char hash[17];
+    db_hash_text(v[i].problem, hash);
+    st = db_query(db, SQL_SETTLE, &q, err, "siiisii", hash, machine, build,
+                  (int64_t)MEASURE_PROTOCOL, state_name(v[i].state), (int64_t)DB_FINISHED,
+                  (int64_t)DB_SETTLED);
+  }
+  return db_finish(db, st, err);
 }
 
 /* ---- lists ---- */

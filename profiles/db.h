@@ -32,7 +32,8 @@ enum fvm_status db_nodes(struct db *db, int64_t model, const struct db_node *nod
 /* Store what came of candidates (entrant.text is the label): one transaction a call for all n, with
  * samples and environment (JSON, may be NULL). A run replaces an earlier one of the same machine,
  * build, protocol, problem, label and state. Entrants with outcome OUTCOME_COUNT
- * (nothing known yet) are skipped. */
+ * (nothing known yet) are skipped; of those with finals only (measure_options.again), what
+ * is stored of compiled code stays. */
 enum fvm_status db_store(struct db *db, int64_t machine, int64_t build, enum data_state s,
                          int64_t problem, const struct entrant *e, int n, const char *environment,
                          bool finished, struct fvm_error *err);
@@ -43,10 +44,23 @@ struct db_known {
   int64_t ns;    /* 0: none, because of the outcome */
   double error;  /* as in struct entrant; -1: not known */
   bool finished; /* the race it took part in was run to its end */
+  bool settled;  /* and its finals were repeated at other times, as often as it takes */
+  int finals;    /* samples under the interpreter */
 };
 enum fvm_status db_lookup(struct db *db, int64_t machine, int64_t build, enum data_state s,
                           uint64_t problem_hash, const char *label, struct db_known *k, bool *found,
                           struct fvm_error *err);
+/* Give an entrant (text: its label) the samples that are stored of its finals, so that others can
+ * be added; none when there are none. */
+enum fvm_status db_finals(struct db *db, int64_t machine, int64_t build, enum data_state s,
+                          uint64_t problem_hash, struct entrant *e, struct fvm_error *err);
+/* All finished finals of so many problems count as settled from now on. */
+struct db_problem_state {
+  uint64_t problem; /* hash */
+  enum data_state state;
+};
+enum fvm_status db_settle(struct db *db, int64_t machine, int64_t build,
+                          const struct db_problem_state *v, int n, struct fvm_error *err);
 /* All labels of a problem of which something is known, as they were entered; texts are the arena's.
  */
 struct db_label {

@@ -27,8 +27,17 @@ enum fvm_status db_exec(struct db *db, const char *sql, struct fvm_error *err);
 
 /* End a transaction: commit when st is OK, and roll back when that or anything before failed. */
 enum fvm_status db_finish(struct db *db, enum fvm_status st, struct fvm_error *err);
+/* Positive whole numbers in a JSON array without spaces; FVM_EFORMAT for anything else, or
+ * FVM_ENOMEM. The caller frees the list. */
+struct db_samples {
+  VEC(int64_t) list;
+};
+enum fvm_status db_parse_samples(const char *s, struct db_samples *x);
 /* A hash as it stands in the tables. */
 void db_hash_text(uint64_t hash, char text[17]);
+/* Column finished of a run: the race was cut short, went to its end, and its finals were repeated
+ * at other times as often as it takes. */
+enum { DB_CUT, DB_FINISHED, DB_SETTLED };
 /* Bring the schema to version nstep in one transaction; step[i] leads from version i to i + 1.
  * FVM_EFORMAT when the file's version is higher. */
 enum fvm_status db_migrate(struct db *db, const char *const *step, int nstep,

@@ -38,25 +38,8 @@ static enum fvm_status check_file(struct db *db, struct fvm_error *err) {
 
 /* ---- findings ---- */
 
-struct samples {
-  VEC(int64_t) list;
-};
-
-/* Positive whole numbers in a JSON array without spaces; FVM_EFORMAT for anything else. */
-static enum fvm_status parse(const char *s, struct samples *x) {
-  char *end = NULL;
-  if (*s++ != '[') return FVM_EFORMAT;
-  if (!strcmp(s, "]")) return FVM_OK;
-  for (;; s = end + 1) {
-    if (*s < '1' || *s > '9') return FVM_EFORMAT;
-    if (!VEC_PUSH(&x->list, (int64_t)strtoll(s, &end, 10))) return FVM_ENOMEM;
-    if (*end == ']') return end[1] ? FVM_EFORMAT : FVM_OK;
-    if (*end != ',') return FVM_EFORMAT;
-  }
-}
-
 /* What is wrong with a run whose samples are known; NULL: nothing. Columns: statements.def. */
-static const char *judge(const struct query *q, const struct samples *x) {
+static const char *judge(const struct query *q, const struct db_samples *x) {
   bool timed = sqlite3_column_type(q->stmt, 3) != SQLITE_NULL;
   if (outcome_parse(column(q, 1)) == OUTCOME_COUNT) return "unknown status";
   if ((int64_t)x->list.n != sqlite3_column_int64(q->stmt, 2) || timed != (x->list.n > 0))
@@ -80,8 +63,8 @@ static void report(struct db_findings *f, const char *what, int64_t id, const ch
 
 static enum fvm_status verify_run(const struct query *q, struct db_findings *f,
                                   struct fvm_error *err) {
-  struct samples x = {0};
-  enum fvm_status st = parse(column(q, 6), &x);
+  struct db_samples x = {0};
+  enum fvm_status st = db_parse_samples(column(q, 6), &x);
   const char *wrong = st ? "samples are no list of times" : judge(q, &x);
   if (st != FVM_ENOMEM && wrong) report(f, "run", sqlite3_column_int64(q->stmt, 0), wrong);
   f->runs++;

@@ -3,12 +3,14 @@
  *   check    each candidate once in the sandbox: verified, right, compiled code equal to the
  *            interpreter; one sample of it. What is much slower than the best leaves at once.
  *   rounds   each survivor one sample a round, in an order that changes; a sentinel runs before and
- *            after. A round in which the sentinel was slow is thrown away and repeated.
- *   leaving  by the minimum so far, within wide bounds early and narrow ones later; then by the
- *            confidence interval of the paired ratios to the best.
- *   end      when what is left in each group is one, or within TIE of each other.
- *   finals   the best few under the interpreter, which is what the executor runs, in two fresh
- *            processes or more.
+ *            after each sample, which is taken again when it was slow. A round in which most
+ * samples were slow nevertheless is thrown away and repeated after a pause. leaving  by the minimum
+ * so far, within wide bounds early and narrow ones later; then by the confidence interval of the
+ * paired ratios to the best. end      when what is left in each group is one, or within TIE of each
+ * other. finals   the best few under the interpreter, which is what the executor runs. again these
+ * once more in a fresh process, seconds or minutes later, until two visits agree: where pages lie
+ * differs from process to process, and what else the machine does from time to time
+ * (scheduler/profile_again.c).
  *
  * Candidates race in groups: only those of equal threads and equal layouts of what flows through
  * the network compete, for the others may each be part of the best plan. */
@@ -27,12 +29,12 @@ enum {
   SETTLE_ROUNDS = 8, /* the least for one that is alone in its group */
   TIE_ROUNDS = 12,   /* the least for a tie */
   FINALISTS = 3,     /* of a group */
-  FINAL_ROUNDS = 12,
-  FINAL_MOST = 30,     /* for those that were disturbed */
-  FINAL_PROCESSES = 4, /* at most, for those who win in one and lose in another */
-  CHUNK = 8,           /* candidates checked between two calls of on_round */
-  REDO = 4,            /* times in a row that a round is thrown away for a slow sentinel */
-  REDO_ALL = 16        /* and in all */
+  FINAL_ROUNDS = MEASURE_VISIT,
+  FINAL_LEAST = FINAL_ROUNDS / 2, /* of long samples */
+  CHUNK = 8,                      /* candidates checked between two calls of on_round */
+  REDO = 4,                       /* times in a row that a round is thrown away for slow samples */
+  REDO_FINAL = 1,                 /* the same of finals: there will be others at better times */
+  REDO_ALL = 16                   /* and in all */
 };
 /* An endless loop must cost little, and a sound candidate never end as one. So the CPU time allowed
  * to a candidate is a second, for compiling, so many times the reference's, and some for each byte
@@ -42,15 +44,17 @@ static const double LIMIT_S = 1, LIMIT_TIMES = 20, LIMIT_BYTE_S = 1e-8, LIMIT_MO
                     SLEEP_S = 10, SLEEP_TIMES = 10;
 /* Seconds before a round is repeated, doubled each time, and the share of a profile for that. */
 static const double PAUSE_S = 0.02, PAUSE_SHARE = 0.2;
-static const double SENTINEL = 1.15, TIE = 1.01, DISTURBED = 1.03;
+static const double TIE = 1.01;
 /* Seconds of racing after which a problem of long samples ends with SETTLE_ROUNDS rounds. */
 static const double PATIENCE_S = 2.5;
 
-/* Who has not come within this factor of the best of its group after that many rounds leaves. */
+/* Who has not come within this factor of the best of its group after that many rounds leaves;
+ * rounds in which the machine was slow for it do not count. One sample alone may be off by a factor
+ * of 2, and whoever leaves by it never comes back. */
 static const struct {
   int rounds;
   double factor;
-} leave[] = {{12, 1.03}, {6, 1.06}, {3, 1.10}, {1, 1.25}, {0, 1.5}};
+} leave[] = {{12, 1.03}, {6, 1.06}, {3, 1.10}, {2, 1.25}, {1, 1.5}, {0, 3}};
 
 struct race {
   struct entrant *e;
@@ -58,18 +62,18 @@ struct race {
   struct measure_options o;
   bool (*on_round)(void *arg, int round);
   void *arg;
-  struct bench bench;
+  struct bench own_bench;
+  const struct bench *bench;
   struct work work;
   struct sandbox box;
   struct exchange *x;
   size_t shared_bytes;
-  int *group;         /* of each entrant */
-  bool *alive;        /* still racing */
-  bool *asked;        /* for a sample of the finals */
-  int64_t *at;        /* at[i * max_rounds + r]: sample of entrant i in round r, 0: none */
-  int64_t *final_min; /* of each entrant under the interpreter in the last process; 0: none */
-  int *winner;        /* of each group there */
+  int *group;  /* of each entrant */
+  bool *alive; /* still racing */
+  bool *asked; /* for samples of the finals */
+  int64_t *at; /* at[i * max_rounds + r]: sample of entrant i in round r, 0: none */
   int rounds, redone;
+  int *calm_rounds; /* of each entrant */
   uint64_t random;
   struct measure_calm own, *calm;
   int *order;                 /* of a request that may be repeated */
@@ -99,7 +103,7 @@ static void make_groups(struct race *r) {
   for (int i = 0; i < r->n; i++) {
     r->group[i] = i;
     for (int j = 0; j < i && r->group[i] == i; j++)
-      if (measure_same_group(r->bench.call, &r->e[i].label, &r->e[j].label))
+      if (measure_same_group(r->bench->call, &r->e[i].label, &r->e[j].label))
         r->group[i] = r->group[j];
   }
 }
@@ -125,7 +129,7 @@ static void pass_interrupt(void *race) {
  */
 static void name_buffer(const struct race *r, uint64_t address, struct reply *culprit) {
   enum { NEAR = 4096 };
-  int nin = r->bench.call->nin, nout = r->bench.call->nout;
+  int nin = r->bench->call->nin, nout = r->bench->call->nout;
   size_t n = strlen(culprit->reason);
   for (int k = 0; address && k < r->x->nbuf; k++) {
     const struct extent *b = &r->x->buffer[k];
@@ -214,7 +218,10 @@ static enum fvm_status take(struct race *r, int i, int64_t *at, struct fvm_error
   e->error = a->error;
   e->counters = a->counters;
   e->work = a->work;
-  if (at) *at = a->ns;
+  if (at && !a->slow) {
+    *at = a->ns;
+    r->calm_rounds[i]++;
+  }
   return add_sample(e, a->ns, err);
 }
 
@@ -239,13 +246,17 @@ static bool surely_slower(const struct race *r, int i, int best) {
   return stats_slower(a, b, n, 1.0) && (double)r->e[i].min_ns > TIE * (double)r->e[best].min_ns;
 }
 
-static void eliminate(struct race *r) {
+static double leave_factor(const struct race *r, int i) {
   size_t row = 0;
-  while (leave[row].rounds > r->rounds) row++;
+  while (leave[row].rounds > r->calm_rounds[i]) row++;
+  return leave[row].factor;
+}
+
+static void eliminate(struct race *r) {
   for (int i = 0; i < r->n; i++) {
     int best = best_of(r, r->group[i]);
     if (!r->alive[i] || best < 0 || best == i) continue;
-    if ((double)r->e[i].min_ns > leave[row].factor * (double)r->e[best].min_ns ||
+    if ((double)r->e[i].min_ns > leave_factor(r, i) * (double)r->e[best].min_ns ||
         surely_slower(r, i, best))
       drop(r, i, best);
   }
@@ -253,14 +264,16 @@ static void eliminate(struct race *r) {
 
 /* Nothing more to learn about a group: one is left, or all that are left tie. */
 static bool is_settled(const struct race *r, int group) {
-  int best = best_of(r, group), living = 0;
-  bool tie = true;
+  int best = best_of(r, group), living = 0, most = MIN(MAX_ROUNDS, r->o.max_rounds);
+  bool tie = true, calm = true;
   for (int i = 0; i < r->n; i++) {
     if (!r->alive[i] || r->group[i] != group) continue;
     living++;
+    calm = calm && r->calm_rounds[i] >= most;
     tie = tie && (double)r->e[i].min_ns <= TIE * (double)r->e[best].min_ns;
   }
-  if (living == 0 || r->rounds >= MIN(MAX_ROUNDS, r->o.max_rounds)) return true;
+  if (living == 0 || (r->rounds >= most && calm) || r->rounds >= MIN(MAX_ROUNDS, 2 * most))
+    return true;
   return living == 1 ? r->rounds >= SETTLE_ROUNDS : tie && r->rounds >= TIE_ROUNDS;
 }
 
@@ -272,15 +285,17 @@ static enum fvm_status tell(struct race *r, enum fvm_status st, struct fvm_error
   return fvm_fail(err, FVM_EINTR, "stopped; what was measured is kept");
 }
 
-static enum fvm_status check_all(struct race *r, struct fvm_error *err) {
+/* The first request for those that were checked before, or for the others. */
+static enum fvm_status admit(struct race *r, bool checked, struct fvm_error *err) {
   enum fvm_status st = FVM_OK;
   for (int i = 0; i < r->n && !st;) {
     int chunk[CHUNK] = {0}, n = 0;
     for (; i < r->n && n < CHUNK; i++)
-      if (r->alive[i]) chunk[n++] = i;
+      if (r->alive[i] && r->e[i].checked == checked) chunk[n++] = i;
+    if (n == 0) break;
     memcpy(r->x->order, chunk, (size_t)n * sizeof *chunk);
     r->x->n = n;
-    st = request(r, REQUEST_CHECK, err);
+    st = request(r, checked ? REQUEST_SAMPLE : REQUEST_CHECK, err);
     for (int k = 0; k < n && (!st || st == FVM_EINTR); k++) {
       enum fvm_status taken = take(r, chunk[k], NULL, err);
       if (taken) st = taken;
@@ -304,19 +319,22 @@ static void draw_order(struct race *r) {
   }
 }
 
-/* Whether the machine was slower than at its best while a request was served. */
-static bool was_slow(struct race *r) {
-  int64_t ns = r->x->sentinel_ns;
-  int64_t *least = &r->calm->sentinel_ns[MIN(r->x->sentinel_threads, PLAN_MAXTHREADS)];
-  if (*least == 0 || ns < *least) *least = ns;
-  return (double)ns > SENTINEL * (double)*least;
+/* Whether the machine was slow in most samples of a request of so many entrants. */
+static bool was_slow(const struct race *r, int n) {
+  int samples = 0, slow = 0;
+  for (int k = 0; k < n; k++) {
+    const struct reply *a = &r->x->reply[r->order[k]];
+    samples += a->ns > 0;
+    slow += a->ns > 0 && a->slow;
+  }
+  return 2 * slow > samples;
 }
 
 /* Wait for better times, longer each time; false when there was enough of that. */
-static bool may_repeat(struct race *r, int tries) {
+static bool may_repeat(struct race *r, int tries, int most) {
   struct measure_calm *c = r->calm;
   double pause = PAUSE_S * (1 << tries);
-  if (tries == REDO || r->redone == REDO_ALL || interrupted(r)) return false;
+  if (tries == most || r->redone == REDO_ALL || interrupted(r)) return false;
   r->redone++;
   if (c->waited_s + pause > PAUSE_SHARE * c->raced_s) return true;
   nanosleep(&(struct timespec){.tv_nsec = (long)(pause * 1e9)}, NULL);
@@ -327,13 +345,15 @@ static bool may_repeat(struct race *r, int tries) {
 /* A request that is repeated when it fell into a bad time. */
 static enum fvm_status calm_request(struct race *r, enum request what, struct fvm_error *err) {
   struct exchange *x = r->x;
+  bool final = what == REQUEST_INTERP;
   int n = x->n;
   memcpy(r->order, x->order, (size_t)n * sizeof *r->order);
   for (int tries = 0;; tries++) {
     double start = seconds();
     enum fvm_status st = request(r, what, err);
     r->calm->raced_s += seconds() - start;
-    if (st || !was_slow(r) || !may_repeat(r, tries)) return st;
+    memcpy(r->calm->sentinel_ns, x->sentinel_ns, sizeof x->sentinel_ns);
+    if (st || !was_slow(r, n) || !may_repeat(r, tries, final ? REDO_FINAL : REDO)) return st;
     for (int k = 0; k < n; k++) r->e[r->order[k]].dropped += x->reply[r->order[k]].ns > 0;
     memcpy(x->order, r->order, (size_t)n * sizeof *r->order);
     x->n = n;
@@ -383,90 +403,29 @@ static bool is_finalist(const struct race *r, int i) {
 static enum fvm_status take_final(struct race *r, int i, struct fvm_error *err) {
   const struct reply *a = &r->x->reply[i];
   struct entrant *e = &r->e[i];
-  int64_t *least = &r->final_min[i];
   if (a->outcome != OUTCOME_OK) refuse(r, i, a->outcome, a->reason);
-  if (a->outcome != OUTCOME_OK || !a->ns || (!a->clean && e->interp.n)) return FVM_OK;
+  /* In the race's own finals all slow samples compare; later ones are to be better than those. */
+  bool bad = !a->clean || (a->slow && r->o.again);
+  if (a->outcome != OUTCOME_OK || !a->ns || (bad && e->interp.n)) return FVM_OK;
   if (!VEC_PUSH(&e->interp, a->ns)) return fvm_nomem(err);
-  if (!*least || a->ns < *least) *least = a->ns;
   e->interp_ns = stats_spread(e->interp.v, e->interp.n).min;
   return FVM_OK;
 }
 
-/* Both engines call the same micro-kernels in the same order: who is much slower under the
- * interpreter was disturbed there, say by a neighbour that took the memory for a while, which no
- * sentinel in L1 sees. It goes on for longer. (Seen: 3.8 ms after five rounds, 2.5 compiled.) */
-static bool wants_final(const struct race *r, int i, int round, int rounds) {
-  const struct entrant *e = &r->e[i];
-  if (!is_finalist(r, i)) return false;
-  return round < rounds || (double)e->interp_ns > DISTURBED * (double)e->min_ns;
-}
-
-static bool has_rival(const struct race *r, int i) {
-  int finalists = 0;
-  for (int j = 0; j < r->n; j++) finalists += r->group[j] == r->group[i] && is_finalist(r, j);
-  return finalists > 1;
-}
-
-/* Rounds in one process, of those with rivals or of all. */
-static enum fvm_status finals_in_one(struct race *r, bool rivals, int rounds, int most,
-                                     double start, struct fvm_error *err) {
+/* All that is left of each group under the interpreter. */
+static enum fvm_status run_finals(struct race *r, struct fvm_error *err) {
+  double start = seconds();
   enum fvm_status st = FVM_OK;
-  for (int i = 0; i < r->n; i++) r->final_min[i] = 0;
-  for (int round = 0; round < most && !st; round++) {
-    if (round >= rounds && seconds() - start > PATIENCE_S) break;
+  for (int i = 0; i < r->n; i++) r->asked[i] = r->o.again ? r->alive[i] : is_finalist(r, i);
+  for (int round = 0; round < FINAL_ROUNDS && !st; round++) {
+    if (round >= FINAL_LEAST && seconds() - start > PATIENCE_S) break;
     r->x->n = 0;
-    for (int i = 0; i < r->n; i++) {
-      r->x->reply[i].ns = 0;
-      r->asked[i] = wants_final(r, i, round, rounds) && (!rivals || has_rival(r, i));
-      if (r->asked[i]) r->x->order[r->x->n++] = i;
-    }
+    for (int i = 0; i < r->n; i++)
+      if (r->asked[i] && r->alive[i]) r->x->order[r->x->n++] = i;
     if (r->x->n == 0) break;
     st = calm_request(r, REQUEST_INTERP, err);
     for (int i = 0; i < r->n && !st; i++)
-      if (r->asked[i]) st = take_final(r, i, err);
-  }
-  for (int i = 0; i < r->n; i++) r->e[i].processes += r->final_min[i] > 0;
-  return st;
-}
-
-/* Who won a group in the last process; -1: nobody ran. */
-static int final_winner(const struct race *r, int group) {
-  int best = -1;
-  for (int i = 0; i < r->n; i++)
-    if (r->group[i] == group && r->final_min[i] &&
-        (best < 0 || r->final_min[i] < r->final_min[best]))
-      best = i;
-  return best;
-}
-
-/* Whether who won a group before has lost in the last process by more than a tie. The winners of
- * that become those to beat. */
-static bool winners_change(struct race *r) {
-  bool change = false;
-  for (int g = 0; g < r->n; g++) {
-    int now = final_winner(r, g), before = r->winner[g];
-    if (now < 0) continue;
-    if (before >= 0 && r->final_min[before])
-      change |= (double)r->final_min[before] > TIE * (double)r->final_min[now];
-    r->winner[g] = now;
-  }
-  return change;
-}
-
-/* Where pages lie and how they fall into the caches differs from process to process, and stays the
- * same in one: so those with a rival are measured in two, and in more while the order changes. */
-static enum fvm_status run_finals(struct race *r, struct fvm_error *err) {
-  double start = seconds();
-  for (int g = 0; g < r->n; g++) r->winner[g] = -1;
-  enum fvm_status st = finals_in_one(r, false, FINAL_ROUNDS, FINAL_MOST, start, err);
-  winners_change(r);
-  for (int process = 1; process < FINAL_PROCESSES && !st; process++) {
-    bool rivals = false;
-    for (int i = 0; i < r->n; i++) rivals |= is_finalist(r, i) && has_rival(r, i);
-    if (!rivals || (process > 1 && seconds() - start > PATIENCE_S)) break;
-    sandbox_stop(&r->box);
-    st = finals_in_one(r, true, FINAL_ROUNDS / 2, FINAL_ROUNDS, start, err);
-    if (!winners_change(r)) break;
+      if (r->asked[i] && r->alive[i]) st = take_final(r, i, err);
   }
   return st;
 }
@@ -482,7 +441,7 @@ static double default_limit(const struct bench *b) {
 
 /* Of all threads together. */
 static void set_limit(struct race *r) {
-  double s = r->o.timeout_s > 0 ? r->o.timeout_s : default_limit(&r->bench);
+  double s = r->o.timeout_s > 0 ? r->o.timeout_s : default_limit(r->bench);
   int threads = 1;
   for (int i = 0; i < r->n; i++) threads = MAX(threads, r->e[i].label.threads);
   r->limit = (struct sandbox_limit){s * threads, MAX(s * SLEEP_TIMES, SLEEP_S)};
@@ -494,21 +453,20 @@ static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
   r->alive = fvm_alloc(n, sizeof *r->alive);
   r->asked = fvm_alloc(n, sizeof *r->asked);
   r->order = fvm_alloc(n, sizeof *r->order);
+  r->calm_rounds = fvm_alloc(n, sizeof *r->calm_rounds);
   r->calm = r->o.calm ? r->o.calm : &r->own;
   r->at = fvm_alloc(n, MAX_ROUNDS * sizeof *r->at);
-  r->final_min = fvm_alloc(n, sizeof *r->final_min);
-  r->winner = fvm_alloc(n, sizeof *r->winner);
   r->shared_bytes = sizeof *r->x + n * (sizeof(struct reply) + sizeof(int));
   r->x = sandbox_share(r->shared_bytes);
-  if (!r->group || !r->alive || !r->asked || !r->order || !r->at || !r->final_min || !r->winner ||
-      !r->x)
+  if (!r->group || !r->alive || !r->asked || !r->order || !r->calm_rounds || !r->at || !r->x)
     return fvm_nomem(err);
+  memcpy(r->x->sentinel_ns, r->calm->sentinel_ns, sizeof r->x->sentinel_ns);
   r->x->reply = (struct reply *)(r->x + 1);
   r->x->order = (int *)(r->x->reply + n);
   if (r->o.sample_ns <= 0) r->o.sample_ns = SAMPLE_NS;
   if (r->o.max_rounds <= 0) r->o.max_rounds = MAX_ROUNDS;
   r->work =
-      (struct work){.bench = &r->bench,
+      (struct work){.bench = r->bench,
                     .entrant = r->e,
                     .n = r->n,
                     .sample_ns = r->o.sample_ns,
@@ -518,7 +476,10 @@ static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
                     .far = state_far(r->o.state),
                     .ukr = r->o.ukr ? r->o.ukr : ukr_table(cpu_isa()),
                     .x = r->x};
-  for (int i = 0; i < r->n; i++) r->alive[i] = r->e[i].outcome == OUTCOME_COUNT;
+  for (int i = 0; i < r->n; i++)
+    r->x->reply[i] = (struct reply){.error = r->e[i].error, .work = r->e[i].work};
+  for (int i = 0; i < r->n; i++)
+    r->alive[i] = r->e[i].outcome == (r->o.again ? OUTCOME_OK : OUTCOME_COUNT);
   set_limit(r);
   make_groups(r);
   return FVM_OK;
@@ -532,9 +493,8 @@ static void race_free(struct race *r) {
   fvm_free(r->alive, n, sizeof *r->alive);
   fvm_free(r->asked, n, sizeof *r->asked);
   fvm_free(r->order, n, sizeof *r->order);
+  fvm_free(r->calm_rounds, n, sizeof *r->calm_rounds);
   fvm_free(r->at, n, MAX_ROUNDS * sizeof *r->at);
-  fvm_free(r->final_min, n, sizeof *r->final_min);
-  fvm_free(r->winner, n, sizeof *r->winner);
 }
 
 enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
@@ -542,14 +502,17 @@ enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
                              bool (*on_round)(void *arg, int round), void *arg,
                              struct fvm_error *err) {
   struct race r = {.e = e, .n = n, .o = *o, .on_round = on_round, .arg = arg};
-  enum fvm_status st = bench_make(&r.bench, c, err);
+  r.bench = &r.own_bench;
+  enum fvm_status st =
+      o->keep ? keep_bench(o->keep, c, &r.bench, err) : bench_make(&r.own_bench, c, err);
   if (st) return st;
   r.random = opcall_hash(c);
   st = n > 0 ? race_init(&r, err) : FVM_OK;
-  if (!st && n > 0) st = check_all(&r, err);
-  if (!st) st = run_rounds(&r, err);
+  if (!st && n > 0 && !o->again) st = admit(&r, false, err);
+  if (!st && n > 0 && !o->again) st = admit(&r, true, err);
+  if (!st && !o->again) st = run_rounds(&r, err);
   if (!st && !o->quick) st = run_finals(&r, err);
   race_free(&r);
-  bench_free(&r.bench);
+  bench_free(&r.own_bench);
   return st;
 }

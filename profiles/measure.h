@@ -6,7 +6,10 @@
 #include "../vm/plan.h"
 #include "counters.h"
 
-enum { MEASURE_PROTOCOL = 3 }; /* goes into every row; changes with anything that moves a number */
+/* Samples that finals take of an entrant, and those that are enough for a plan to rest on. */
+enum { MEASURE_VISIT = 8, MEASURE_ENOUGH = 3 * MEASURE_VISIT };
+
+enum { MEASURE_PROTOCOL = 4 }; /* goes into every row; changes with anything that moves a number */
 
 enum outcome {
 #define OUTCOME(name, text, meaning) OUTCOME_##name,
@@ -57,13 +60,13 @@ struct entrant {
   struct program program;
   const char *text;     /* the label's text, the caller's */
   enum outcome outcome; /* OUTCOME_COUNT: nothing known yet */
+  bool checked;         /* right in an earlier race of this process, which left error and work */
   char reason[160];     /* of any outcome but ok */
   double error;         /* largest difference to the reference over the largest output */
   VEC(int64_t) sample;  /* ns of one run of the program, every round it took part in */
   int64_t min_ns, median_ns, mad_ns;
   VEC(int64_t) interp; /* finalists: ns of one run under the interpreter, every sample */
   int64_t interp_ns;   /* their minimum; else 0 */
-  int processes;       /* in which these were taken */
   int dropped;         /* samples thrown away (context switch, migration, slow sentinel) */
   struct counter_values counters;
   struct virtual_counters work; /* known of those that were right */
@@ -74,11 +77,19 @@ struct measure_calm {
   int64_t sentinel_ns[PLAN_MAXTHREADS + 1]; /* by threads; 0: not seen */
   double raced_s, waited_s;                 /* for how long, and of that for better times */
 };
+/* Inputs and reference outputs of problems that were raced, for races to come of the same opcalls:
+ * these, where they are, must live as long. NULL when memory is out. */
+struct measure_keep;
+struct measure_keep *measure_keep_new(void);
+void measure_keep_free(struct measure_keep *k);
+
 struct measure_options {
+  struct measure_keep *keep; /* NULL: nothing is kept */
   struct measure_calm *calm; /* NULL: the race's own */
   int64_t sample_ns;         /* least duration of a sample; default 100000 */
   int max_rounds;
   bool quick;            /* end without finals, and within max_rounds whatever ties */
+  bool again;            /* only finals, of all entrants, which are known to be right */
   double timeout_s;      /* CPU time of one candidate; 0: by the reference's */
   enum data_state state; /* of the data at the start of a run */
   struct caches caches;
@@ -88,10 +99,10 @@ struct measure_options {
 /* Race all entrants of one problem: build inputs from a seed, compute the reference, then in a
  * forked worker check each candidate (interpreter against the reference within the tolerance of
  * its dtype, JIT against the interpreter bit for bit) and time the sound ones in interleaved
- * rounds. A crash or a hang costs one entrant. Entrants whose outcome is already known on entry do
- * not take part. on_round (may be NULL) is called after each round with the entrants as they stand,
- * so that the caller can store them; it returns false to end the race. FVM_EINTR after that or a
- * signal. */
+ * rounds; checked ones at once. A crash or a hang costs one entrant. Entrants whose outcome is
+ * already known on entry do not take part; with o->again those whose outcome is ok do, and no
+ * other. on_round (may be NULL) is called after each round with the entrants as they stand, so that
+ * the caller can store them; it returns false to end the race. FVM_EINTR after that or a signal. */
 enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
                              const struct measure_options *o,
                              bool (*on_round)(void *arg, int round), void *arg,

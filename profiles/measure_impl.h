@@ -16,6 +16,9 @@ struct bench {
 /* Seeded inputs and the reference's answer. */
 enum fvm_status bench_make(struct bench *b, const struct opcall *c, struct fvm_error *err);
 void bench_free(struct bench *b);
+/* The bench of an opcall, from among those kept, or made and kept. Until the next call. */
+enum fvm_status keep_bench(struct measure_keep *k, const struct opcall *c, const struct bench **b,
+                           struct fvm_error *err);
 
 /* Whether n elements of got agree with want within the dtype's tolerance; else why says where not.
  * *error rises to the largest difference over the largest finite magnitude of want; where that is 0
@@ -67,6 +70,7 @@ struct reply {
   double error;      /* as in struct entrant; kept for the next sandbox */
   int64_t ns;        /* of one run; 0: no sample */
   bool clean;        /* no context switch, no migration */
+  bool slow;         /* by the sentinel before it and behind it, the machine was below its best */
   int dropped;       /* samples thrown away before this one */
   int64_t repeat[2]; /* runs in a sample: compiled, interpreted; kept for the next sandbox */
   struct counter_values counters; /* of one run */
@@ -81,12 +85,11 @@ struct exchange {
   struct extent buffer[CODE_MAXBUF]; /* inputs, outputs, scratch; nbuf of them, 0: not in a check */
   int nbuf;
   enum request request;
-  int n;               /* entrants to serve: order[0 .. n-1] */
-  volatile int turn;   /* number of entrants begun since the start: progress */
-  volatile int at;     /* index into order being served */
-  volatile int stop;   /* set by the parent: serve no further entrant */
-  int64_t sentinel_ns; /* the slower of the sentinel's runs before and after */
-  int sentinel_threads;
+  int n;                                    /* entrants to serve: order[0 .. n-1] */
+  volatile int turn;                        /* number of entrants begun since the start: progress */
+  volatile int at;                          /* index into order being served */
+  volatile int stop;                        /* set by the parent: serve no further entrant */
+  int64_t sentinel_ns[PLAN_MAXTHREADS + 1]; /* the least seen, as in struct measure_calm */
   int *order;
   struct reply *reply; /* one an entrant */
 };

@@ -68,7 +68,7 @@ bool room_make(struct work *w, struct work_state *s) {
   int64_t scratch = 0;
   for (int i = 0; i < w->n; i++) {
     const struct entrant *e = &w->entrant[i];
-    if (e->outcome != OUTCOME_COUNT && e->outcome != OUTCOME_OK) continue;
+    if (e->outcome != OUTCOME_COUNT && !outcome_is_sound(e->outcome)) continue;
     scratch = MAX(scratch, room_scratch(w, e, NULL, NULL));
     for (int k = 0; k < nout(w); k++)
       s->out_bytes[k] = MAX(s->out_bytes[k], room_out_bytes(w, e, k));

@@ -63,15 +63,15 @@ static enum fvm_status place_buffers(const struct work *w, const struct entrant 
   return FVM_OK;
 }
 
-static enum fvm_status make_ready(const struct work *w, int i, struct fvm_error *err) {
+/* To be run by that engine. */
+static enum fvm_status make_ready(const struct work *w, int i, enum engine engine,
+                                  struct fvm_error *err) {
   struct ready *r = &w->state->ready[i];
   const struct entrant *e = &w->entrant[i];
-  if (r->done) return FVM_OK;
-  enum fvm_status st = place_buffers(w, e, r, err);
-  if (!st) st = jit_compile(&e->program, w->state->ukr, &r->jit, err);
-  if (st) return st;
-  r->done = true;
-  return FVM_OK;
+  enum fvm_status st = r->placed ? FVM_OK : place_buffers(w, e, r, err);
+  r->placed = !st;
+  if (!st && engine == JIT && !r->jit) st = jit_compile(&e->program, w->state->ukr, &r->jit, err);
+  return st;
 }
 
 int work_run(const struct work *w, int i, enum engine engine, void **buf) {
@@ -263,7 +263,7 @@ static void count_work(const struct work *w, int i, struct virtual_counters *v) 
 static enum outcome check(const struct work *w, int i, double *error, char *why, size_t size) {
   struct fvm_error err = {0};
   enum fvm_status st = verify_program(&w->entrant[i].program, NULL, &err);
-  if (!st) st = make_ready(w, i, &err);
+  if (!st) st = make_ready(w, i, JIT, &err);
   if (st) {
     snprintf(why, size, "%.150s", err.text);
     return OUTCOME_UNSUPPORTED;
@@ -279,6 +279,7 @@ static void serve_one(const struct work *w, int i) {
   struct fvm_error err = {0};
   int64_t repeat[2] = {r->repeat[JIT], r->repeat[INTERP]};
   struct virtual_counters work = r->work;
+  enum engine engine = w->x->request == REQUEST_INTERP ? INTERP : JIT;
   *r = (struct reply){.outcome = OUTCOME_OK,
                       .error = r->error,
                       .repeat = {repeat[JIT], repeat[INTERP]},
@@ -287,27 +288,21 @@ static void serve_one(const struct work *w, int i) {
     r->outcome = check(w, i, &r->error, r->reason, sizeof r->reason);
   if (r->outcome != OUTCOME_OK) return;
   if (w->x->request == REQUEST_CHECK) count_work(w, i, &r->work);
-  if (make_ready(w, i, &err)) {
+  if (make_ready(w, i, engine, &err)) {
     r->outcome = OUTCOME_UNSUPPORTED;
     snprintf(r->reason, sizeof r->reason, "%.150s", err.text);
     return;
   }
-  time_sample(w, i, w->x->request == REQUEST_INTERP ? INTERP : JIT, r);
+  time_sample(w, i, engine, r);
 }
 
 void work_serve(void *work) {
   const struct work *w = work;
   struct exchange *x = w->x;
-  int threads = 1;
-  for (int k = 0; k < x->n; k++) threads = MAX(threads, w->entrant[x->order[k]].label.threads);
-  int64_t before = time_sentinel(w, threads);
   for (int k = 0; k < x->n && !x->stop; k++) {
     x->at = k;
     x->turn++;
     serve_one(w, x->order[k]);
   }
   x->at = x->n;
-  int64_t after = time_sentinel(w, threads);
-  x->sentinel_ns = MAX(before, after);
-  x->sentinel_threads = threads;
 }

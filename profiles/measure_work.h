@@ -34,8 +34,8 @@ struct rider {
 };
 /* A candidate made ready to run. */
 struct ready {
-  bool done;
-  struct jit *jit;
+  bool placed;
+  struct jit *jit;         /* NULL: not compiled yet */
   void *buf[CODE_MAXBUF];  /* while it is checked: what it reads is sealed */
   void *live[CODE_MAXBUF]; /* while it is timed */
   struct rider rider[CODE_MAXBUF];
@@ -107,10 +107,8 @@ void net_step(const struct work *w, int i, int64_t repeat);
 
 /* ---- measure_time.c ---- */
 
-/* One sample of a candidate that is ready. */
+/* One sample of a candidate that is ready: the first one that is clean and not slow, or else the
+ * least of a few. */
 void time_sample(const struct work *w, int i, enum engine engine, struct reply *r);
-/* Nanoseconds of a fixed piece of work on each of so many threads: when it takes longer, one of
- * their cores is slower. */
-int64_t time_sentinel(const struct work *w, int threads);
 
 #endif

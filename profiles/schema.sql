@@ -62,7 +62,7 @@ CREATE TABLE run(
   counters TEXT,                     -- of one run, a JSON object
   environment TEXT,                  -- load, clock, temperature then, a JSON object
   started_at TEXT NOT NULL,          -- UTC
-  finished INTEGER NOT NULL,         -- the race it took part in went to its end
+  finished INTEGER NOT NULL,         -- the race it took part in went to its end; 2: finals repeated
   UNIQUE(candidate, machine, build, protocol, engine));
 
 -- Cost of every sound candidate: under the interpreter where that was measured, else compiled.

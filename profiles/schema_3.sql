@@ -24,7 +24,7 @@ CREATE TABLE run_3(
   counters TEXT,                     -- of one run, a JSON object
   environment TEXT,                  -- load, clock, temperature then, a JSON object
   started_at TEXT NOT NULL,          -- UTC
-  finished INTEGER NOT NULL,         -- the race it took part in went to its end
+  finished INTEGER NOT NULL,         -- the race it took part in went to its end; 2: finals repeated
   error REAL,                        -- largest difference over the largest output; NULL: unknown
   UNIQUE(candidate, machine, build, protocol, state, engine));
 INSERT INTO run_3

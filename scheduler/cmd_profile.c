@@ -28,7 +28,8 @@ static void put_line(struct text *line) {
 }
 
 static void print_event(const struct profile_event *e) {
-  static const char *const name[] = {"begin", "race", "sample", "failed", "problem", "expect"};
+  static const char *const name[] = {"begin",   "race",  "sample", "failed",
+                                     "problem", "again", "expect"};
   struct text line = {0};
   text_printf(&line, "{\"event\":\"%s\"", name[e->kind]);
   if (e->kind == PROFILE_BEGIN)

@@ -69,7 +69,8 @@ static enum fvm_status profile_one(struct profiler *p, int index) {
   if (!st) st = drop_known(p, q, e, &n, p->err);
   if (!st && q->nlabel > 0) note_known(p, q, n);
   if (!st && n > 0) {
-    st = profile_race(p, q, e, n, NULL, false, &a);
+    st = profile_race(p, q, e, n, NULL, RACE_FULL, &a);
+    for (int i = 0; i < n; i++) entrant_free(&e[i]);
     p->totals->problems_done += !st;
   }
   arena_free(&a);
@@ -106,6 +107,18 @@ static enum fvm_status store_graph(struct profiler *p, const struct graph *g) {
   return st;
 }
 
+/* The finals of all problems at other times. */
+static enum fvm_status measure_again(struct profiler *p) {
+  struct known k;
+  int n = 1;
+  enum fvm_status st = known_open(&k, p);
+  for (int pass = 0; pass < PROFILE_VISITS && n && !st && !p->out_of_budget; pass++)
+    st = profile_again(p, &k, &n);
+  if (!st && !p->out_of_budget) st = profile_settle(p, &k);
+  known_close(&k);
+  return st;
+}
+
 static enum fvm_status measure_all(struct profiler *p) {
   enum fvm_status st = count_known(p, p->err);
   if (st) return st;
@@ -117,7 +130,7 @@ static enum fvm_status measure_all(struct profiler *p) {
     if (st == FVM_EINTR && p->out_of_budget) st = FVM_OK;
   }
   p->totals->complete = p->totals->problems_done == p->totals->problems;
-  return st;
+  return st ? st : measure_again(p);
 }
 
 /* Outputs of the model for plans to be held to (accuracy.h). */
@@ -143,6 +156,8 @@ enum fvm_status profile_graph(const struct graph *g, struct db *db, const struct
       .o = o, .g = g, .db = db, .totals = totals, .start = profile_seconds(), .err = err};
   *totals = (struct profile_totals){0};
   enum fvm_status st = db_machine(db, m, &p.machine, err);
+  p.keep = measure_keep_new();
+  if (!st && !p.keep) st = fvm_nomem(err);
   if (!st) st = db_build(db, build_text(), &p.build, err);
   if (!st) st = states_make(&p.states, g, &o->target, err);
   if (!st) st = profile_set_make(&p.set, g, &o->target, err);
@@ -152,6 +167,7 @@ enum fvm_status profile_graph(const struct graph *g, struct db *db, const struct
   if (planless) *totals = (struct profile_totals){.labels_measured = totals->labels_measured};
   if (planless || (!st && o->exhaustive)) st = measure_all(&p);
   if (!st && totals->complete && !o->no_reference) st = expect(&p, g);
+  measure_keep_free(p.keep);
   profile_set_free(&p.set);
   states_free(&p.states);
   return st;

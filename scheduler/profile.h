@@ -32,6 +32,7 @@ enum profile_event_kind {
   PROFILE_SAMPLE,  /* a candidate has a new sample: text, label, ns */
   PROFILE_FAILED,  /* a candidate will not be used: text, label, outcome, reason */
   PROFILE_BEST,    /* a race is over: text, label and ns of the fastest (label NULL: none) */
+  PROFILE_AGAIN,   /* finals of a problem are repeated: text */
   PROFILE_EXPECT   /* all is measured; the model's outputs are computed by the reference */
 };
 struct profile_event {

@@ -19,6 +19,7 @@ struct profiler {
   struct profile_set set;
   struct profile_totals *totals;
   double start;
+  struct measure_keep *keep;
   bool out_of_budget;
   struct fvm_error *err;
   /* The race that is on. */
@@ -27,7 +28,7 @@ struct profiler {
   struct entrant *e; /* only those that take part */
   int n;
   struct seen { /* of each entrant, when it was stored last */
-    size_t samples;
+    size_t samples, finals;
     enum outcome outcome;
     bool known; /* before this race */
     bool keeps; /* what is stored of it stays until the race has ended */
@@ -41,12 +42,19 @@ enum data_state profile_state(const struct profiler *p, const struct profile_pro
 bool profile_failed(enum outcome o);
 double profile_seconds(void);
 
+/* Whether the budget is spent, which is remembered. */
+bool profile_is_over(struct profiler *p);
+
+enum race_kind {
+  RACE_ROUGH, /* short: what it tells of times is not final, and what is known surely stays */
+  RACE_FULL,
+  RACE_AGAIN /* only finals, of entrants that took part in some: more of their samples */
+};
 /* Programs for entrants of a problem, their race, and whatever comes of it into the database. known
- * (NULL: none) tells how entrants were known before: 0 not, 1 roughly, 2 surely. A rough race is
- * short: what it tells of times is not final, and what is known surely it leaves as it was. The
- * entrants keep their outcomes and times, without samples. */
+ * (NULL: none) tells how entrants were known before: 0 not, 1 roughly, 2 surely. The caller
+ * frees the entrants. */
 enum fvm_status profile_race(struct profiler *p, const struct profile_problem *q, struct entrant *e,
-                             int n, const uint8_t *known, bool rough, struct arena *a);
+                             int n, const uint8_t *known, enum race_kind kind, struct arena *a);
 
 /* ---- what is known of all labels of a set ---- */
 enum knowledge {
@@ -59,17 +67,27 @@ struct known_label {
   const char *text;
   struct label label;
   enum knowledge state;
-  int64_t ns;     /* of those that are known */
-  double guess;   /* ns, by what was measured in other builds, or by the prior */
-  bool seen;      /* by another build, on this machine */
-  double floor;   /* ns: what arithmetic and memory take at the machine's peaks */
+  int64_t ns;       /* of those that are known */
+  int64_t rough_ns; /* from a race of this call that was short; 0: none */
+  double guess;     /* ns, by what was measured in other builds, or by the prior */
+  bool seen;        /* by another build, on this machine */
+  double floor;     /* ns: what arithmetic and memory take at the machine's peaks */
   int64_t likely; /* ns of those that are not known: the guess, set right by the times of its kin */
   int64_t low;    /* ns that it takes at least, as far as guesses can tell */
   bool wanted;
+  bool checked; /* found right in a race of this call, with this error, doing this: */
+  double error;
+  struct virtual_counters work;
+  int finals;   /* samples under the interpreter */
+  int visits;   /* of them in this call */
+  bool moved;   /* the last visit changed the time */
+  bool settled; /* needs no visit any more */
 };
 struct known_problem {
   struct known_label *label;
   int n;
+  double fall; /* 1, or by how much less all took that were measured again: the race fell into a bad
+                  time, and the others may take as much less, too */
 };
 struct known {
   struct arena arena;
@@ -79,6 +97,7 @@ struct known {
   struct prior prior;
   struct prior_work **work; /* by problem: of each label */
   int64_t runs;             /* that the prior was fitted to */
+  double rough;             /* by this part a time from a short race may be too high */
   struct known_slot {
     int problem, label; /* by hash of both; problem -1: free */
   } * slot;
@@ -99,9 +118,20 @@ bool known_timed(const struct known_label *l);
 /* By how much a guess beside the time of its kin may be too high. */
 double known_slack(const struct known *k, const struct known_label *l);
 
+/* Race those labels of a problem that are in, and learn what comes of it. */
+enum fvm_status known_race(struct known *k, struct profiler *p, int problem, const bool *in,
+                           enum race_kind kind);
+
 /* As a source of costs. Optimistic: what each label takes at least. Else times where they are
  * known, which count as measured, and guesses. NULL when memory is out. */
 struct cost *known_cost(struct known *k, bool optimistic);
+
+/* Once over all problems: the finals again of those labels that took part in some, are close to the
+ * best of their group, and have few samples or have just changed. *n: so many labels did. */
+enum fvm_status profile_again(struct profiler *p, struct known *k, int *n);
+enum { PROFILE_VISITS = 6 }; /* such passes, at most */
+/* There is no need for another pass: remember that. */
+enum fvm_status profile_settle(struct profiler *p, struct known *k);
 
 /* Measure what the best plans use, until they use nothing that is not known surely. */
 enum fvm_status profile_lazily(struct profiler *p);

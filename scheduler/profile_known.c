@@ -4,9 +4,13 @@
 #include <math.h>
 #include <string.h>
 
-/* Times from short races are taken for lower by this part, so that what may be the best is measured
- * for longer; a time by another build of the same machine may be too high by that factor. */
-static const double ROUGH = 0.02, OTHER_BUILD = 1.1;
+#include "../profiles/stats.h"
+
+/* Times from short races are taken for lower by a part, so that what may be the best is measured
+ * for longer: by as much as nine in ten of those turned out to be lower which were measured longer,
+ * in these bounds. A time by another build of the same machine may be too high by the last factor.
+ */
+static const double ROUGH = 0.02, ROUGH_MOST = 0.1, ROUGH_QUANTILE = 0.75, OTHER_BUILD = 1.1;
 /* What is measured comes close to a peak that is measured, too. */
 static const double PEAK = 0.95;
 
@@ -59,6 +63,8 @@ static enum fvm_status look_up(struct profiler *p, const struct profile_problem 
   else if (x.ns > 0)
     l->state = x.finished ? KNOWN_SURELY : KNOWN_ROUGHLY;
   l->ns = x.ns;
+  l->finals = x.finals;
+  l->settled = x.settled;
   return FVM_OK;
 }
 
@@ -124,6 +130,7 @@ static enum fvm_status open_problem(struct known *k, struct profiler *p, int q) 
   enum fvm_status st = profile_entrants(x, &p->o->target, &k->arena, &e, p->err);
   if (st) return st;
   y->n = x->nlabel;
+  y->fall = 1;
   y->label = ARENA_NEW(&k->arena, struct known_label, MAX(y->n, 1));
   k->work[q] = ARENA_NEW(&k->arena, struct prior_work, MAX(y->n, 1));
   bool any = false, *new = ARENA_NEW(&k->arena, bool, MAX(y->n, 1));
@@ -149,8 +156,24 @@ static bool take_other(void *known, const struct db_run *r) {
   return true;
 }
 
+static enum fvm_status rate_rough_races(struct known *k, struct fvm_error *err) {
+  VEC(double) fall = {0};
+  bool ok = true;
+  for (size_t q = 0; q < k->set->problem.n && ok; q++)
+    for (int i = 0; i < k->problem[q].n && ok; i++) {
+      const struct known_label *l = &k->problem[q].label[i];
+      if (l->rough_ns && l->state == KNOWN_SURELY)
+        ok = VEC_PUSH(&fall, 1 - (double)l->ns / (double)l->rough_ns);
+    }
+  double most = fall.n ? stats_quantile(fall.v, fall.n, ROUGH_QUANTILE) : 0;
+  k->rough = fmin(fmax(most, ROUGH), ROUGH_MOST);
+  VEC_FREE(&fall);
+  return ok ? FVM_OK : fvm_nomem(err);
+}
+
 enum fvm_status known_guess(struct known *k, struct profiler *p) {
   enum fvm_status st = prior_fit(&k->prior, p->db, p->machine, p->build, p->err);
+  if (!st) st = rate_rough_races(k, p->err);
   if (!st) st = prior_store(&k->prior, p->db, p->machine, p->err);
   for (size_t q = 0; q < k->set->problem.n && !st; q++)
     for (int i = 0; i < k->problem[q].n; i++) {
@@ -229,13 +252,13 @@ struct source {
   enum { LOW, TIMED, LIKELY } what;
 };
 
-static int64_t cost_of(const struct source *s, const struct known_label *l) {
+static int64_t cost_of(const struct source *s, const struct known_label *l, double fall) {
   if (!l) return COST_FORBIDDEN; /* a label that the set does not have */
   switch (l->state) {
   case KNOWN_BAD:
     return COST_FORBIDDEN;
   case KNOWN_ROUGHLY:
-    return s->what == LOW ? whole((1 - ROUGH) * (double)l->ns) : l->ns;
+    return s->what == LOW ? whole((1 - s->known->rough) * fall * (double)l->ns) : l->ns;
   case KNOWN_SURELY:
     return l->ns;
   default:
@@ -245,8 +268,9 @@ static int64_t cost_of(const struct source *s, const struct known_label *l) {
 
 static int64_t ask(struct cost *c, uint64_t problem, struct text *label) {
   const struct source *s = (const struct source *)c;
-  int64_t ns =
-      label->failed ? COST_FORBIDDEN : cost_of(s, known_find(s->known, problem, label->v, NULL));
+  int q = -1;
+  const struct known_label *l = label->failed ? NULL : known_find(s->known, problem, label->v, &q);
+  int64_t ns = cost_of(s, l, q < 0 ? 1 : s->known->problem[q].fall);
   text_free(label);
   return ns;
 }
@@ -288,6 +312,61 @@ struct cost *known_cost(struct known *k, bool optimistic) {
   timed->what = TIMED;
   timed->cost.measured = true;
   return &timed->cost;
+}
+
+/* ---- measuring ---- */
+
+static void learn(struct known_label *l, const struct entrant *e, enum race_kind kind, bool ended) {
+  int64_t ns = e->interp_ns ? e->interp_ns : e->min_ns;
+  bool rough = kind == RACE_ROUGH, sure = l->state == KNOWN_SURELY;
+  if (outcome_is_sound(e->outcome) && e->work.known) {
+    l->checked = true;
+    l->error = e->error;
+    l->work = e->work;
+  }
+  bool never = ns <= 0 && l->state == KNOWN_NOT && ended; /* no sample could be had of it */
+  if (profile_failed(e->outcome) || never) {
+    l->state = KNOWN_BAD;
+  } else if (ns > 0 && !(sure && (rough || !ended))) {
+    l->ns = ns;
+    if (rough) l->rough_ns = ns;
+    l->state = rough || !ended ? KNOWN_ROUGHLY : KNOWN_SURELY;
+    if (!rough) l->finals = (int)e->interp.n;
+  }
+}
+
+/* As an entrant, with nothing known of its times. */
+static struct entrant enter(const struct known_label *l) {
+  return (struct entrant){.label = l->label,
+                          .text = l->text,
+                          .outcome = OUTCOME_COUNT,
+                          .checked = l->checked,
+                          .error = l->error,
+                          .work = l->work};
+}
+
+enum fvm_status known_race(struct known *k, struct profiler *p, int problem, const bool *in,
+                           enum race_kind kind) {
+  struct known_problem *y = &k->problem[problem];
+  struct arena a = {0};
+  int n = 0;
+  struct entrant *e = ARENA_NEW(&a, struct entrant, MAX(y->n, 1));
+  uint8_t *known = ARENA_NEW(&a, uint8_t, MAX(y->n, 1));
+  struct known_label **of = ARENA_NEW(&a, struct known_label *, MAX(y->n, 1));
+  enum fvm_status st = e && known && of ? FVM_OK : fvm_nomem(p->err);
+  for (int i = 0; i < y->n && !st; i++) {
+    if (!in[i]) continue;
+    of[n] = &y->label[i];
+    known[n] = (uint8_t)y->label[i].state;
+    e[n++] = enter(&y->label[i]);
+  }
+  if (!st) st = profile_race(p, &k->set->problem.v[problem], e, n, known, kind, &a);
+  for (int i = 0; i < n; i++) {
+    if (!st || st == FVM_EINTR) learn(of[i], &e[i], kind, !st);
+    entrant_free(&e[i]);
+  }
+  arena_free(&a);
+  return st;
 }
 
 /* ---- open, close ---- */

@@ -8,6 +8,8 @@
  *                of their number of threads: a few rounds
  *   full race    those that the planner still asks for, with their close rivals: to the end
  *
+ *   again        the finals of what came out of these, once all that the planner asks for is known
+ *
  * Times from rough races count as a little less than they are, so that whatever may be the best is
  * measured to the end. */
 #include "profile_impl.h"
@@ -153,56 +155,20 @@ static void add_rivals(const struct opcall *c, const struct known_problem *y, bo
 }
 
 /* What is wanted and known roughly, and whatever of its group is as good for all that is known. */
-static int pick_rough(const struct opcall *c, const struct known_problem *y, bool *in) {
-  static const double CLOSE = 1.03;
-  int n = 0;
+static void pick_rough(const struct known *k, const struct opcall *c, const struct known_problem *y,
+                       bool *in) {
+  double close = 1 + k->rough;
   for (int i = 0; i < y->n; i++) {
     const struct known_label *l = &y->label[i];
     in[i] = l->wanted;
-    for (int k = 0; k < y->n && !in[i]; k++)
-      in[i] = y->label[k].wanted && known_timed(l) &&
-              (double)l->ns <= CLOSE * (double)y->label[k].ns &&
-              measure_same_group(c, &l->label, &y->label[k].label);
-    n += in[i];
+    for (int r = 0; r < y->n && !in[i]; r++)
+      in[i] = y->label[r].wanted && known_timed(l) &&
+              (double)l->ns <= close * (double)y->label[r].ns &&
+              measure_same_group(c, &l->label, &y->label[r].label);
   }
-  return n;
 }
 
 /* ---- measuring ---- */
-
-static void learn(struct known_label *l, const struct entrant *e, bool rough, bool ended) {
-  int64_t ns = e->interp_ns ? e->interp_ns : e->min_ns;
-  bool sure = l->state == KNOWN_SURELY;
-  bool never = ns <= 0 && l->state == KNOWN_NOT && ended; /* no sample could be had of it */
-  if (profile_failed(e->outcome) || never) {
-    l->state = KNOWN_BAD;
-  } else if (ns > 0 && !(sure && (rough || !ended))) {
-    l->ns = ns;
-    l->state = rough || !ended ? KNOWN_ROUGHLY : KNOWN_SURELY;
-  }
-}
-
-static enum fvm_status race(struct lazy *z, int q, const bool *in, int n, bool rough) {
-  struct known_problem *y = &z->known.problem[q];
-  struct arena a = {0};
-  struct entrant *e = ARENA_NEW(&a, struct entrant, MAX(n, 1));
-  uint8_t *known = ARENA_NEW(&a, uint8_t, MAX(n, 1));
-  struct known_label **of = ARENA_NEW(&a, struct known_label *, MAX(n, 1));
-  enum fvm_status st = e && known && of ? FVM_OK : fvm_nomem(z->p->err);
-  for (int i = 0, k = 0; i < y->n && !st; i++) {
-    if (!in[i]) continue;
-    of[k] = &y->label[i];
-    known[k] = (uint8_t)y->label[i].state;
-    e[k++] = (struct entrant){
-        .label = y->label[i].label, .text = y->label[i].text, .outcome = OUTCOME_COUNT};
-  }
-  if (!st) {
-    st = profile_race(z->p, &z->p->set.problem.v[q], e, n, known, rough, &a);
-    for (int k = 0; k < n && (!st || st == FVM_EINTR); k++) learn(of[k], &e[k], rough, !st);
-  }
-  arena_free(&a);
-  return st;
-}
 
 /* What is known of a problem has changed; q -1: of any. */
 static void forget(struct lazy *z, int q) {
@@ -226,18 +192,13 @@ static enum fvm_status measure(struct lazy *z, int q) {
   bool *in = ARENA_NEW(&a, bool, MAX(y->n, 1));
   enum fvm_status st = in ? FVM_OK : fvm_nomem(z->p->err);
   if (!st) {
-    bool rough = true;
     int n = pick_unknown(z, y, in);
-    if (n) {
-      rough = n > FEW;
+    if (n)
       add_rivals(c, y, in, y->n);
-    } else {
-      pick_rough(c, y, in);
-      rough = false;
-    }
-    n = 0;
-    for (int i = 0; i < y->n; i++) n += in[i], y->label[i].wanted = false;
-    st = race(z, q, in, n, rough);
+    else
+      pick_rough(&z->known, c, y, in);
+    for (int i = 0; i < y->n; i++) y->label[i].wanted = false;
+    st = known_race(&z->known, z->p, q, in, n > FEW ? RACE_ROUGH : RACE_FULL);
     forget(z, q);
   }
   arena_free(&a);
@@ -296,6 +257,19 @@ static enum fvm_status loop(struct lazy *z) {
   }
 }
 
+/* Then what plans rest on again, at other times, and whatever they ask for after that. */
+static enum fvm_status loop_again(struct lazy *z) {
+  struct profiler *p = z->p;
+  int n = 1;
+  enum fvm_status st = loop(z);
+  for (int pass = 0; pass < PROFILE_VISITS && n && !st && !p->out_of_budget; pass++) {
+    st = profile_again(p, &z->known, &n);
+    if (!st && n) st = refit(z);
+    if (!st && !p->out_of_budget) st = loop(z);
+  }
+  return st || p->out_of_budget ? st : profile_settle(p, &z->known);
+}
+
 /* What is known by now makes a plan of ns; none takes less than least_ns. */
 static enum fvm_status report(struct lazy *z) {
   struct profile_totals *t = z->p->totals;
@@ -339,7 +313,7 @@ enum fvm_status profile_lazily(struct profiler *p) {
   if (!st) {
     count(&z);
     profile_send(p, PROFILE_BEGIN, NULL);
-    st = loop(&z);
+    st = loop_again(&z);
   }
   p->totals->complete = !st && !p->out_of_budget;
   if (p->totals->complete) p->totals->problems_done = p->totals->problems;

@@ -34,6 +34,11 @@ bool profile_failed(enum outcome o) {
          o == OUTCOME_UNSUPPORTED;
 }
 
+bool profile_is_over(struct profiler *p) {
+  p->out_of_budget = p->o->budget_s > 0 && profile_seconds() - p->start > p->o->budget_s;
+  return p->out_of_budget;
+}
+
 static bool has_news(const struct profiler *p, int i) {
   const struct entrant *e = &p->e[i];
   return e->sample.n != p->seen[i].samples || e->outcome != p->seen[i].outcome;
@@ -71,6 +76,7 @@ static enum fvm_status store(struct profiler *p, const struct entrant *e, int n,
 static int collect(struct profiler *p, bool ended, struct entrant *out) {
   int n = 0;
   for (int i = 0; i < p->n; i++) {
+    if (ended) p->totals->samples += (int64_t)(p->e[i].interp.n - p->seen[i].finals);
     bool news = has_news(p, i);
     if (news) report_news(p, i);
     if (ended || (news && !p->seen[i].keeps)) out[n++] = p->e[i];
@@ -86,8 +92,7 @@ static bool on_round(void *profiler, int round) {
   int n = news ? collect(p, false, news) : 0;
   p->status = !news ? fvm_nomem(&p->why) : n ? store(p, news, n, false, &p->why) : FVM_OK;
   fvm_free(news, (size_t)p->n, sizeof *news);
-  p->out_of_budget = p->o->budget_s > 0 && profile_seconds() - p->start > p->o->budget_s;
-  return !p->status && !p->out_of_budget;
+  return !profile_is_over(p) && !p->status;
 }
 
 static enum fvm_status store_end(struct profiler *p, bool rough) {
@@ -114,9 +119,12 @@ static void refuse_all(struct profiler *p, const struct fvm_error *why) {
   }
 }
 
-static enum fvm_status run(struct profiler *p, bool rough) {
+static enum fvm_status run(struct profiler *p, enum race_kind kind) {
+  bool rough = kind == RACE_ROUGH;
   struct measure_options m = p->o->measure;
   m.calm = &p->calm;
+  m.keep = p->keep;
+  m.again = kind == RACE_AGAIN;
   m.interrupted = p->o->interrupted;
   m.state = profile_state(p, p->problem);
   m.caches = measure_caches(&p->o->target);
@@ -124,19 +132,35 @@ static enum fvm_status run(struct profiler *p, bool rough) {
     m.quick = true;
     m.max_rounds = m.max_rounds ? MIN(m.max_rounds, (int)ROUGH_ROUNDS) : ROUGH_ROUNDS;
   }
-  profile_send(p, PROFILE_PROBLEM, NULL);
+  profile_send(p, m.again ? PROFILE_AGAIN : PROFILE_PROBLEM, NULL);
   enum fvm_status st = (p->o->race ? p->o->race : measure_race)(&p->problem->call, p->e, p->n, &m,
                                                                 on_round, p, p->err);
   if (p->status) return *p->err = p->why, p->status;
   if (st == FVM_ENOMEM || st == FVM_EENV || st == FVM_EINTR) return st;
   if (st) refuse_all(p, p->err);
   st = store_end(p, rough);
-  if (!st) profile_send(p, PROFILE_BEST, fastest(p));
+  if (!st && !m.again) profile_send(p, PROFILE_BEST, fastest(p));
+  return st;
+}
+
+/* What it had before a race. */
+static enum fvm_status begin(struct profiler *p, int i, uint8_t known, enum race_kind kind) {
+  struct entrant *e = &p->e[i];
+  enum fvm_status st = FVM_OK;
+  if (kind == RACE_AGAIN) {
+    st = db_finals(p->db, p->machine, p->build, profile_state(p, p->problem), p->problem->hash, e,
+                   p->err);
+    e->outcome = OUTCOME_OK;
+  }
+  p->seen[i] = (struct seen){.finals = e->interp.n,
+                             .outcome = e->outcome,
+                             .known = known != KNOWN_NOT,
+                             .keeps = known == KNOWN_SURELY};
   return st;
 }
 
 enum fvm_status profile_race(struct profiler *p, const struct profile_problem *q, struct entrant *e,
-                             int n, const uint8_t *known, bool rough, struct arena *a) {
+                             int n, const uint8_t *known, enum race_kind kind, struct arena *a) {
   p->problem = q;
   p->e = e;
   p->n = n;
@@ -145,12 +169,8 @@ enum fvm_status profile_race(struct profiler *p, const struct profile_problem *q
   enum fvm_status st = p->seen ? FVM_OK : fvm_nomem(p->err);
   if (!st) st = db_problem(p->db, q->hash, q->text, q->op, &p->problem_id, p->err);
   for (int i = 0; i < n && !st; i++) {
-    p->seen[i] = (struct seen){.outcome = OUTCOME_COUNT,
-                               .known = known && known[i],
-                               .keeps = known && known[i] == KNOWN_SURELY};
-    st = profile_program(q, &e[i], a, p->err);
+    st = begin(p, i, known ? known[i] : KNOWN_NOT, kind);
+    if (!st) st = profile_program(q, &e[i], a, p->err);
   }
-  if (!st) st = run(p, rough);
-  for (int i = 0; i < n; i++) entrant_free(&e[i]);
-  return st;
+  return st ? st : run(p, kind);
 }
