@@ -98,6 +98,47 @@ START_TEST(runs_are_stored_and_replaced) {
 }
 END_TEST
 
+/* More samples of finals: what compiled code took stays, the others are added to what is stored,
+ * and only finished finals of the problem and state become settled. */
+START_TEST(finals_grow_and_settle) {
+  struct db *db;
+  OK(db_open(fresh("finals"), DB_WRITE, &db, &err));
+  struct ids id = add_ids(db);
+  struct entrant e[2] = {entrant("a x=1", OUTCOME_OK, 100, 5), entrant("b", OUTCOME_LOST, 200, 2)};
+  ck_assert(VEC_PUSH(&e[0].interp, 110));
+  e[0].error = 1e-6;
+  OK(db_store(db, id.machine, id.build, WARM, id.problem, e, 2, NULL, true, &err));
+  OK(db_store(db, id.machine, id.build, COLD, id.problem, e, 2, NULL, true, &err));
+
+  struct entrant more = {.text = "a x=1", .outcome = OUTCOME_OK};
+  OK(db_finals(db, id.machine, id.build, WARM, 9, &more, &err));
+  ck_assert_uint_eq(more.interp.n, 1);
+  ck_assert_int_eq(more.interp.v[0], 110);
+  ck_assert(more.error == 1e-6);
+  ck_assert(VEC_PUSH(&more.interp, 104));
+  OK(db_store(db, id.machine, id.build, WARM, id.problem, &more, 1, NULL, true, &err));
+  struct db_known k = look(db, id, "a x=1", true);
+  ck_assert_int_eq(k.ns, 104);
+  ck_assert_int_eq(k.finals, 2);
+  ck_assert(k.finished && !k.settled && k.error == 1e-6);
+  ck_assert_int_eq(count(db, "SELECT n FROM run WHERE engine='jit' AND state='warm' AND "
+                             "status='ok'"),
+                   5);
+  struct entrant none = {.text = "b"};
+  OK(db_finals(db, id.machine, id.build, WARM, 9, &none, &err));
+  ck_assert_uint_eq(none.interp.n, 0);
+
+  const struct db_problem_state place = {9, WARM};
+  OK(db_settle(db, id.machine, id.build, &place, 1, &err));
+  ck_assert(look(db, id, "a x=1", true).settled);
+  ck_assert(!look(db, id, "b", true).settled);
+  ck_assert_int_eq(count(db, "SELECT COUNT(*) FROM run WHERE finished=2"), 1);
+  for (int i = 0; i < 2; i++) entrant_free(&e[i]);
+  entrant_free(&more);
+  db_close(db);
+}
+END_TEST
+
 START_TEST(views_show_the_best) {
   struct db *db;
   OK(db_open(fresh("views"), DB_WRITE, &db, &err));
@@ -388,6 +429,7 @@ END_TEST
 int main(void) {
   const TTest *const tests[] = {ids_are_stable,
                                 runs_are_stored_and_replaced,
+                                finals_grow_and_settle,
                                 views_show_the_best,
                                 what_is_no_database_is_refused,
                                 foreign_databases_are_left_alone,
