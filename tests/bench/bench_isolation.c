@@ -29,14 +29,12 @@
 #include "../../scheduler/profile.h"
 
 enum {
-  SAMPLE_NS = 100000, /* these four as in measure.c */
-  CHUNK = 8,
-  MOST_PROCESSES = 4,
-  LATER_ROUNDS = 6
+  SAMPLE_NS = 100000, /* these two as in measure.c */
+  CHUNK = 8
 };
-enum kind { ROUGHLY, TO_END, KINDS };
+enum kind { ROUGHLY, TO_END, AGAIN, KINDS };
 enum way { WORKER, DIRECT, BARE, WAYS };
-static const char *const kind_name[KINDS] = {"rough", "to end"};
+static const char *const kind_name[KINDS] = {"rough", "to end", "again"};
 static const char *const way_name[WAYS] = {"worker", "direct", "bare"};
 
 static struct fvm_error err;
@@ -158,8 +156,8 @@ static int ask(struct server *s, enum request what, const int *rounds, int round
 /* What a race asked for, of each of its entrants that were sound. */
 struct course {
   struct work work;
-  int *samples;               /* the first at its check */
-  int *final[MOST_PROCESSES]; /* rounds in each process of the finals */
+  int *samples; /* the first at its check */
+  int *finals;
 };
 
 static void run_course(struct course *c, struct tally *t) {
@@ -168,11 +166,9 @@ static void run_course(struct course *c, struct tally *t) {
   for (int round = 0; ask(&s, round ? REQUEST_SAMPLE : REQUEST_CHECK, c->samples, round, t);
        round++) {
   }
-  for (int p = 0; p < MOST_PROCESSES; p++) {
-    for (int round = 0; ask(&s, REQUEST_INTERP, c->final[p], round, t); round++) {
-    }
-    stop(&s);
+  for (int round = 0; ask(&s, REQUEST_INTERP, c->finals, round, t); round++) {
   }
+  stop(&s);
 }
 
 /* ---- a process for each trial ---- */
@@ -238,39 +234,41 @@ static void compare(struct course *c, struct tally sum[WAYS]) {
   }
 }
 
+/* What an entrant had before a race. */
+struct before {
+  bool races;
+  int finals;
+};
+
 /* Entrants that took part and are sound, at the head of the copy. */
 static void take_course(struct course *c, const struct entrant *e, int n, struct entrant *copy,
-                        const bool *raced) {
+                        const struct before *b) {
   for (int i = 0; i < n; i++) {
-    if (!raced[i] || !outcome_is_sound(e[i].outcome) || e[i].sample.n == 0) continue;
-    int at = c->work.n++, finals = (int)e[i].interp.n, later = MAX(e[i].processes - 1, 0);
+    int samples = (int)e[i].sample.n, finals = (int)e[i].interp.n - b[i].finals;
+    if (!b[i].races || !outcome_is_sound(e[i].outcome) || samples + finals == 0) continue;
+    int at = c->work.n++;
     copy[at] = e[i];
     copy[at].outcome = OUTCOME_COUNT; /* there is room for those alone that may run */
-    c->samples[at] = (int)e[i].sample.n;
-    for (int p = MIN(later, MOST_PROCESSES - 1); p > 0; p--) {
-      c->final[p][at] = MIN(LATER_ROUNDS, finals);
-      finals -= c->final[p][at];
-    }
-    c->final[0][at] = finals;
+    c->samples[at] = samples;
+    c->finals[at] = finals;
   }
 }
 
-static void again(const struct opcall *call, const struct entrant *e, int n, const bool *raced,
-                  const struct measure_options *o) {
+static void once_more(const struct opcall *call, const struct entrant *e, int n,
+                      const struct before *b, const struct measure_options *o) {
   struct course c = {0};
   struct arena a = {0};
   struct bench bench;
   size_t bytes = sizeof *c.work.x + (size_t)n * (sizeof(struct reply) + sizeof(int));
-  enum kind kind = o->quick ? ROUGHLY : TO_END;
+  enum kind kind = o->again ? AGAIN : o->quick ? ROUGHLY : TO_END;
   struct entrant *copy = ARENA_NEW(&a, struct entrant, MAX(n, 1));
   struct exchange *x = sandbox_share(bytes);
   c.samples = ARENA_NEW(&a, int, MAX(n, 1));
-  bool room = copy && x && c.samples;
-  for (int p = 0; p < MOST_PROCESSES; p++) room &= !!(c.final[p] = ARENA_NEW(&a, int, MAX(n, 1)));
-  if (!room) fail("out of memory");
+  c.finals = ARENA_NEW(&a, int, MAX(n, 1));
+  if (!copy || !x || !c.samples || !c.finals) fail("out of memory");
   x->reply = (struct reply *)(x + 1);
   x->order = (int *)(x->reply + n);
-  take_course(&c, e, n, copy, raced);
+  take_course(&c, e, n, copy, b);
   check(bench_make(&bench, call, &err));
   c.work.bench = &bench;
   c.work.entrant = copy;
@@ -293,12 +291,14 @@ static void again(const struct opcall *call, const struct entrant *e, int n, con
 static enum fvm_status race(const struct opcall *c, struct entrant *e, int n,
                             const struct measure_options *o, bool (*on_round)(void *arg, int round),
                             void *arg, struct fvm_error *why) {
-  bool *raced = fvm_alloc((size_t)MAX(n, 1), sizeof *raced);
-  if (!raced) return fvm_nomem(why);
-  for (int i = 0; i < n; i++) raced[i] = e[i].outcome == OUTCOME_COUNT;
+  struct before *b = fvm_alloc((size_t)MAX(n, 1), sizeof *b);
+  if (!b) return fvm_nomem(why);
+  for (int i = 0; i < n; i++)
+    b[i] = (struct before){e[i].outcome == (o->again ? OUTCOME_OK : OUTCOME_COUNT),
+                           (int)e[i].interp.n};
   enum fvm_status st = measure_race(c, e, n, o, on_round, arg, why);
-  if (!st) again(c, e, n, raced, o);
-  fvm_free(raced, (size_t)MAX(n, 1), sizeof *raced);
+  if (!st) once_more(c, e, n, b, o);
+  fvm_free(b, (size_t)MAX(n, 1), sizeof *b);
   return st;
 }
 
@@ -311,8 +311,9 @@ static void print_row(const char *kind, const struct tally *t, enum way w, doubl
 
 static void print(void) {
   struct tally both[WAYS] = {{0}};
-  printf("%d rough races, %d to the end\n%-8s %-8s %9s %9s %11s %9s %9s\n", all.races[ROUGHLY],
-         all.races[TO_END], "races", "way", "seconds", "samples", "runs", "dropped", "worker /");
+  printf("%d rough races, %d to the end, %d again\n%-8s %-8s %9s %9s %11s %9s %9s\n",
+         all.races[ROUGHLY], all.races[TO_END], all.races[AGAIN], "races", "way", "seconds",
+         "samples", "runs", "dropped", "worker /");
   for (int k = 0; k < KINDS; k++)
     for (int w = 0; w < WAYS && all.races[k]; w++) {
       const struct tally *t = &all.sum[k][w];
