@@ -7,6 +7,7 @@
 
 enum {
   REPEAT_MAX = 1 << 20,
+  LONG_SAMPLES = 10,      /* a run that takes so many of them warms up within itself */
   TRIES = 2,              /* for a clean sample */
   SWITCH_NS = 10000000,   /* a sample this long may contain one context switch, and so on */
   PATIENCE_NS = 10000000, /* after so much time a slow sample is taken as it is */
@@ -56,8 +57,10 @@ static int64_t timed(const struct work *w, int i, enum engine engine, int64_t re
  * translations. The last of them is such a sample: its nanoseconds. */
 static int64_t calibrate(const struct work *w, int i, enum engine engine, int64_t *repeat,
                          struct counter_values *v) {
-  timed(w, i, engine, 1, v);
-  for (*repeat = 1;;) {
+  int64_t first = timed(w, i, engine, 1, v);
+  *repeat = 1;
+  if (first >= LONG_SAMPLES * w->sample_ns) return first;
+  for (;;) {
     int64_t t = timed(w, i, engine, *repeat, v);
     if (t >= w->sample_ns || *repeat >= REPEAT_MAX) return t;
     *repeat = MIN(MIN(*repeat * 16, w->sample_ns * *repeat * 5 / 4 / t + 1), (int64_t)REPEAT_MAX);
