@@ -25,9 +25,9 @@
 
 enum {
   SAMPLE_NS = 100000,
-  MAX_ROUNDS = 24,
-  SETTLE_ROUNDS = 8, /* the least for one that is alone in its group */
-  TIE_ROUNDS = 12,   /* the least for a tie */
+  MAX_ROUNDS = 10,   /* finals and visits tell apart who is left */
+  SETTLE_ROUNDS = 4, /* the least for one that is alone in its group */
+  TIE_ROUNDS = 6,    /* the least for a tie */
   FINALISTS = 3,     /* of a group */
   FINAL_ROUNDS = MEASURE_VISIT,
   FINAL_LEAST = FINAL_ROUNDS / 2, /* of long samples */
@@ -54,7 +54,7 @@ static const double PATIENCE_S = 2.5;
 static const struct {
   int rounds;
   double factor;
-} leave[] = {{12, 1.03}, {6, 1.06}, {3, 1.10}, {2, 1.25}, {1, 1.5}, {0, 3}};
+} leave[] = {{8, 1.03}, {6, 1.06}, {3, 1.10}, {2, 1.25}, {1, 1.5}, {0, 3}};
 
 struct race {
   struct entrant *e;

@@ -10,6 +10,7 @@ enum {
   LONG_SAMPLES = 10,      /* a run that takes so many of them warms up within itself */
   TRIES = 2,              /* for a clean sample */
   SWITCH_NS = 10000000,   /* a sample this long may contain one context switch, and so on */
+  LOOK_NS = 1000000,      /* so long a look at the machine's speed is good for */
   PATIENCE_NS = 10000000, /* after so much time a slow sample is taken as it is */
   SENTINEL_STEPS = 24000  /* about 40 us: a team takes up to one of them to start */
 };
@@ -91,21 +92,28 @@ static int burn(void *arg, struct team *team, int tid) {
   return 0;
 }
 
-/* Nanoseconds of a fixed piece of work on each of so many threads: when it takes longer, one of
- * their cores is slower. The best of two, so that an interrupt in between is not taken for that. */
-static int64_t sentinel(const struct work *w, int threads) {
-  int64_t least = INT64_MAX, *known = &w->x->sentinel_ns[MIN(threads, PLAN_MAXTHREADS)];
-  for (int i = 0; i < 2; i++) {
-    int64_t t = now();
-    pool_run(w->state->pool, threads, burn, NULL);
-    least = MIN(least, now() - t);
-  }
-  if (*known == 0 || least < *known) *known = least;
-  return least;
+static int64_t run_sentinel(const struct work *w, int threads) {
+  int64_t *least = &w->x->sentinel_ns[MIN(threads, PLAN_MAXTHREADS)], t = now();
+  pool_run(w->state->pool, threads, burn, NULL);
+  t = now() - t;
+  if (*least == 0 || t < *least) *least = t;
+  return t;
 }
 
-static bool is_slow(const struct work *w, int threads, int64_t ns) {
-  return (double)ns > SLOW * (double)w->x->sentinel_ns[MIN(threads, PLAN_MAXTHREADS)];
+/* Whether a fixed piece of work takes too long on so many threads: then one of their cores is
+ * slower than at its best. The better of two, so that an interrupt in between is not taken for
+ * that. */
+static bool is_slow(const struct work *w, int threads) {
+  const int64_t *least = &w->x->sentinel_ns[MIN(threads, PLAN_MAXTHREADS)];
+  bool slow = (double)run_sentinel(w, threads) > SLOW * (double)*least;
+  return slow && (double)run_sentinel(w, threads) > SLOW * (double)*least;
+}
+
+/* The same as it was found after the last sample, if that was just now. */
+static bool was_slow(const struct work *w, int threads) {
+  const struct work_state *s = w->state;
+  bool fresh = s->look.threads == threads && now() - s->look.at < LOOK_NS;
+  return fresh ? s->look.slow : is_slow(w, threads);
 }
 
 /* ---- samples ---- */
@@ -120,15 +128,16 @@ void time_sample(const struct work *w, int i, enum engine engine, struct reply *
   int64_t *n = &r->repeat[engine];
   int threads = w->entrant[i].label.threads;
   net_enter(w, &w->state->ready[i]);
-  int64_t before = sentinel(w, threads), spent = 0;
+  bool before = was_slow(w, threads);
+  int64_t spent = 0;
   for (int try = 0; try < TRIES; try++) {
     struct reply one = *r;
     struct counter_values *v = &one.counters;
     int64_t t = *n ? timed(w, i, engine, *n, v) : calibrate(w, i, engine, n, v);
-    int64_t after = sentinel(w, threads);
+    bool after = is_slow(w, threads);
     one.ns = MAX((t + *n / 2) / *n, 1);
     one.clean = is_clean(v, t);
-    one.slow = is_slow(w, threads, MAX(before, after));
+    one.slow = before || after;
     one.dropped = r->dropped + (try > 0);
     one.repeat[engine] = *n;
     for (int k = 0; k < COUNTER_COUNT; k++) v->v[k] /= *n;
@@ -140,4 +149,5 @@ void time_sample(const struct work *w, int i, enum engine engine, struct reply *
       r->dropped++;
     if (r->clean && (!r->slow || spent > PATIENCE_NS)) break;
   }
+  w->state->look = (struct look){threads, before, now()};
 }

@@ -47,6 +47,12 @@ struct fenced {
   struct fence fence[SIDES];
   int image[SIDES]; /* 1 + its index; 0: none yet */
 };
+/* At the machine's speed: whether so many threads were slow, and when that was, in ns. */
+struct look {
+  int threads;
+  bool slow;
+  int64_t at;
+};
 struct work_state {
   struct pool *pool;
   struct counters *counters;
@@ -60,6 +66,7 @@ struct work_state {
   struct fenced *fenced;                   /* of each input, for checks */
   struct fence *fence_out;                 /* of each output */
   struct fence fence_scratch[CODE_MAXBUF]; /* of each scratch buffer of a program */
+  struct look look;                        /* after the last sample */
   int64_t step;                            /* runs so far: which copy is next */
   int grabs;
 };

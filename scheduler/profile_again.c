@@ -2,17 +2,13 @@
  * for seconds: longer than a race, all of whose samples may lie in a bad time. (Seen on a shared
  * host: two races of one label were 7 % apart in the median and a tenth of them 30 %; twelve visits
  * of one label, minutes long in all, had minima within 1 to 2 %.) So what plans rest on is visited
- * at least twice, and until it has MEASURE_ENOUGH samples and the last visit has not changed its
- * time. */
+ * until it has MEASURE_ENOUGH samples and the last visit has not changed its time. */
 #include "profile_impl.h"
-
-#include <math.h>
 
 /* What is slower by more in its group is not for plans. After the race one finalist may have had a
  * good moment that another one did not have: the factor is a neighbour's on the same core. After
  * visits, which leave such moments out, it is a step of the clock. A time that falls by more than
  * the last part of it has changed. */
-enum { VISITS = 2 };
 static const double CLOSE_AT_FIRST = 1.45, CLOSE = 1.08, CHANGE = 0.01;
 
 static bool had_finals(const struct known_label *l) {
@@ -23,7 +19,7 @@ static bool wants_visit(const struct opcall *c, const struct known_problem *y, i
   const struct known_label *l = &y->label[i];
   double close = l->visits ? CLOSE : CLOSE_AT_FIRST;
   if (!had_finals(l) || l->settled) return false;
-  if (l->visits >= VISITS && l->finals >= MEASURE_ENOUGH && !l->moved) return false;
+  if (l->visits && l->finals >= MEASURE_ENOUGH && !l->moved) return false;
   for (int k = 0; k < y->n; k++) {
     const struct known_label *r = &y->label[k];
     if (had_finals(r) && (double)l->ns > close * (double)r->ns &&
@@ -46,16 +42,12 @@ static enum fvm_status visit(struct profiler *p, struct known *k, int q, int *n)
     wanted += in[i];
   }
   if (wanted) st = known_race(k, p, q, in, RACE_AGAIN);
-  double most = 0;
   for (int i = 0; i < y->n && wanted && !st; i++) {
     struct known_label *l = &y->label[i];
-    double now = (double)l->ns / (double)before[i];
     if (!in[i] || !had_finals(l)) continue;
-    l->moved = now < 1 - CHANGE;
+    l->moved = (double)l->ns < (1 - CHANGE) * (double)before[i];
     l->visits++;
-    most = fmax(most, now);
   }
-  if (most > 0) y->fall = fmin(y->fall, most);
   *n += wanted;
   arena_free(&a);
   return st;

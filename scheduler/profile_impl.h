@@ -67,11 +67,10 @@ struct known_label {
   const char *text;
   struct label label;
   enum knowledge state;
-  int64_t ns;       /* of those that are known */
-  int64_t rough_ns; /* from a race of this call that was short; 0: none */
-  double guess;     /* ns, by what was measured in other builds, or by the prior */
-  bool seen;        /* by another build, on this machine */
-  double floor;     /* ns: what arithmetic and memory take at the machine's peaks */
+  int64_t ns;     /* of those that are known */
+  double guess;   /* ns, by what was measured in other builds, or by the prior */
+  bool seen;      /* by another build, on this machine */
+  double floor;   /* ns: what arithmetic and memory take at the machine's peaks */
   int64_t likely; /* ns of those that are not known: the guess, set right by the times of its kin */
   int64_t low;    /* ns that it takes at least, as far as guesses can tell */
   bool wanted;
@@ -86,8 +85,6 @@ struct known_label {
 struct known_problem {
   struct known_label *label;
   int n;
-  double fall; /* 1, or by how much less all took that were measured again: the race fell into a bad
-                  time, and the others may take as much less, too */
 };
 struct known {
   struct arena arena;
@@ -97,7 +94,6 @@ struct known {
   struct prior prior;
   struct prior_work **work; /* by problem: of each label */
   int64_t runs;             /* that the prior was fitted to */
-  double rough;             /* by this part a time from a short race may be too high */
   struct known_slot {
     int problem, label; /* by hash of both; problem -1: free */
   } * slot;
@@ -113,6 +109,8 @@ struct known_label *known_find(const struct known *k, uint64_t problem, const ch
 enum fvm_status known_guess(struct known *k, struct profiler *p);
 /* Guess the times of a problem's unknown labels, given those that are known by now. */
 void known_update(struct known *k, int problem);
+/* By this part a time from a short race may be too high. */
+#define KNOWN_ROUGH 0.04
 /* Whether its time was measured, however roughly. */
 bool known_timed(const struct known_label *l);
 /* By how much a guess beside the time of its kin may be too high. */

@@ -4,13 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "../profiles/stats.h"
-
 /* Times from short races are taken for lower by a part, so that what may be the best is measured
- * for longer: by as much as nine in ten of those turned out to be lower which were measured longer,
- * in these bounds. A time by another build of the same machine may be too high by the last factor.
- */
-static const double ROUGH = 0.02, ROUGH_MOST = 0.1, ROUGH_QUANTILE = 0.75, OTHER_BUILD = 1.1;
+ * for longer; a time by another build of the same machine may be too high by that factor. */
+static const double OTHER_BUILD = 1.1;
 /* What is measured comes close to a peak that is measured, too. */
 static const double PEAK = 0.95;
 
@@ -130,7 +126,6 @@ static enum fvm_status open_problem(struct known *k, struct profiler *p, int q) 
   enum fvm_status st = profile_entrants(x, &p->o->target, &k->arena, &e, p->err);
   if (st) return st;
   y->n = x->nlabel;
-  y->fall = 1;
   y->label = ARENA_NEW(&k->arena, struct known_label, MAX(y->n, 1));
   k->work[q] = ARENA_NEW(&k->arena, struct prior_work, MAX(y->n, 1));
   bool any = false, *new = ARENA_NEW(&k->arena, bool, MAX(y->n, 1));
@@ -156,24 +151,8 @@ static bool take_other(void *known, const struct db_run *r) {
   return true;
 }
 
-static enum fvm_status rate_rough_races(struct known *k, struct fvm_error *err) {
-  VEC(double) fall = {0};
-  bool ok = true;
-  for (size_t q = 0; q < k->set->problem.n && ok; q++)
-    for (int i = 0; i < k->problem[q].n && ok; i++) {
-      const struct known_label *l = &k->problem[q].label[i];
-      if (l->rough_ns && l->state == KNOWN_SURELY)
-        ok = VEC_PUSH(&fall, 1 - (double)l->ns / (double)l->rough_ns);
-    }
-  double most = fall.n ? stats_quantile(fall.v, fall.n, ROUGH_QUANTILE) : 0;
-  k->rough = fmin(fmax(most, ROUGH), ROUGH_MOST);
-  VEC_FREE(&fall);
-  return ok ? FVM_OK : fvm_nomem(err);
-}
-
 enum fvm_status known_guess(struct known *k, struct profiler *p) {
   enum fvm_status st = prior_fit(&k->prior, p->db, p->machine, p->build, p->err);
-  if (!st) st = rate_rough_races(k, p->err);
   if (!st) st = prior_store(&k->prior, p->db, p->machine, p->err);
   for (size_t q = 0; q < k->set->problem.n && !st; q++)
     for (int i = 0; i < k->problem[q].n; i++) {
@@ -252,13 +231,13 @@ struct source {
   enum { LOW, TIMED, LIKELY } what;
 };
 
-static int64_t cost_of(const struct source *s, const struct known_label *l, double fall) {
+static int64_t cost_of(const struct source *s, const struct known_label *l) {
   if (!l) return COST_FORBIDDEN; /* a label that the set does not have */
   switch (l->state) {
   case KNOWN_BAD:
     return COST_FORBIDDEN;
   case KNOWN_ROUGHLY:
-    return s->what == LOW ? whole((1 - s->known->rough) * fall * (double)l->ns) : l->ns;
+    return s->what == LOW ? whole((1 - KNOWN_ROUGH) * (double)l->ns) : l->ns;
   case KNOWN_SURELY:
     return l->ns;
   default:
@@ -268,9 +247,8 @@ static int64_t cost_of(const struct source *s, const struct known_label *l, doub
 
 static int64_t ask(struct cost *c, uint64_t problem, struct text *label) {
   const struct source *s = (const struct source *)c;
-  int q = -1;
-  const struct known_label *l = label->failed ? NULL : known_find(s->known, problem, label->v, &q);
-  int64_t ns = cost_of(s, l, q < 0 ? 1 : s->known->problem[q].fall);
+  int64_t ns =
+      label->failed ? COST_FORBIDDEN : cost_of(s, known_find(s->known, problem, label->v, NULL));
   text_free(label);
   return ns;
 }
@@ -329,7 +307,6 @@ static void learn(struct known_label *l, const struct entrant *e, enum race_kind
     l->state = KNOWN_BAD;
   } else if (ns > 0 && !(sure && (rough || !ended))) {
     l->ns = ns;
-    if (rough) l->rough_ns = ns;
     l->state = rough || !ended ? KNOWN_ROUGHLY : KNOWN_SURELY;
     if (!rough) l->finals = (int)e->interp.n;
   }

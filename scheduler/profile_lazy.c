@@ -140,31 +140,33 @@ static int pick_unknown(const struct lazy *z, const struct known_problem *y, boo
   return n;
 }
 
-/* The fastest of each group that is known runs beside them, so that times can be compared. */
-static void add_rivals(const struct opcall *c, const struct known_problem *y, bool *in, int n) {
-  for (int i = 0; i < n; i++) {
-    const struct known_label *l = &y->label[i];
-    int best = -1;
-    if (!in[i] || l->state != KNOWN_NOT) continue;
-    for (int k = 0; k < y->n; k++)
-      if (known_timed(&y->label[k]) && measure_same_group(c, &l->label, &y->label[k].label) &&
-          (best < 0 || y->label[k].ns < y->label[best].ns))
-        best = k;
-    if (best >= 0) in[best] = true;
-  }
+/* The fastest of a label's group that is known; -1: none. */
+static int best_known(const struct opcall *c, const struct known_problem *y, int i) {
+  int best = -1;
+  for (int k = 0; k < y->n; k++)
+    if (known_timed(&y->label[k]) &&
+        measure_same_group(c, &y->label[i].label, &y->label[k].label) &&
+        (best < 0 || y->label[k].ns < y->label[best].ns))
+      best = k;
+  return best;
 }
 
-/* What is wanted and known roughly, and whatever of its group is as good for all that is known. */
-static void pick_rough(const struct known *k, const struct opcall *c, const struct known_problem *y,
-                       bool *in) {
-  double close = 1 + k->rough;
+/* What is wanted and known roughly, and whatever of its group may be the best one. */
+static void pick_rough(const struct opcall *c, const struct known_problem *y, bool *in) {
   for (int i = 0; i < y->n; i++) {
     const struct known_label *l = &y->label[i];
     in[i] = l->wanted;
-    for (int r = 0; r < y->n && !in[i]; r++)
-      in[i] = y->label[r].wanted && known_timed(l) &&
-              (double)l->ns <= close * (double)y->label[r].ns &&
-              measure_same_group(c, &l->label, &y->label[r].label);
+    for (int r = 0; r < y->n && !in[i] && l->state == KNOWN_ROUGHLY; r++)
+      in[i] = y->label[r].wanted && measure_same_group(c, &l->label, &y->label[r].label) &&
+              (1 - KNOWN_ROUGH) * (double)l->ns <= (double)y->label[best_known(c, y, i)].ns;
+  }
+}
+
+/* The fastest of each group that is known runs beside them, so that times can be compared. */
+static void add_rivals(const struct opcall *c, const struct known_problem *y, bool *in) {
+  for (int i = 0; i < y->n; i++) {
+    int best = in[i] && y->label[i].state != KNOWN_SURELY ? best_known(c, y, i) : -1;
+    if (best >= 0) in[best] = true;
   }
 }
 
@@ -193,10 +195,8 @@ static enum fvm_status measure(struct lazy *z, int q) {
   enum fvm_status st = in ? FVM_OK : fvm_nomem(z->p->err);
   if (!st) {
     int n = pick_unknown(z, y, in);
-    if (n)
-      add_rivals(c, y, in, y->n);
-    else
-      pick_rough(&z->known, c, y, in);
+    if (!n) pick_rough(c, y, in);
+    add_rivals(c, y, in);
     for (int i = 0; i < y->n; i++) y->label[i].wanted = false;
     st = known_race(&z->known, z->p, q, in, n > FEW ? RACE_ROUGH : RACE_FULL);
     forget(z, q);

@@ -147,11 +147,10 @@ static enum fvm_status run(struct profiler *p, enum race_kind kind) {
 static enum fvm_status begin(struct profiler *p, int i, uint8_t known, enum race_kind kind) {
   struct entrant *e = &p->e[i];
   enum fvm_status st = FVM_OK;
-  if (kind == RACE_AGAIN) {
+  if (kind != RACE_ROUGH && known == KNOWN_SURELY)
     st = db_finals(p->db, p->machine, p->build, profile_state(p, p->problem), p->problem->hash, e,
                    p->err);
-    e->outcome = OUTCOME_OK;
-  }
+  if (kind == RACE_AGAIN) e->outcome = OUTCOME_OK;
   p->seen[i] = (struct seen){.finals = e->interp.n,
                              .outcome = e->outcome,
                              .known = known != KNOWN_NOT,
