@@ -2,15 +2,16 @@
  *
  *   check    each candidate once in the sandbox: verified, right, compiled code equal to the
  *            interpreter; one sample of it. What is much slower than the best leaves at once.
- *   rounds   each survivor one sample a round, in an order that changes; a sentinel runs before and
- *            after each sample, which is taken again when it was slow. A round in which most
- * samples were slow nevertheless is thrown away and repeated after a pause. leaving  by the minimum
- * so far, within wide bounds early and narrow ones later; then by the confidence interval of the
- * paired ratios to the best. end      when what is left in each group is one, or within TIE of each
- * other. finals   the best few under the interpreter, which is what the executor runs. again these
- * once more in a fresh process, seconds or minutes later, until two visits agree: where pages lie
- * differs from process to process, and what else the machine does from time to time
- * (scheduler/profile_again.c).
+ *   rounds   each survivor one sample a round, in an order that changes. A sentinel runs before and
+ *            after each sample; one that was slow is taken again. A round in which most samples are
+ *            slow nevertheless is thrown away and repeated after a pause.
+ *   leaving  by the minimum so far, within wide bounds early and narrow ones later; then by the
+ *            confidence interval of the paired ratios to the best.
+ *   end      when what is left in each group is one, or within TIE of each other.
+ *   finals   the best few under the interpreter, which is what the executor runs.
+ *   again    these once more in a fresh process, seconds or minutes later, until a visit changes
+ *            nothing: where pages lie differs from process to process, and what else the machine
+ *            does from time to time (scheduler/profile_again.c).
  *
  * Candidates race in groups: only those of equal threads and equal layouts of what flows through
  * the network compete, for the others may each be part of the best plan. */

@@ -12,7 +12,7 @@ enum {
   SWITCH_NS = 10000000,   /* a sample this long may contain one context switch, and so on */
   LOOK_NS = 1000000,      /* so long a look at the machine's speed is good for */
   PATIENCE_NS = 10000000, /* after so much time a slow sample is taken as it is */
-  SENTINEL_STEPS = 24000  /* about 40 us: a team takes up to one of them to start */
+  SENTINEL_STEPS = 24000  /* about 25 us: a team takes up to one of them to start */
 };
 /* How much longer than at its best a sentinel may take. (Seen on a shared host: 1.00, 1.06 and 1.37
  * to 1.50 times the least, the clock's steps and a neighbour on the same core, each for
