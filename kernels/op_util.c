@@ -170,29 +170,43 @@ void walk_next(struct walk *w) {
 
 /* ---- products for references ---- */
 
-typedef double ref_lanes __attribute__((vector_size(64)));
+typedef double pair __attribute__((vector_size(16)));
+enum { SUMS = 8 }; /* columns whose sums stay in registers */
 
-/* As many columns as sums stay in registers. */
+static pair load_pair(const double *p) {
+  pair v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
 static void add_products(const double *x, int64_t n, const double *b, double *sum) {
-  ref_lanes s, row;
-  memcpy(&s, sum, sizeof s);
-  for (int64_t i = 0; i < n; i++) {
-    memcpy(&row, b + i * REF_COLUMNS, sizeof row);
-    s += x[i] * row;
+  pair s0 = load_pair(sum), s1 = load_pair(sum + 2);
+  pair s2 = load_pair(sum + 4), s3 = load_pair(sum + 6);
+  for (int64_t i = 0; i < n; i++, b += REF_COLUMNS) {
+    s0 += x[i] * load_pair(b);
+    s1 += x[i] * load_pair(b + 2);
+    s2 += x[i] * load_pair(b + 4);
+    s3 += x[i] * load_pair(b + 6);
   }
-  memcpy(sum, &s, sizeof s);
+  memcpy(sum, (pair[]){s0, s1, s2, s3}, SUMS * sizeof *sum);
+}
+
+static void take_doubles(const void *a, enum fvm_dtype t, int64_t at, int64_t step, int64_t n,
+                         double *x) {
+  const float *f = a;
+  for (int64_t i = 0; i < n; i++, at += step) x[i] = t == FVM_F32 ? f[at] : elem_f64(a, t, at);
 }
 
 /* A stretch of k at a time, whose elements are converted once for all columns. */
 void ref_dots(const void *a, enum fvm_dtype t, int64_t a0, int64_t step, int64_t k, const double *b,
               double sum[REF_COLUMNS]) {
-  enum { STRETCH = 256, LANES = sizeof(ref_lanes) / sizeof *b };
+  enum { STRETCH = 256 };
   double x[STRETCH];
   memset(sum, 0, REF_COLUMNS * sizeof *sum);
   for (int64_t from = 0; from < k; from += STRETCH) {
     int64_t n = MIN(k - from, (int64_t)STRETCH);
-    for (int64_t i = 0; i < n; i++) x[i] = elem_f64(a, t, a0 + (from + i) * step);
-    for (int j = 0; j < REF_COLUMNS; j += LANES)
+    take_doubles(a, t, a0 + from * step, step, n, x);
+    for (int j = 0; j < REF_COLUMNS; j += SUMS)
       add_products(x, n, b + from * REF_COLUMNS + j, sum + j);
   }
 }
