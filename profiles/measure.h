@@ -6,8 +6,7 @@
 #include "../vm/plan.h"
 #include "counters.h"
 
-/* Samples that finals take of an entrant, and those that are enough for a plan to rest on. */
-enum { MEASURE_VISIT = 8, MEASURE_ENOUGH = 2 * MEASURE_VISIT };
+enum { MEASURE_VISIT = 8 }; /* samples that finals take of an entrant */
 
 enum { MEASURE_PROTOCOL = 4 }; /* goes into every row; changes with anything that moves a number */
 

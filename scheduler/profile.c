@@ -130,7 +130,7 @@ static enum fvm_status measure_all(struct profiler *p) {
     if (st == FVM_EINTR && p->out_of_budget) st = FVM_OK;
   }
   p->totals->complete = p->totals->problems_done == p->totals->problems;
-  return st ? st : measure_again(p);
+  return st || p->out_of_budget ? st : measure_again(p);
 }
 
 /* Outputs of the model for plans to be held to (accuracy.h). */

@@ -2,13 +2,14 @@
  * for seconds: longer than a race, all of whose samples may lie in a bad time. (Seen on a shared
  * host: two races of one label were 7 % apart in the median and a tenth of them 30 %; twelve visits
  * of one label, minutes long in all, had minima within 1 to 2 %.) So what plans rest on is visited
- * until it has MEASURE_ENOUGH samples and the last visit has not changed its time. */
+ * until it has ENOUGH samples and the last visit has not changed its time. */
 #include "profile_impl.h"
 
 /* What is slower by more in its group is not for plans. After the race one finalist may have had a
  * good moment that another one did not have: the factor is a neighbour's on the same core. After
  * visits, which leave such moments out, it is a step of the clock. A time that falls by more than
  * the last part of it has changed. */
+enum { ENOUGH = 2 * MEASURE_VISIT };
 static const double CLOSE_AT_FIRST = 1.45, CLOSE = 1.08, CHANGE = 0.01;
 
 static bool had_finals(const struct known_label *l) {
@@ -19,7 +20,7 @@ static bool wants_visit(const struct opcall *c, const struct known_problem *y, i
   const struct known_label *l = &y->label[i];
   double close = l->visits ? CLOSE : CLOSE_AT_FIRST;
   if (!had_finals(l) || l->settled) return false;
-  if (l->visits && l->finals >= MEASURE_ENOUGH && !l->moved) return false;
+  if (l->visits && l->finals >= ENOUGH && !l->moved) return false;
   for (int k = 0; k < y->n; k++) {
     const struct known_label *r = &y->label[k];
     if (had_finals(r) && (double)l->ns > close * (double)r->ns &&
