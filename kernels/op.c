@@ -249,17 +249,22 @@ enum fvm_status opcall_ref(const struct opcall *c, const void *const *in, void *
 
 /* ---- labels ---- */
 
-bool opcall_label(const struct opcall *c, const struct target *t, int i, struct label *l) {
+bool opcall_next(const struct opcall *c, const struct target *t, struct label_walk *w,
+                 struct label *l) {
   if (c->body && !(c->op->flags & OPF_ANCHOR)) return false;
-  for (const struct cand *k = c->op->cands; k && k->name; k++) {
-    int j = 0;
-    for (;; j++, i--) {
-      *l = (struct label){.cand = k, .threads = 1};
-      if (!k->label(c, t, j, l)) break;
-      if (i == 0) return true;
-    }
+  const struct cand *k = c->op->cands;
+  for (k = k ? k + w->cand : NULL; k && k->name; k++, w->cand++, w->label = 0) {
+    *l = (struct label){.cand = k, .threads = 1};
+    if (k->label(c, t, w->label, l)) return w->label++, true;
   }
   return false;
+}
+
+bool opcall_label(const struct opcall *c, const struct target *t, int i, struct label *l) {
+  struct label_walk w = {0};
+  bool is = opcall_next(c, t, &w, l);
+  while (is && i-- > 0) is = opcall_next(c, t, &w, l);
+  return is;
 }
 
 static enum layout io_layout(const uint8_t *list, int i) {

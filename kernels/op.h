@@ -220,7 +220,7 @@ struct cand {
   const char *name;
   const char *knobs[LABEL_MAXKNOB]; /* names, NULL after the last */
   /* The i-th label of an opcall on a target (layouts, knobs, threads set; cand is set by
-   * opcall_label); false past the last. "Not applicable" is false at 0, an ordinary answer. */
+   * opcall_next); false past the last. "Not applicable" is false at 0, an ordinary answer. */
   bool (*label)(const struct opcall *c, const struct target *t, int i, struct label *l);
   /* Write the program. Buffers: 0 .. nin-1 the inputs in the label's layouts (an absent input is a
    * buffer of 0 bytes), then nout outputs, then scratch. */
@@ -230,8 +230,14 @@ struct cand {
 
 /* The empty table of candidates. */
 extern const struct cand no_cands[];
-/* The i-th label over all candidates of the operator; false past the last. Deterministic order:
- * earlier means simpler, so ties in time go to the lower number. */
+/* All labels over the candidates of the operator in turn, from a walk that is zero at first; false
+ * past the last. Deterministic order: earlier means simpler, so ties in time go to the earlier. */
+struct label_walk {
+  int cand, label;
+};
+bool opcall_next(const struct opcall *c, const struct target *t, struct label_walk *w,
+                 struct label *l);
+/* The i-th of them, looked for from the first on. */
 bool opcall_label(const struct opcall *c, const struct target *t, int i, struct label *l);
 /* One line, no spaces in values: "gemm_packed tile=8x32 kc=256 in=row,p32 out=row threads=2". */
 void label_text(const struct opcall *c, const struct label *l, struct text *out);

@@ -50,7 +50,7 @@ static enum fvm_status read_call(const struct db_record *r, const struct target 
   enum fvm_status st = opcall_read(r->problem, a, &s->call, err);
   if (st) return st;
   measure_constants(&s->call);
-  for (int i = 0; opcall_label(&s->call, t, i, &s->entrant.label); i++) {
+  for (struct label_walk w = {0}; opcall_next(&s->call, t, &w, &s->entrant.label);) {
     struct text text = {0};
     label_text(&s->call, &s->entrant.label, &text);
     bool same = !text.failed && !strcmp(text.v, r->label);

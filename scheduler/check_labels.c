@@ -40,7 +40,7 @@ static bool find_label(const struct opcall *c, const struct target *t, const cha
                        struct label *l, bool *nomem) {
   size_t word = strcspn(text, " ");
   bool found = false;
-  for (int i = 0; !found && !*nomem && opcall_label(c, t, i, l); i++) {
+  for (struct label_walk w = {0}; !found && !*nomem && opcall_next(c, t, &w, l);) {
     struct text own = {0};
     if (strlen(l->cand->name) != word || strncmp(l->cand->name, text, word) != 0) continue;
     label_text(c, l, &own);

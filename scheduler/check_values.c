@@ -117,7 +117,7 @@ static bool is_free(struct check_match *m, int node, struct fvm_error *err) {
   struct label l;
   bool found = false;
   if (graph_opcall(m->g, node, &a, &c, err) == FVM_OK)
-    for (int i = 0; opcall_label(&c, &any, i, &l); i++) {
+    for (struct label_walk w = {0}; opcall_next(&c, &any, &w, &l);) {
       if (!l.view) continue;
       found |= n->op->flags & OPF_JOIN    ? join_all(m, n, &l)
                : n->op->flags & OPF_STATE ? append(m, n, &l)

@@ -320,7 +320,7 @@ static enum fvm_status begin(struct finder *f, const char *name) {
 
 static enum fvm_status add_labels(struct finder *f, const char *chosen) {
   struct label l;
-  for (int i = 0; opcall_label(&f->call, &f->s->options->target, i, &l); i++)
+  for (struct label_walk w = {0}; opcall_next(&f->call, &f->s->options->target, &w, &l);)
     if (!l.view && !add_label(f, &l, chosen)) return fvm_nomem(f->err);
   return FVM_OK;
 }

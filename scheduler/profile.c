@@ -48,7 +48,7 @@ static enum fvm_status count_known(struct profiler *p, struct fvm_error *err) {
     struct arena a = {0};
     struct entrant *e;
     int n = q->nlabel;
-    st = profile_entrants(q, &p->o->target, &a, &e, err);
+    st = profile_entrants(q, &a, &e, err);
     if (!st) st = drop_known(p, q, e, &n, err);
     arena_free(&a);
     p->totals->problems++;
@@ -65,7 +65,7 @@ static enum fvm_status profile_one(struct profiler *p, int index) {
   struct profile_problem *q = &p->set.problem.v[index];
   struct entrant *e;
   int n = q->nlabel;
-  enum fvm_status st = profile_entrants(q, &p->o->target, &a, &e, p->err);
+  enum fvm_status st = profile_entrants(q, &a, &e, p->err);
   if (!st) st = drop_known(p, q, e, &n, p->err);
   if (!st && q->nlabel > 0) note_known(p, q, n);
   if (!st && n > 0) {

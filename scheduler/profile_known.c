@@ -123,7 +123,7 @@ static enum fvm_status open_problem(struct known *k, struct profiler *p, int q) 
   const struct profile_problem *x = &k->set->problem.v[q];
   struct known_problem *y = &k->problem[q];
   struct entrant *e;
-  enum fvm_status st = profile_entrants(x, &p->o->target, &k->arena, &e, p->err);
+  enum fvm_status st = profile_entrants(x, &k->arena, &e, p->err);
   if (st) return st;
   y->n = x->nlabel;
   y->label = ARENA_NEW(&k->arena, struct known_label, MAX(y->n, 1));

@@ -21,35 +21,55 @@ static const char *keep(struct profile_set *s, struct text *t) {
 }
 
 /* Roughly, from what the first candidate says of itself; only an order follows from it. */
-static double estimate(const struct opcall *c, const struct target *t) {
-  struct label l;
+static double estimate(const struct profile_problem *p) {
   struct opcost cost;
-  if (!opcall_label(c, t, 0, &l) || l.view) return 0;
-  opcall_cost(c, &l, &cost);
+  if (!p->nall || p->label[0].view) return 0;
+  opcall_cost(&p->call, &p->label[0], &cost);
   double arithmetic = (double)cost.flops / 50;
   double memory = (double)(cost.bytes_read + cost.bytes_written) / 10;
   return MAX(arithmetic, memory);
 }
 
-/* Index of the problem, made when it is new; -1 when memory is out. text is taken over. */
-static int add_problem(struct profile_set *s, const struct profile_problem *p, struct text *text) {
-  for (size_t i = 0; i < s->problem.n; i++) {
-    if (s->problem.v[i].hash != p->hash) continue;
-    s->problem.v[i].weight += p->weight;
-    text_free(text);
-    return (int)i;
-  }
-  struct profile_problem q = *p;
-  q.text = keep(s, text);
-  if (!q.text || !VEC_PUSH(&s->problem, q)) return -1;
+/* -1: there is none. */
+static int find_problem(const struct profile_set *s, uint64_t hash) {
+  for (int i = 0; i < (int)s->problem.n; i++)
+    if (s->problem.v[i].hash == hash) return i;
+  return -1;
+}
+
+/* Index of a new problem; -1 when memory is out. text is taken over. */
+static int add_problem(struct profile_set *s, struct profile_problem *p, struct text *text) {
+  p->text = keep(s, text);
+  if (!p->text || !VEC_PUSH(&s->problem, *p)) return -1;
   return (int)s->problem.n - 1;
 }
 
-static int count_labels(const struct opcall *c, const struct target *t) {
+/* False when memory is out. */
+static bool list_labels(struct profile_set *s, struct profile_problem *p, const struct target *t) {
+  VEC(struct label) all = {0};
   struct label l;
-  int n = 0;
-  for (int i = 0; opcall_label(c, t, i, &l); i++) n += !l.view;
-  return n;
+  bool ok = true;
+  for (struct label_walk w = {0}; ok && opcall_next(&p->call, t, &w, &l);) {
+    p->nlabel += !l.view;
+    ok = VEC_PUSH(&all, l);
+  }
+  struct label *kept = ARENA_NEW(&s->arena, struct label, MAX(all.n, 1));
+  if (kept && all.n) memcpy(kept, all.v, all.n * sizeof *kept);
+  p->label = kept;
+  p->nall = (int)all.n;
+  VEC_FREE(&all);
+  return ok && kept;
+}
+
+static bool list_convert_labels(struct profile_set *s, struct profile_problem *p,
+                                const struct target *t) {
+  struct label *l = ARENA_NEW(&s->arena, struct label, MAX(t->nthreads, 1));
+  for (int i = 0; l && i < t->nthreads; i++)
+    l[i] =
+        (struct label){.threads = t->threads[i], .in = {(uint8_t)p->from}, .out = {(uint8_t)p->to}};
+  p->label = l;
+  p->nall = p->nlabel = t->nthreads;
+  return l != NULL;
 }
 
 /* Of a node, or of a chain (first >= 0); *id: which. */
@@ -60,12 +80,16 @@ static enum fvm_status add_node(struct profile_set *s, const struct graph *g, in
   enum fvm_status st = chains_opcall(g, first, node, &s->arena, &p.call, err);
   if (st) return st;
   p.hash = opcall_hash(&p.call);
-  p.op = p.call.op->name;
-  p.weight = estimate(&p.call, t);
-  p.nlabel = count_labels(&p.call, t);
-  opcall_text(&p.call, &text);
-  *id = add_problem(s, &p, &text);
-  return *id >= 0 ? FVM_OK : fvm_nomem(err);
+  *id = find_problem(s, p.hash);
+  if (*id < 0) {
+    if (!list_labels(s, &p, t)) return fvm_nomem(err);
+    p.op = p.call.op->name;
+    opcall_text(&p.call, &text);
+    *id = add_problem(s, &p, &text);
+    if (*id < 0) return fvm_nomem(err);
+  }
+  s->problem.v[*id].weight += estimate(&s->problem.v[*id]);
+  return FVM_OK;
 }
 
 static enum fvm_status add_nodes(struct profile_set *s, const struct graph *g,
@@ -110,16 +134,15 @@ static void mark(const struct graph *g, int node, const struct label *l, struct 
 
 /* of_node: problems of g's live nodes. */
 static enum fvm_status find_flow(struct profile_set *s, const struct graph *g, const int *of_node,
-                                 const struct target *t, struct flow *f, struct fvm_error *err) {
+                                 struct flow *f, struct fvm_error *err) {
   f->made = ARENA_NEW(&s->arena, layout_set, MAX(g->tensor.n, 1));
   f->wanted = ARENA_NEW(&s->arena, layout_set, MAX(g->tensor.n, 1));
   if (!f->made || !f->wanted) return fvm_nomem(err);
   int k = 0;
   for (size_t i = 0; i < g->node.n; i++) {
-    struct label l;
     if (g->node.v[i].dead) continue;
-    const struct opcall *c = &s->problem.v[of_node[k++]].call;
-    for (int j = 0; opcall_label(c, t, j, &l); j++) mark(g, (int)i, &l, f);
+    const struct profile_problem *p = &s->problem.v[of_node[k++]];
+    for (int j = 0; j < p->nall; j++) mark(g, (int)i, &p->label[j], f);
   }
   for (size_t i = 0; i < g->tensor.n; i++) {
     if (g->tensor.v[i].is_input) f->made[i] |= LAYOUT_BIT(LAYOUT_ROW);
@@ -131,19 +154,21 @@ static enum fvm_status find_flow(struct profile_set *s, const struct graph *g, c
 static enum fvm_status add_convert(struct profile_set *s, const struct tensor *x, enum layout from,
                                    enum layout to, const struct target *t, struct fvm_error *err) {
   struct text text = {0};
+  uint64_t hash = convert_hash(x, from, to);
+  if (find_problem(s, hash) >= 0) return FVM_OK;
   struct tensor *io = ARENA_NEW(&s->arena, struct tensor, 2);
   if (!io) return fvm_nomem(err);
   io[0] = io[1] = *x;
   io[0].data = io[1].data = NULL;
   struct profile_problem p = {
-      .hash = convert_hash(x, from, to),
+      .hash = hash,
       .op = "Convert",
       .is_convert = true,
       .from = from,
       .to = to,
-      .nlabel = t->nthreads,
       .call = {
           .op = op_find("Identity", 8), .nin = 1, .nown = 1, .nout = 1, .in = io, .out = io + 1}};
+  if (!list_convert_labels(s, &p, t)) return fvm_nomem(err);
   convert_text(x, from, to, &text);
   return add_problem(s, &p, &text) >= 0 ? FVM_OK : fvm_nomem(err);
 }
@@ -152,7 +177,7 @@ static enum fvm_status add_converts(struct profile_set *s, const struct graph *g
                                     const int *of_node, const struct target *t,
                                     struct fvm_error *err) {
   struct flow f;
-  enum fvm_status st = find_flow(s, g, of_node, t, &f, err);
+  enum fvm_status st = find_flow(s, g, of_node, &f, err);
   for (size_t i = 0; i < g->tensor.n && !st; i++) {
     const struct tensor *x = &g->tensor.v[i].t;
     if (x->data) continue; /* constants are converted when the plan is written */
@@ -172,15 +197,15 @@ static enum fvm_status add_copies(struct profile_set *s, const struct graph *g, 
   enum fvm_status st = places ? FVM_OK : fvm_nomem(err);
   for (int i = 0, k = 0; i < (int)g->node.n && !st; i++) {
     const struct node *n = &g->node.v[i];
-    struct label l;
     if (n->dead) continue;
-    int problem = of_node[k++];
-    for (int j = 0; n->op->flags & OPF_JOIN && !st; j++) {
-      if (!opcall_label(&s->problem.v[problem].call, t, j, &l) || !l.view) break;
+    const struct profile_problem *p = &s->problem.v[of_node[k++]];
+    const struct label *l = p->label; /* adding problems moves p */
+    int nview = n->op->flags & OPF_JOIN ? p->nall - p->nlabel : 0;
+    for (int j = 0; j < nview && !st; j++)
       for (int x = 0; x < (int)n->in.n && !st; x++)
         if (!joins_at(places, g, i, x))
-          st = add_convert(s, &g->tensor.v[n->in.v[x]].t, label_in(&l, x), label_in(&l, x), t, err);
-    }
+          st = add_convert(s, &g->tensor.v[n->in.v[x]].t, label_in(&l[j], x), label_in(&l[j], x), t,
+                           err);
   }
   return st;
 }
@@ -233,33 +258,22 @@ void profile_set_free(struct profile_set *s) {
 
 /* ---- entrants ---- */
 
-static bool next_label(const struct profile_problem *p, const struct target *t, int i,
-                       struct label *l, struct text *text) {
-  if (!p->is_convert) {
-    if (!opcall_label(&p->call, t, i, l)) return false;
-    label_text(&p->call, l, text);
-    return true;
-  }
-  if (i >= t->nthreads) return false;
-  *l = (struct label){.threads = t->threads[i]};
-  l->in[0] = (uint8_t)p->from;
-  l->out[0] = (uint8_t)p->to;
-  convert_label(t->threads[i], text);
-  return true;
-}
-
-enum fvm_status profile_entrants(const struct profile_problem *p, const struct target *t,
-                                 struct arena *a, struct entrant **e, struct fvm_error *err) {
-  struct label l;
+enum fvm_status profile_entrants(const struct profile_problem *p, struct arena *a,
+                                 struct entrant **e, struct fvm_error *err) {
   *e = ARENA_NEW(a, struct entrant, MAX(p->nlabel, 1));
   if (!*e) return fvm_nomem(err);
-  for (int i = 0, n = 0; n < p->nlabel; i++) {
+  for (int i = 0, n = 0; i < p->nall; i++) {
+    const struct label *l = &p->label[i];
     struct text text = {0};
-    CHECK(next_label(p, t, i, &l, &text));
+    if (l->view) continue;
+    if (p->is_convert)
+      convert_label(l->threads, &text);
+    else
+      label_text(&p->call, l, &text);
     const char *kept = text.failed ? NULL : arena_strdup(a, text.v);
     text_free(&text);
     if (!kept) return fvm_nomem(err);
-    if (!l.view) (*e)[n++] = (struct entrant){.label = l, .text = kept, .outcome = OUTCOME_COUNT};
+    (*e)[n++] = (struct entrant){.label = *l, .text = kept, .outcome = OUTCOME_COUNT};
   }
   return FVM_OK;
 }

@@ -11,7 +11,9 @@ struct profile_problem {
   struct opcall call;
   bool is_convert; /* call is an Identity; from and to say the rest */
   enum layout from, to;
-  int nlabel, nknown; /* nknown: the caller's, 0 at first */
+  const struct label *label; /* all of them, views as well */
+  int nall;
+  int nlabel, nknown; /* but views; nknown: the caller's, 0 at first */
   double weight;      /* roughly the nanoseconds of all its uses together */
 };
 struct profile_set {
@@ -30,8 +32,8 @@ void profile_set_free(struct profile_set *s);
 
 /* All labels of a problem but views, which need no measuring, with their texts, without programs:
  * nlabel entrants from the arena with nothing known yet. */
-enum fvm_status profile_entrants(const struct profile_problem *p, const struct target *t,
-                                 struct arena *a, struct entrant **e, struct fvm_error *err);
+enum fvm_status profile_entrants(const struct profile_problem *p, struct arena *a,
+                                 struct entrant **e, struct fvm_error *err);
 /* Write the program of an entrant; an entrant without one becomes unsupported, with the reason. */
 enum fvm_status profile_program(const struct profile_problem *p, struct entrant *e, struct arena *a,
                                 struct fvm_error *err);

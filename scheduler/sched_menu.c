@@ -116,7 +116,7 @@ static bool collect(struct sched *w, const struct problem *p, const struct pin_l
   const struct opcall *call = p->call;
   struct choice c = {0};
   bool failed = false;
-  for (int i = 0; opcall_label(call, &w->o->target, i, &c.label); i++) {
+  for (struct label_walk k = {0}; opcall_next(call, &w->o->target, &k, &c.label);) {
     if (!are_agreed(pins, call, &c.label, &failed)) continue;
     int64_t known = w->cost->known;
     w->s->labels_total += !c.label.view; /* a view runs nothing: no cost to measure */
@@ -304,7 +304,7 @@ static void put_labels(struct sched *w, int node, struct text *out) {
   struct label l;
   int more = 0;
   size_t begin = out->n;
-  for (int i = 0; opcall_label(call, &w->o->target, i, &l); i++) {
+  for (struct label_walk k = {0}; opcall_next(call, &w->o->target, &k, &l);) {
     if (!l.view && cost_node(w->cost, call, &l) < 0) continue;
     bool shown = l.cand != last && out->n - begin < ROOM;
     if (shown && last) text_printf(out, "; ");
