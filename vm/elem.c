@@ -19,7 +19,7 @@ static uint16_t f32_to_bf16(float f) {
 }
 
 /* Loads and stores go through memcpy-free typed pointers: buffers are aligned to their elements. */
-double elem_f64(const void *p, enum fvm_dtype d, int64_t i) {
+double elem_any_f64(const void *p, enum fvm_dtype d, int64_t i) {
   switch (d) {
   case FVM_F32:
     return (double)((const float *)p)[i];
@@ -80,7 +80,7 @@ static double dtype_end(enum fvm_dtype d) {
   return ldexp(1, bits);
 }
 
-void elem_set_f64(void *p, enum fvm_dtype d, int64_t i, double v) {
+void elem_set_any_f64(void *p, enum fvm_dtype d, int64_t i, double v) {
   switch (d) {
   case FVM_F32:
     ((float *)p)[i] = (float)v;
