@@ -1,8 +1,10 @@
 /* FusedAttention: shape and reference. Meaning: attn.h; candidates: cand_attn.c. */
 #include "attn.h"
 #include "op_impl.h"
+#include "ref.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Attributes of the operands, by input. */
 static const char *const at_name[] = {"q_at", "k_at", "v_at"};
@@ -103,35 +105,88 @@ enum fvm_status attn_shape(struct opcall *c, struct fvm_error *err) {
   return tensor_init(&c->out[0], t, 3, (int64_t[]){a.batch, a.queries, a.heads * a.v.width}, err);
 }
 
-/* One query: q, k, v, mask point at its row, its head's first rows, its row of the mask. */
-struct query {
+/* The reference works on blocks of queries of one head: scores, which become probabilities, then
+ * the values that these weigh. */
+enum { QUERIES = 32 };
+struct ref_attn {
   const struct attn *a;
   enum fvm_dtype t, mask_type;
-  const void *q, *k, *v, *mask, *out;
-  int64_t q0, k0, v0, m0, out0, visible;
+  const void *const *in;
+  void *out;
+  int64_t blocks; /* of queries, in each head */
 };
 
-static double score(const struct query *x, int64_t j) {
-  if (j >= x->visible) return (double)-INFINITY;
-  double s = 0, m = 0;
-  for (int64_t d = 0; d < x->a->q.width; d++)
-    s += elem_f64(x->q, x->t, x->q0 + d) * elem_f64(x->k, x->t, x->k0 + j * x->a->k.row + d);
-  if (x->a->has_mask) m = elem_f64(x->mask, x->mask_type, x->m0 + j * x->a->mask[3]);
-  if (x->a->has_mask && x->mask_type == FVM_BOOL) m = m != 0 ? 0 : (double)-INFINITY;
-  return (double)x->a->scale * s + m;
+/* n rows of an operand from row i on, of head h of batch b. */
+static struct ref_matrix rows_of(const struct ref_attn *r, int input, const struct attn_operand *o,
+                                 int64_t b, int64_t h, int64_t i) {
+  return (struct ref_matrix){r->in[input], r->t, o->at + b * o->batch + h * o->head + i * o->row,
+                             o->row, 1};
 }
 
-static void answer(const struct query *x, double *p, void *out) {
-  const struct attn *a = x->a;
+/* c = a * b, of m rows and n columns; scratch: k * REF_COLUMNS. */
+static void multiply(const struct ref_matrix *a, const struct ref_matrix *b, int64_t m, int64_t n,
+                     int64_t k, double *c, double *scratch) {
+  for (int64_t j0 = 0; j0 < n; j0 += REF_COLUMNS) {
+    int width = (int)MIN(n - j0, REF_COLUMNS);
+    ref_columns(b, k, j0, width, scratch);
+    for (int64_t i0 = 0; i0 < m; i0 += REF_ROWS) {
+      double sum[REF_ROWS][REF_COLUMNS];
+      int height = (int)MIN(m - i0, REF_ROWS);
+      ref_dots(a, i0, height, k, scratch, width, sum);
+      for (int i = 0; i < height; i++)
+        memcpy(c + (i0 + i) * n + j0, sum[i], (size_t)width * sizeof *c);
+    }
+  }
+}
+
+/* Products of query i of head h of batch b with all keys become its scores. */
+static void score(const struct ref_attn *r, int64_t b, int64_t h, int64_t i, double *p) {
+  const struct attn *a = r->a;
+  int64_t visible = a->causal ? MAX(i + a->keys - a->queries + 1, 0) : a->keys;
+  int64_t at = b * a->mask[0] + h * a->mask[1] + i * a->mask[2];
+  for (int64_t j = 0; j < a->keys; j++) {
+    double m = a->has_mask ? elem_f64(r->in[3], r->mask_type, at + j * a->mask[3]) : 0;
+    if (a->has_mask && r->mask_type == FVM_BOOL) m = m != 0 ? 0 : (double)-INFINITY;
+    p[j] = j < visible ? (double)a->scale * p[j] + m : (double)-INFINITY;
+  }
+}
+
+/* Their exponentials, and the sum of these: 0 for a query that sees nothing, if that is guarded. */
+static double exponentials(const struct attn *a, double *p) {
   double max = (double)-INFINITY, sum = 0;
-  for (int64_t j = 0; j < a->keys; j++) max = fmax(max, p[j] = score(x, j));
+  for (int64_t j = 0; j < a->keys; j++) max = fmax(max, p[j]);
   bool none = a->guard && isinf(max) && max < 0;
   for (int64_t j = 0; j < a->keys; j++) sum += p[j] = none ? 0 : exp(p[j] - max);
-  for (int64_t d = 0; d < a->v.width; d++) {
-    double r = 0;
-    for (int64_t j = 0; j < a->keys; j++)
-      r += p[j] * elem_f64(x->v, x->t, x->v0 + j * a->v.row + d);
-    elem_set_f64(out, x->t, x->out0 + d, none ? 0 : r / sum);
+  return sum;
+}
+
+/* Queries i .. i+m-1 of head h of batch b. */
+static void answer(const struct ref_attn *r, int64_t b, int64_t h, int64_t i, int m,
+                   double *scratch) {
+  const struct attn *a = r->a;
+  int64_t kv = h / (a->heads / a->kv_heads);
+  struct ref_matrix q = rows_of(r, 0, &a->q, b, h, i), k = rows_of(r, 1, &a->k, b, kv, 0);
+  struct ref_matrix turned = {k.p, k.t, k.at, 1, k.row}, v = rows_of(r, 2, &a->v, b, kv, 0);
+  double sum[QUERIES], *p = scratch, *y = p + QUERIES * a->keys, *tile = y + QUERIES * a->v.width;
+  multiply(&q, &turned, m, a->keys, a->q.width, p, tile);
+  for (int n = 0; n < m; n++) {
+    score(r, b, h, i + n, p + n * a->keys);
+    sum[n] = exponentials(a, p + n * a->keys);
+  }
+  multiply(&(struct ref_matrix){p, FVM_F64, 0, a->keys, 1}, &v, m, a->v.width, a->keys, y, tile);
+  for (int n = 0; n < m; n++) {
+    double *row = y + n * a->v.width;
+    for (int64_t d = 0; d < a->v.width; d++) row[d] = a->guard && sum[n] == 0 ? 0 : row[d] / sum[n];
+    ref_put(r->out, r->t, ((b * a->queries + i + n) * a->heads + h) * a->v.width, a->v.width, row);
+  }
+}
+
+static void ref_blocks(const void *arg, int64_t from, int64_t to, double *scratch) {
+  const struct ref_attn *r = arg;
+  for (int64_t x = from; x < to; x++) {
+    int64_t i = x % r->blocks * QUERIES, head = x / r->blocks;
+    answer(r, head / r->a->heads, head % r->a->heads, i, (int)MIN(r->a->queries - i, QUERIES),
+           scratch);
   }
 }
 
@@ -140,27 +195,15 @@ enum fvm_status attn_ref(const struct opcall *c, const void *const *in, void *co
   struct attn a;
   enum fvm_status st = attn_init(&a, c, err);
   if (st != FVM_OK) return st;
-  size_t keys = (size_t)MAX(a.keys, 1);
-  double *p = fvm_alloc(keys, sizeof *p);
-  if (!p) return fvm_nomem(err);
-  struct query x = {.a = &a, .t = c->in[0].dtype, .q = in[0], .k = in[1], .v = in[2]};
-  if (a.has_mask) {
-    x.mask = in[3];
-    x.mask_type = c->in[3].dtype;
-  }
-  for (int64_t n = 0; n < a.batch * a.heads * a.queries; n++) {
-    int64_t i = n % a.queries, h = n / a.queries % a.heads, b = n / a.queries / a.heads;
-    int64_t kh = h / (a.heads / a.kv_heads);
-    x.q0 = a.q.at + b * a.q.batch + h * a.q.head + i * a.q.row;
-    x.k0 = a.k.at + b * a.k.batch + kh * a.k.head;
-    x.v0 = a.v.at + b * a.v.batch + kh * a.v.head;
-    x.m0 = b * a.mask[0] + h * a.mask[1] + i * a.mask[2];
-    x.out0 = ((b * a.queries + i) * a.heads + h) * a.v.width;
-    x.visible = a.causal ? MAX(i + a.keys - a.queries + 1, 0) : a.keys;
-    answer(&x, p, out[0]);
-  }
-  fvm_free(p, keys, sizeof *p);
-  return FVM_OK;
+  struct ref_attn r = {.a = &a,
+                       .t = c->in[0].dtype,
+                       .mask_type = a.has_mask ? c->in[3].dtype : FVM_NONE,
+                       .in = in,
+                       .out = out[0],
+                       .blocks = CEIL_DIV(a.queries, QUERIES)};
+  int64_t room = QUERIES * (a.keys + a.v.width) + MAX(a.q.width, a.keys) * REF_COLUMNS;
+  double ns = (double)a.keys * QUERIES * ((double)(a.q.width + a.v.width) / 10 + 10);
+  return ref_parallel(a.batch * a.heads * r.blocks, ns, (size_t)room, ref_blocks, &r, err);
 }
 
 /* ---- for candidates -------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* Conv: shape and reference. Candidates: cand_conv.c. */
 #include "conv.h"
 #include "op_impl.h"
+#include "ref.h"
 
 enum fvm_status conv_init(struct conv *v, const struct opcall *c, struct fvm_error *err) {
   const struct tensor *x = &c->in[0], *k = &c->in[1];
@@ -41,50 +42,59 @@ enum fvm_status conv_shape(struct opcall *c, struct fvm_error *err) {
 struct ref_conv {
   const struct conv *v;
   enum fvm_dtype t;
-  const void *x, *weights, *bias; /* bias may be NULL */
+  const void *x, *bias; /* bias may be NULL */
+  struct ref_matrix weights;
   void *y;
-  int64_t rows; /* channels of a group times taps */
-  double *patch;
+  int64_t taps, blocks; /* of a window; of pixels, in a plane */
 };
 
-/* Column j of the patches: output pixel out, of the group whose first input element is x0. */
-static void gather_patch(const struct ref_conv *r, const int64_t *out, int64_t x0, int j) {
+/* The patches of n pixels from p on, of the group whose first input element is x0. */
+static void gather_patches(const struct ref_conv *r, int64_t x0, int64_t p, int n, double *patch) {
   const struct window *w = &r->v->w;
-  int64_t tap[WINDOW_AXES] = {0}, i = 0, place;
-  int64_t taps = w->kernel[0] * w->kernel[1] * w->kernel[2];
+  int64_t at[REF_COLUMNS][WINDOW_AXES], place[REF_COLUMNS], tap[WINDOW_AXES] = {0}, i = 0;
+  for (int j = 0; j < n; j++, p++) {
+    at[j][0] = p / w->out[2] / w->out[1];
+    at[j][1] = p / w->out[2] % w->out[1];
+    at[j][2] = p % w->out[2];
+  }
   do {
-    bool inside = window_tap(w, out, tap, &place);
-    for (int64_t ch = 0; ch < r->v->in_channels; ch++)
-      r->patch[(ch * taps + i) * REF_COLUMNS + j] =
-          inside ? elem_f64(r->x, r->t, x0 + ch * window_inputs(w) + place) : 0;
+    for (int j = 0; j < n; j++)
+      if (!window_tap(w, at[j], tap, &place[j])) place[j] = -1;
+    for (int64_t ch = 0; ch < r->v->in_channels; ch++) {
+      int64_t plane = x0 + ch * window_inputs(w);
+      double *to = patch + (ch * r->taps + i) * REF_COLUMNS;
+      for (int j = 0; j < n; j++) to[j] = place[j] < 0 ? 0 : elem_f64(r->x, r->t, plane + place[j]);
+    }
     i++;
   } while (window_next(w->kernel, tap));
 }
 
-/* All output channels of a group at n pixels from p on. Channels are counted over the batch. */
-static void ref_pixels(const struct ref_conv *r, int64_t group, int64_t p, int n) {
-  double sum[REF_COLUMNS];
+/* All output channels of a group at n pixels from p on. Groups and channels are counted over the
+ * batch. */
+static void ref_pixels(const struct ref_conv *r, int64_t group, int64_t p, int n,
+                       const double *patch) {
+  double sum[REF_ROWS][REF_COLUMNS];
   int64_t outs = window_outputs(&r->v->w), oc = r->v->out_channels;
-  for (int64_t i = 0; i < oc; i++) {
-    int64_t ch = group % r->v->groups * oc + i;
-    double bias = r->bias ? elem_f64(r->bias, r->t, ch) : 0;
-    ref_dots(r->weights, r->t, ch * r->rows, 1, r->rows, r->patch, sum);
-    for (int j = 0; j < n; j++)
-      elem_set_f64(r->y, r->t, (group * oc + i) * outs + p + j, bias + sum[j]);
+  for (int64_t i0 = 0; i0 < oc; i0 += REF_ROWS) {
+    int64_t ch = group % r->v->groups * oc + i0;
+    int m = (int)MIN(oc - i0, REF_ROWS);
+    ref_dots(&r->weights, ch, m, r->weights.row, patch, n, sum);
+    for (int i = 0; i < m; i++) {
+      double bias = r->bias ? elem_f64(r->bias, r->t, ch + i) : 0;
+      for (int j = 0; j < n; j++) sum[i][j] = bias + sum[i][j];
+      ref_put(r->y, r->t, (group * oc + i0 + i) * outs + p, n, sum[i]);
+    }
   }
 }
 
-static void ref_group(const struct ref_conv *r, int64_t group) {
-  const struct window *w = &r->v->w;
-  int64_t x0 = group * r->v->in_channels * window_inputs(w), idx[WINDOW_AXES] = {0}, p = 0;
-  int n = 0;
-  for (bool more = true; more;) {
-    gather_patch(r, idx, x0, n++);
-    more = window_next(w->out, idx);
-    if (n < REF_COLUMNS && more) continue;
-    ref_pixels(r, group, p, n);
-    p += n;
-    n = 0;
+/* Blocks of pixels; scratch: their patches. */
+static void ref_blocks(const void *arg, int64_t from, int64_t to, double *scratch) {
+  const struct ref_conv *r = arg;
+  for (int64_t x = from; x < to; x++) {
+    int64_t group = x / r->blocks, p = x % r->blocks * REF_COLUMNS;
+    int n = (int)MIN(window_outputs(&r->v->w) - p, REF_COLUMNS);
+    gather_patches(r, group * r->v->in_channels * window_inputs(&r->v->w), p, n, scratch);
+    ref_pixels(r, group, p, n, scratch);
   }
 }
 
@@ -93,18 +103,16 @@ enum fvm_status conv_ref(const struct opcall *c, const void *const *in, void *co
   struct conv v;
   enum fvm_status st = conv_init(&v, c, err);
   if (st != FVM_OK || tensor_count(&c->out[0]) == 0) return st;
-  int64_t rows = v.in_channels * v.w.kernel[0] * v.w.kernel[1] * v.w.kernel[2];
-  size_t room = (size_t)MAX(rows, 1) * REF_COLUMNS;
-  struct ref_conv r = {&v,
-                       c->in[0].dtype,
-                       in[0],
-                       in[1],
-                       v.bias ? in[2] : NULL,
-                       out[0],
-                       rows,
-                       fvm_alloc(room, sizeof(double))};
-  if (!r.patch) return fvm_nomem(err);
-  for (int64_t g = 0; g < v.n * v.groups; g++) ref_group(&r, g);
-  fvm_free(r.patch, room, sizeof(double));
-  return FVM_OK;
+  int64_t taps = dims_product(v.w.kernel, 0, WINDOW_AXES), rows = v.in_channels * taps;
+  struct ref_conv r = {.v = &v,
+                       .t = c->in[0].dtype,
+                       .x = in[0],
+                       .bias = v.bias ? in[2] : NULL,
+                       .weights = {in[1], c->in[0].dtype, 0, rows, 1},
+                       .y = out[0],
+                       .taps = taps,
+                       .blocks = CEIL_DIV(window_outputs(&v.w), REF_COLUMNS)};
+  double ns = (double)rows * REF_COLUMNS * ((double)v.out_channels / 10 + 1);
+  return ref_parallel(v.n * v.groups * r.blocks, ns, (size_t)MAX(rows, 1) * REF_COLUMNS, ref_blocks,
+                      &r, err);
 }

@@ -1,6 +1,7 @@
 /* MatMul and Gemm: shapes, references, and their common form. Candidates: cand_gemm.c. */
 #include "gemm.h"
 #include "op_impl.h"
+#include "ref.h"
 
 #include <string.h>
 
@@ -186,38 +187,53 @@ enum fvm_status gemm_shape(struct opcall *c, struct fvm_error *err) {
 }
 
 /* ---- references ------------------------------------------------------------------------------ */
-/* One row-major product with strides, scaled, plus what the output already holds when `add`. */
+/* Row-major products of one shape, one after the other. */
 struct ref_product {
-  enum fvm_dtype t;
-  const void *a, *b;
+  struct ref_matrix a, b;
   void *c;
-  int64_t a0, b0, c0, m, n, k, ar, ac, br, bc;
+  int64_t m, n, k, blocks; /* of columns, in each of them */
   double alpha;
+  const struct product *batch; /* NULL: there is one */
 };
 
-/* n columns of b from column j0 on, as doubles; those past the end are zeros. */
-static int64_t take_columns(const struct ref_product *r, int64_t j0, double *to) {
-  int64_t n = MIN(r->n - j0, REF_COLUMNS);
-  for (int64_t k = 0; k < r->k; k++)
-    for (int64_t j = 0; j < n; j++)
-      to[k * REF_COLUMNS + j] = elem_f64(r->b, r->t, r->b0 + k * r->br + (j0 + j) * r->bc);
-  return n;
+/* Where product x of the batch lies. */
+static void find_factors(const struct product *p, int64_t x, int64_t *a, int64_t *b) {
+  int64_t i = 0, j = 0;
+  for (int d = p->nbatch - 1; d >= 0; x /= p->dim[d--]) {
+    i += x % p->dim[d] * p->a_step[d];
+    j += x % p->dim[d] * p->b_step[d];
+  }
+  *a += i * p->m * p->k;
+  *b += j * p->k * p->n;
 }
 
-static enum fvm_status ref_multiply(const struct ref_product *r, struct fvm_error *err) {
-  size_t room = (size_t)MAX(r->k, 1) * REF_COLUMNS;
-  double sum[REF_COLUMNS], *b = fvm_alloc(room, sizeof *b);
-  if (!b) return fvm_nomem(err);
-  for (int64_t j0 = 0; j0 < r->n; j0 += REF_COLUMNS) {
-    int64_t n = take_columns(r, j0, b);
-    for (int64_t i = 0; i < r->m; i++) {
-      ref_dots(r->a, r->t, r->a0 + i * r->ar, r->ac, r->k, b, sum);
-      for (int64_t j = 0; j < n; j++)
-        elem_set_f64(r->c, r->t, r->c0 + i * r->n + j0 + j, r->alpha * sum[j]);
+/* Blocks of columns; scratch: those of b. */
+static void ref_blocks(const void *arg, int64_t from, int64_t to, double *scratch) {
+  const struct ref_product *r = arg;
+  for (int64_t x = from; x < to; x++) {
+    struct ref_matrix a = r->a, b = r->b;
+    int64_t at = x / r->blocks, j0 = x % r->blocks * REF_COLUMNS;
+    int n = (int)MIN(r->n - j0, REF_COLUMNS);
+    if (r->batch) find_factors(r->batch, at, &a.at, &b.at);
+    ref_columns(&b, r->k, j0, n, scratch);
+    for (int64_t i0 = 0; i0 < r->m; i0 += REF_ROWS) {
+      double sum[REF_ROWS][REF_COLUMNS];
+      int m = (int)MIN(r->m - i0, REF_ROWS);
+      ref_dots(&a, i0, m, r->k, scratch, n, sum);
+      for (int i = 0; i < m; i++) {
+        for (int j = 0; j < n; j++) sum[i][j] *= r->alpha;
+        ref_put(r->c, a.t, (at * r->m + i0 + i) * r->n + j0, n, sum[i]);
+      }
     }
   }
-  fvm_free(b, room, sizeof *b);
-  return FVM_OK;
+}
+
+static enum fvm_status ref_multiply(struct ref_product *r, int64_t products,
+                                    struct fvm_error *err) {
+  size_t room = (size_t)MAX(r->k, 1) * REF_COLUMNS;
+  double ns = (double)r->m * (double)r->k * REF_COLUMNS / 10;
+  r->blocks = CEIL_DIV(r->n, REF_COLUMNS);
+  return ref_parallel(products * r->blocks, ns, room, ref_blocks, r, err);
 }
 
 enum fvm_status matmul_ref(const struct opcall *c, const void *const *in, void *const *out,
@@ -225,24 +241,17 @@ enum fvm_status matmul_ref(const struct opcall *c, const void *const *in, void *
   struct product p;
   enum fvm_status st = product_of(c, &p, err);
   if (st != FVM_OK) return st;
-  struct ref_product r = {
-      c->in[0].dtype, in[0], in[1], out[0], 0, 0, 0, p.m, p.n, p.k, p.k, 1, p.n, 1, 1};
-  if (is_turned(c)) r.br = 1, r.bc = p.k;
-  int64_t count = 1, idx[FVM_MAXRANK] = {0};
-  for (int i = 0; i < p.nbatch; i++) count *= p.dim[i];
-  for (int64_t x = 0; x < count && st == FVM_OK; x++) {
-    int64_t a = 0, b = 0;
-    for (int i = 0; i < p.nbatch; i++) {
-      a += idx[i] * p.a_step[i];
-      b += idx[i] * p.b_step[i];
-    }
-    r.a0 = a * p.m * p.k;
-    r.b0 = b * p.k * p.n;
-    r.c0 = x * p.m * p.n;
-    st = ref_multiply(&r, err);
-    for (int i = p.nbatch - 1; i >= 0 && ++idx[i] == p.dim[i]; i--) idx[i] = 0;
-  }
-  return st;
+  enum fvm_dtype t = c->in[0].dtype;
+  struct ref_product r = {.a = {in[0], t, 0, p.k, 1},
+                          .b = {in[1], t, 0, p.n, 1},
+                          .c = out[0],
+                          .m = p.m,
+                          .n = p.n,
+                          .k = p.k,
+                          .alpha = 1,
+                          .batch = &p};
+  if (is_turned(c)) r.b.row = 1, r.b.col = p.k;
+  return ref_multiply(&r, dims_product(p.dim, 0, p.nbatch), err);
 }
 
 enum fvm_status gemm_ref(const struct opcall *c, const void *const *in, void *const *out,
@@ -250,17 +259,16 @@ enum fvm_status gemm_ref(const struct opcall *c, const void *const *in, void *co
   struct gemm_problem g;
   gemm_init(c, &g);
   enum fvm_dtype t = c->in[0].dtype;
-  struct ref_product r = {.t = t,
-                          .a = in[0],
-                          .b = in[1],
+  struct ref_product r = {.a = {.p = in[0], .t = t},
+                          .b = {.p = in[1], .t = t},
                           .c = out[0],
                           .m = g.m,
                           .n = g.n,
                           .k = g.k,
                           .alpha = (double)g.alpha};
-  gemm_strides(&g.a, LAYOUT_ROW, &r.ar, &r.ac);
-  gemm_strides(&g.b, LAYOUT_ROW, &r.br, &r.bc);
-  enum fvm_status st = ref_multiply(&r, err);
+  gemm_strides(&g.a, LAYOUT_ROW, &r.a.row, &r.a.col);
+  gemm_strides(&g.b, LAYOUT_ROW, &r.b.row, &r.b.col);
+  enum fvm_status st = ref_multiply(&r, 1, err);
   if (st != FVM_OK) return st;
   if (g.beta == 0 || c->nown < 3 || c->in[2].dtype == FVM_NONE) return FVM_OK;
   struct tensor mn = {.dtype = t, .rank = 2, .dim = {g.m, g.n}};

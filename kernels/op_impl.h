@@ -116,12 +116,4 @@ bool label_threads(const struct opcall *c, const struct target *t, int i, struct
 /* The cost of an operator that reads its inputs and writes its outputs once. */
 void cost_stream(const struct opcall *c, const struct label *l, struct opcost *cost);
 
-/* ---- products for references --------------------------------------------------------------- */
-/* Columns that a reference works on at a time. Checking each candidate of a large convolution or
- * product against one sum after the other took most of the time of profiling it. */
-enum { REF_COLUMNS = 32 };
-/* sum[j] = sum over k of a[a0 + k * step] * b[k * REF_COLUMNS + j], in double, k in order. */
-void ref_dots(const void *a, enum fvm_dtype t, int64_t a0, int64_t step, int64_t k, const double *b,
-              double sum[REF_COLUMNS]);
-
 #endif

@@ -103,16 +103,6 @@ int64_t window_under(const struct window *w, int axis, int64_t n) {
 int64_t window_inputs(const struct window *w) { return dims_product(w->in, 0, WINDOW_AXES); }
 int64_t window_outputs(const struct window *w) { return dims_product(w->out, 0, WINDOW_AXES); }
 
-bool window_tap(const struct window *w, const int64_t *out, const int64_t *tap, int64_t *place) {
-  *place = 0;
-  for (int i = 0; i < WINDOW_AXES; i++) {
-    int64_t x = out[i] * w->stride[i] - w->lo[i] + tap[i] * w->dilation[i];
-    if (x < 0 || x >= w->in[i]) return false;
-    *place = *place * w->in[i] + x;
-  }
-  return true;
-}
-
 bool window_next(const int64_t *extent, int64_t *idx) {
   for (int i = WINDOW_AXES - 1; i >= 0; i--) {
     if (++idx[i] < extent[i]) return true;

@@ -32,7 +32,16 @@ int64_t window_under(const struct window *w, int axis, int64_t n);
 int64_t window_inputs(const struct window *w); /* spatial elements */
 int64_t window_outputs(const struct window *w);
 /* Visit the taps of an output: false for one outside the input, else its place in a plane. */
-bool window_tap(const struct window *w, const int64_t *out, const int64_t *tap, int64_t *place);
+static inline bool window_tap(const struct window *w, const int64_t *out, const int64_t *tap,
+                              int64_t *place) {
+  *place = 0;
+  for (int i = 0; i < WINDOW_AXES; i++) {
+    int64_t x = out[i] * w->stride[i] - w->lo[i] + tap[i] * w->dilation[i];
+    if (x < 0 || x >= w->in[i]) return false;
+    *place = *place * w->in[i] + x;
+  }
+  return true;
+}
 /* The next index vector of a box of WINDOW_AXES axes; false after the last, which starts anew. */
 bool window_next(const int64_t *extent, int64_t *idx);
 /* Whether the window moves over a plane: then the micro-kernels can do it. */
