@@ -1,5 +1,6 @@
 /* Inputs from a seed, the reference's answer, and how closely a candidate must agree with it. */
 #include "measure_impl.h"
+#include "../kernels/ref.h"
 #include "../vm/elem.h"
 
 #include <math.h>
@@ -9,8 +10,10 @@
 
 /* ---- inputs ---- */
 
+#define SEED_STEP 0x9e3779b97f4a7c15u
+
 static uint64_t next(uint64_t *seed) { /* splitmix64 */
-  uint64_t z = *seed += 0x9e3779b97f4a7c15u;
+  uint64_t z = *seed += SEED_STEP;
   z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
   z = (z ^ z >> 27) * 0x94d049bb133111ebu;
   return z ^ z >> 31;
@@ -23,8 +26,8 @@ static float real(uint64_t *seed) {
   return r & 1 ? -m : m;
 }
 
-/* Bits that are any value of the type: only what lies below `range` for the integers that may be
- * indices. */
+/* One number from the seed: bits that are any value of the type, only what lies below `range` for
+ * the integers that may be indices. */
 static uint64_t element(enum fvm_dtype d, uint64_t *seed, uint64_t range) {
   union {
     float f;
@@ -53,13 +56,26 @@ static uint64_t element(enum fvm_dtype d, uint64_t *seed, uint64_t range) {
   return v.u;
 }
 
-static void fill(const struct tensor *t, void *data, uint64_t seed, uint64_t range) {
-  size_t size = fvm_dtype_bytes(t->dtype);
-  int64_t n = tensor_count(t);
-  for (int64_t i = 0; i < n; i++) {
-    uint64_t v = element(t->dtype, &seed, range);
-    memcpy((char *)data + (size_t)i * size, &v, size); /* little-endian: the low bytes */
+struct filling {
+  enum fvm_dtype dtype;
+  char *data;
+  uint64_t seed, range;
+};
+
+static void fill_part(const void *arg, int64_t from, int64_t to, double *scratch) {
+  const struct filling *f = arg;
+  size_t size = fvm_dtype_bytes(f->dtype);
+  uint64_t seed = f->seed + (uint64_t)from * SEED_STEP;
+  (void)scratch;
+  for (int64_t i = from; i < to; i++) {
+    uint64_t v = element(f->dtype, &seed, f->range);
+    memcpy(f->data + (size_t)i * size, &v, size); /* little-endian: the low bytes */
   }
+}
+
+static void fill(const struct tensor *t, void *data, uint64_t seed, uint64_t range) {
+  struct filling f = {t->dtype, data, seed, range};
+  CHECK(ref_parallel(tensor_count(t), 4, 0, fill_part, &f, NULL) == FVM_OK);
 }
 
 /* How large integers may be. Operators that gather take them as indices into their first input. */
@@ -112,9 +128,10 @@ static enum fvm_status make_want(struct bench *b, struct fvm_error *err) {
   return FVM_OK;
 }
 
+/* Of all threads: the reference has several. */
 static double cpu_seconds(void) {
   struct timespec t;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
