@@ -1,5 +1,6 @@
 /* Element-wise operators: shapes and references, from the rows of elt.def. */
 #include "elt.h"
+#include "ref.h"
 
 #include <math.h>
 #include <string.h>
@@ -80,14 +81,23 @@ static double is_inf(const struct elt_arg *e, double a) {
 
 /* ---- the table ---- */
 
+/* The value of each of n elements; y may be a's place. */
 #define ELT(name, result, f, i, strips)                                                            \
-  static double f_##name(const struct elt_arg *e, double a, double b, double c) {                  \
-    (void)e, (void)a, (void)b, (void)c;                                                            \
-    return f;                                                                                      \
+  static void f_##name(const struct elt_arg *e, int64_t n, const double *a_, const double *b_,     \
+                       const double *c_, double *y_) {                                             \
+    for (int64_t at = 0; at < n; at++) {                                                           \
+      double a = a_[at], b = b_[at], c = c_[at];                                                   \
+      (void)e, (void)a, (void)b, (void)c;                                                          \
+      y_[at] = f;                                                                                  \
+    }                                                                                              \
   }                                                                                                \
-  static int64_t i_##name(const struct elt_arg *e, int64_t x, int64_t y, int64_t z) {              \
-    (void)e, (void)x, (void)y, (void)z;                                                            \
-    return i;                                                                                      \
+  static void i_##name(const struct elt_arg *e, int64_t n, const int64_t *x_, const int64_t *y_,   \
+                       const int64_t *z_, int64_t *to) {                                           \
+    for (int64_t at = 0; at < n; at++) {                                                           \
+      int64_t x = x_[at], y = y_[at], z = z_[at];                                                  \
+      (void)e, (void)x, (void)y, (void)z;                                                          \
+      to[at] = i;                                                                                  \
+    }                                                                                              \
   }
 #include "elt.def"
 #undef ELT
@@ -97,9 +107,11 @@ static const struct elt_row rows[] = {
 #include "elt.def"
 #undef ELT
 };
-static const struct {
-  double (*f)(const struct elt_arg *, double, double, double);
-  int64_t (*i)(const struct elt_arg *, int64_t, int64_t, int64_t);
+static const struct elt_values {
+  void (*f)(const struct elt_arg *, int64_t, const double *, const double *, const double *,
+            double *);
+  void (*i)(const struct elt_arg *, int64_t, const int64_t *, const int64_t *, const int64_t *,
+            int64_t *);
 } values[] = {
 #define ELT(name, result, f, i, strips) {f_##name, i_##name},
 #include "elt.def"
@@ -193,71 +205,123 @@ static bool in_floats(const struct opcall *c) {
   return false;
 }
 
-/* Up to three inputs at once: the value of one element. */
-static enum fvm_status ref_direct(const struct opcall *c, const void *const *in, void *out) {
-  struct elt_arg e = read_args(c);
-  size_t row = (size_t)(elt_row(c->op) - rows);
-  bool floats = in_floats(c);
-  struct walk w = {.rank = c->out[0].rank};
-  int n = shape_inputs(c);
-  memcpy(w.dim, c->out[0].dim, sizeof c->out[0].dim);
-  for (int k = 0; k < n; k++)
-    if (e.has[k]) broadcast_strides(&c->in[k], &c->out[0], w.stride[k]);
-  int64_t at = 0;
-  for (walk_start(&w); walk_more(&w); walk_next(&w), at++) {
-    double f[3] = {0};
-    int64_t x[3] = {0};
-    for (int k = 0; k < n; k++) {
-      if (!e.has[k]) continue;
-      if (floats)
-        f[k] = elem_f64(in[k], c->in[k].dtype, w.off[k]);
-      else
-        x[k] = elem_i64(in[k], c->in[k].dtype, w.off[k]);
-    }
-    if (floats)
-      elem_set_f64(out, c->out[0].dtype, at, values[row].f(&e, f[0], f[1], f[2]));
-    else if (c->in[0].dtype == FVM_U64 && dtype_is_float(c->out[0].dtype))
-      elem_set_f64(out, c->out[0].dtype, at, (double)(uint64_t)x[0]);
-    else
-      elem_set_i64(out, c->out[0].dtype, at, values[row].i(&e, x[0], x[1], x[2]));
-  }
-  return FVM_OK;
+/* References work on strips of the output, n elements from `at` on, as doubles or as integers. */
+enum { STRIP = 256 };
+union strip {
+  double f[STRIP];
+  int64_t i[STRIP];
+};
+struct elt_ref {
+  const struct opcall *c;
+  const void *const *in;
+  void *out;
+  struct elt_arg e;
+  const struct elt_values *values;
+  bool floats, mean;
+};
+
+static bool is_one(const struct tensor *x) { return tensor_count(x) == 1; }
+static bool is_like(const struct tensor *x, const struct tensor *y) {
+  return x->rank == y->rank && !memcmp(x->dim, y->dim, sizeof *x->dim * (size_t)x->rank);
 }
 
-/* Any number of inputs, folded from the left with the row's value; Mean divides at the end. */
-static enum fvm_status ref_fold(const struct opcall *c, const void *const *in, void *out) {
-  struct elt_arg e = read_args(c);
-  size_t row = (size_t)(elt_row(c->op) - rows);
-  enum fvm_dtype d = c->out[0].dtype;
-  e.is_unsigned = d == FVM_U64;
-  bool mean = !strcmp(c->op->name, "Mean");
-  struct walk w = {.rank = c->out[0].rank};
-  int64_t shift[FVM_MAXRANK], at = 0;
-  memcpy(w.dim, c->out[0].dim, sizeof c->out[0].dim);
-  for (walk_start(&w); walk_more(&w); walk_next(&w), at++) {
-    double f = 0;
-    int64_t x = 0;
-    for (int k = 0; k < c->nin; k++) {
-      int64_t off = 0;
-      broadcast_strides(&c->in[k], &c->out[0], shift);
-      for (int i = 0; i < w.rank; i++) off += w.idx[i] * shift[i];
-      double g = elem_f64(in[k], d, off);
-      int64_t y = elem_i64(in[k], d, off);
-      f = k ? values[row].f(&e, f, g, 0) : g;
-      x = k ? values[row].i(&e, x, y, 0) : y;
-    }
-    if (dtype_is_float(d))
-      elem_set_f64(out, d, at, mean ? f / c->nin : f);
-    else
-      elem_set_i64(out, d, at, mean ? int_div(&e, x, c->nin) : x);
+/* Which element of x belongs to the output's at `at`; step: from it to the next on the last axis.
+ */
+static int64_t find(const struct tensor *x, const struct tensor *out, int64_t at, int64_t *step) {
+  int64_t stride[FVM_MAXRANK], off = 0;
+  *step = is_like(x, out) && !is_one(x);
+  if (*step || is_one(x)) return *step * at;
+  broadcast_strides(x, out, stride);
+  *step = stride[out->rank - 1];
+  for (int i = out->rank - 1; i >= 0; at /= out->dim[i--]) off += at % out->dim[i] * stride[i];
+  return off;
+}
+
+/* Input k; zeros where it is absent. */
+static void take(const struct elt_ref *r, int k, int64_t at, int64_t n, union strip *s) {
+  const struct tensor *x = k < shape_inputs(r->c) ? opcall_in(r->c, k) : NULL;
+  int64_t step;
+  if (!x) {
+    memset(s, 0, (size_t)n * sizeof *s->f);
+    return;
   }
-  return FVM_OK;
+  int64_t from = find(x, &r->c->out[0], at, &step);
+  if (r->floats)
+    ref_take(r->in[k], x->dtype, from, step, n, s->f);
+  else
+    for (int64_t i = 0; i < n; i++) s->i[i] = elem_i64(r->in[k], x->dtype, from + i * step);
+}
+
+static void apply(const struct elt_ref *r, int64_t n, const union strip *a, const union strip *b,
+                  const union strip *c, union strip *y) {
+  if (r->floats)
+    r->values->f(&r->e, n, a->f, b->f, c->f, y->f);
+  else
+    r->values->i(&r->e, n, a->i, b->i, c->i, y->i);
+}
+
+static void put(const struct elt_ref *r, int64_t at, int64_t n, const union strip *y) {
+  enum fvm_dtype to = r->c->out[0].dtype;
+  bool is_u64 = r->c->in[0].dtype == FVM_U64 && dtype_is_float(to);
+  if (r->floats) ref_put(r->out, to, at, n, y->f);
+  for (int64_t i = 0; i < n && !r->floats; i++)
+    if (is_u64)
+      elem_set_f64(r->out, to, at + i, (double)(uint64_t)y->i[i]);
+    else
+      elem_set_i64(r->out, to, at + i, y->i[i]);
+}
+
+/* Up to three inputs at once. */
+static void ref_direct(const struct elt_ref *r, int64_t at, int64_t n) {
+  union strip x[3], y;
+  for (int k = 0; k < 3; k++) take(r, k, at, n, &x[k]);
+  apply(r, n, &x[0], &x[1], &x[2], &y);
+  put(r, at, n, &y);
+}
+
+/* Any number of inputs, folded from the left; Mean divides at the end. */
+static void ref_fold(const struct elt_ref *r, int64_t at, int64_t n) {
+  union strip x, y;
+  int nin = r->c->nin;
+  take(r, 0, at, n, &y);
+  for (int k = 1; k < nin; k++) {
+    take(r, k, at, n, &x);
+    apply(r, n, &y, &x, &x, &y);
+  }
+  for (int64_t i = 0; i < n && r->mean; i++)
+    if (r->floats)
+      y.f[i] /= nin;
+    else
+      y.i[i] = int_div(&r->e, y.i[i], nin);
+  put(r, at, n, &y);
+}
+
+/* Strips end where the last axis does, unless no input cares. */
+static void ref_strips(const void *arg, int64_t from, int64_t to, double *scratch) {
+  const struct elt_ref *r = arg;
+  const struct opcall *c = r->c;
+  const struct tensor *out = &c->out[0];
+  int64_t row = tensor_count(out);
+  (void)scratch;
+  for (int k = 0; k < shape_inputs(c); k++)
+    if (opcall_in(c, k) && !is_like(&c->in[k], out) && !is_one(&c->in[k]))
+      row = out->dim[out->rank - 1];
+  for (int64_t at = from, n; at < to; at += n) {
+    n = MIN(MIN(to - at, (int64_t)STRIP), row - at % row);
+    (c->op->nin_max == OP_MANY ? ref_fold : ref_direct)(r, at, n);
+  }
 }
 
 enum fvm_status elt_ref(const struct opcall *c, const void *const *in, void *const *out,
                         struct fvm_error *err) {
-  (void)err;
-  return (c->op->nin_max == OP_MANY ? ref_fold : ref_direct)(c, in, out[0]);
+  struct elt_ref r = {.c = c,
+                      .in = in,
+                      .out = out[0],
+                      .e = read_args(c),
+                      .values = &values[elt_row(c->op) - rows],
+                      .floats = in_floats(c),
+                      .mean = !strcmp(c->op->name, "Mean")};
+  return ref_parallel(tensor_count(&c->out[0]), 5, 0, ref_strips, &r, err);
 }
 
 /* ---- fused: bodies without an anchor ---- */
