@@ -1,6 +1,7 @@
 /* Pools: shapes, references, candidates. A plane at a time; global pools are rows. */
 #include "last.h"
 #include "op_impl.h"
+#include "ref.h"
 #include "pool3.h"
 #include "window.h"
 
@@ -42,37 +43,57 @@ static bool is_padded(const struct window *w, const int64_t *out, const int64_t 
   return true;
 }
 
-static double pool_pixel(const struct opcall *c, const struct window *w, const void *x,
-                         int64_t plane, const int64_t *out) {
-  bool count_pad = opcall_int(c, "count_include_pad", 0) != 0;
+struct ref_pool {
+  struct window w;
+  enum fvm_dtype t;
+  const void *x;
+  void *y;
+  bool max, lp, count_pad;
+  double p;
+};
+
+/* Of the plane whose first element is x[plane]. */
+static double pool_pixel(const struct ref_pool *r, int64_t plane, const int64_t *out) {
   int64_t tap[WINDOW_AXES] = {0}, place, n = 0;
-  double p = (double)opcall_int(c, "p", 2), sum = 0, max = (double)-INFINITY;
+  double sum = 0, max = (double)-INFINITY;
   do {
-    bool inside = window_tap(w, out, tap, &place);
-    n += inside || (count_pad && is_padded(w, out, tap));
+    bool inside = window_tap(&r->w, out, tap, &place);
+    n += inside || (r->count_pad && is_padded(&r->w, out, tap));
     if (!inside) continue;
-    double v = elem_f64(x, c->in[0].dtype, plane + place);
-    sum += is_lp(c->op) ? pow(fabs(v), p) : v;
+    double v = elem_f64(r->x, r->t, plane + place);
+    sum += r->lp ? pow(fabs(v), r->p) : v;
     max = fmax(max, v);
-  } while (window_next(w->kernel, tap));
-  if (is_lp(c->op)) return pow(sum, 1 / p);
-  return is_max(c->op) ? max : n ? sum / (double)n : 0;
+  } while (window_next(r->w.kernel, tap));
+  if (r->lp) return pow(sum, 1 / r->p);
+  return r->max ? max : n ? sum / (double)n : 0;
+}
+
+static void pool_planes_ref(const void *arg, int64_t from, int64_t to, double *scratch) {
+  const struct ref_pool *r = arg;
+  int64_t at = from * window_outputs(&r->w);
+  (void)scratch;
+  for (int64_t p = from; p < to; p++) {
+    int64_t idx[WINDOW_AXES] = {0};
+    do {
+      elem_set_f64(r->y, r->t, at++, pool_pixel(r, p * window_inputs(&r->w), idx));
+    } while (window_next(r->w.out, idx));
+  }
 }
 
 enum fvm_status pool_ref(const struct opcall *c, const void *const *in, void *const *out,
                          struct fvm_error *err) {
-  struct window w;
-  enum fvm_status st = pool_window(&w, c, err);
+  struct ref_pool r = {.t = c->in[0].dtype,
+                       .x = in[0],
+                       .y = out[0],
+                       .max = is_max(c->op),
+                       .lp = is_lp(c->op),
+                       .count_pad = opcall_int(c, "count_include_pad", 0) != 0,
+                       .p = (double)opcall_int(c, "p", 2)};
+  enum fvm_status st = pool_window(&r.w, c, err);
   if (st != FVM_OK || tensor_count(&c->out[0]) == 0) return st;
-  int64_t planes = c->in[0].dim[0] * c->in[0].dim[1], at = 0;
-  for (int64_t p = 0; p < planes; p++) {
-    int64_t idx[WINDOW_AXES] = {0};
-    do {
-      double v = pool_pixel(c, &w, in[0], p * window_inputs(&w), idx);
-      elem_set_f64(out[0], c->in[0].dtype, at++, v);
-    } while (window_next(w.out, idx));
-  }
-  return FVM_OK;
+  double taps = (double)dims_product(r.w.kernel, 0, WINDOW_AXES);
+  return ref_parallel(c->in[0].dim[0] * c->in[0].dim[1], 5 * taps * (double)window_outputs(&r.w), 0,
+                      pool_planes_ref, &r, err);
 }
 
 /* ---- planes ---------------------------------------------------------------------------------- */
