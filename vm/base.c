@@ -1,10 +1,12 @@
 /* Layer 0. Declarations and contracts: base.h. */
+#define _GNU_SOURCE
 #include "base.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -88,11 +90,25 @@ static void account(size_t add, size_t sub) {
 
 void *fvm_alloc(size_t n, size_t size) { return fvm_realloc(NULL, 0, n, size); }
 
+/* Large blocks in huge pages, where there are any: each measuring process is a fork, which copies
+ * an entry for each page. */
+static void advise(void *p, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  enum { HUGE_PAGE = 2 << 20 };
+  size_t skip = -(uintptr_t)p & (HUGE_PAGE - 1);
+  if (bytes >= skip + HUGE_PAGE)
+    madvise((char *)p + skip, (bytes - skip) & -(size_t)HUGE_PAGE, MADV_HUGEPAGE);
+#else
+  (void)p, (void)bytes;
+#endif
+}
+
 void *fvm_realloc(void *p, size_t old_n, size_t n, size_t size) {
   size_t bytes;
   if (__builtin_mul_overflow(n, size, &bytes) || refuse()) return NULL;
   void *q = realloc(p, bytes ? bytes : 1);
   if (!q) return NULL;
+  advise(q, bytes);
   if (n > old_n) memset((char *)q + old_n * size, 0, (n - old_n) * size);
   account(bytes, old_n * size);
   return q;
