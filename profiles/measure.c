@@ -1,7 +1,7 @@
 /* The race. The protocol, in order:
  *
  *   check    each candidate once in the sandbox: verified, right, compiled code equal to the
- *            interpreter; one sample of it. What is much slower than the best leaves at once.
+ *            interpreter. Who takes a multiple of the best's time for that leaves at once.
  *   rounds   each survivor one sample a round, in an order that changes. A sentinel runs before and
  *            after each sample; one that was slow is taken again. A round in which most samples are
  *            slow nevertheless is thrown away and repeated after a pause.
@@ -26,9 +26,9 @@
 
 enum {
   SAMPLE_NS = 100000,
-  MAX_ROUNDS = 10,   /* finals and visits tell apart who is left */
-  SETTLE_ROUNDS = 4, /* the least for one that is alone in its group */
-  TIE_ROUNDS = 6,    /* the least for a tie */
+  MAX_ROUNDS = 8,    /* finals and visits tell apart who is left */
+  SETTLE_ROUNDS = 2, /* the least for one that is alone in its group */
+  TIE_ROUNDS = 4,    /* the least for a tie */
   FINALISTS = 3,     /* of a group */
   FINAL_ROUNDS = MEASURE_VISIT,
   FINAL_LEAST = FINAL_ROUNDS / 2, /* of long samples */
@@ -50,12 +50,18 @@ static const double TIE = 1.01;
 static const double PATIENCE_S = 2.5;
 
 /* Who has not come within this factor of the best of its group after that many rounds leaves;
- * rounds in which the machine was slow for it do not count. One sample alone may be off by a factor
- * of 2, and whoever leaves by it never comes back. */
+ * rounds in which the machine was slow for it do not count. Of short samples, up to LONG times
+ * what a sample takes at least, one in twenty is 1.7 times the least of a race, and the better of
+ * two 1.1 to 1.3 times; of long ones 1.15 to 1.2 and 1.05 to 1.09. Whoever leaves never comes back.
+ */
 static const struct {
   int rounds;
-  double factor;
-} leave[] = {{8, 1.03}, {6, 1.06}, {3, 1.10}, {2, 1.25}, {1, 1.5}, {0, 3}};
+  double factor, factor_long;
+} leave[] = {{7, 1.03, 1.03}, {5, 1.06, 1.06}, {3, 1.10, 1.10},
+             {2, 1.25, 1.15}, {1, 1.6, 1.4},   {0, 3, 3}};
+enum { LONG = 3 };
+/* The same while it is checked, once, in memory that is not as in a network. */
+static const double HOPELESS = 4;
 
 struct race {
   struct entrant *e;
@@ -63,10 +69,10 @@ struct race {
   struct measure_options o;
   bool (*on_round)(void *arg, int round);
   void *arg;
-  struct bench own_bench;
+  struct measure_keep *own_keep, *keep;
   const struct bench *bench;
   struct work work;
-  struct sandbox box;
+  struct sandbox *box;
   struct exchange *x;
   size_t shared_bytes;
   int *group;  /* of each entrant */
@@ -159,11 +165,11 @@ static enum fvm_status request(struct race *r, enum request what, struct fvm_err
   while (x->n > 0) {
     char why[120] = "";
     const struct sandbox_work w = {work_init, work_serve, &r->work};
-    enum fvm_status st = r->box.pid ? FVM_OK : sandbox_start(&r->box, &w, err);
+    enum fvm_status st = r->box->pid ? FVM_OK : sandbox_start(r->box, &w, err);
     if (st) return st;
     int turn = x->turn;
     enum sandbox_end end =
-        sandbox_call(&r->box, &r->limit, &x->turn, pass_interrupt, r, why, sizeof why);
+        sandbox_call(r->box, &r->limit, &x->turn, pass_interrupt, r, why, sizeof why);
     if (end == SANDBOX_DONE) break;
     if (x->turn == turn)
       return fvm_fail(err, FVM_EENV,
@@ -174,7 +180,7 @@ static enum fvm_status request(struct race *r, enum request what, struct fvm_err
     culprit->outcome = end == SANDBOX_HUNG ? OUTCOME_TIMEOUT : OUTCOME_CRASHED;
     culprit->ns = 0;
     snprintf(culprit->reason, sizeof culprit->reason, "%s", why);
-    if (end == SANDBOX_DIED) name_buffer(r, r->box.address, culprit);
+    if (end == SANDBOX_DIED) name_buffer(r, r->box->address, culprit);
     x->nbuf = 0;
     int done = x->at + 1;
     memmove(x->order, x->order + done, (size_t)(x->n - done) * sizeof *x->order);
@@ -201,6 +207,17 @@ static enum fvm_status add_sample(struct entrant *e, int64_t ns, struct fvm_erro
   return FVM_OK;
 }
 
+/* What came of a check. */
+static void take_check(struct race *r, int i) {
+  const struct reply *a = &r->x->reply[i];
+  struct entrant *e = &r->e[i];
+  if (a->outcome != OUTCOME_OK) refuse(r, i, a->outcome, a->reason);
+  e->checked = a->outcome == OUTCOME_OK && a->check_ns;
+  if (!e->checked) return; /* wrong, or not reached before an interrupt */
+  e->error = a->error;
+  e->work = a->work;
+}
+
 /* An unclean sample counts only for those that never had a clean one: better than nothing, and
  * marked as noisy. */
 static enum fvm_status take(struct race *r, int i, int64_t *at, struct fvm_error *err) {
@@ -216,10 +233,8 @@ static enum fvm_status take(struct race *r, int i, int64_t *at, struct fvm_error
   if (a->clean && e->outcome == OUTCOME_NOISY) e->sample.n = 0;
   e->outcome = a->clean ? OUTCOME_OK : OUTCOME_NOISY;
   snprintf(e->reason, sizeof e->reason, "%s", a->clean ? "" : "disturbed in every sample");
-  e->error = a->error;
   e->counters = a->counters;
-  e->work = a->work;
-  if (at && !a->slow) {
+  if (!a->slow) {
     *at = a->ns;
     r->calm_rounds[i]++;
   }
@@ -250,7 +265,8 @@ static bool surely_slower(const struct race *r, int i, int best) {
 static double leave_factor(const struct race *r, int i) {
   size_t row = 0;
   while (leave[row].rounds > r->calm_rounds[i]) row++;
-  return leave[row].factor;
+  bool is_long = r->e[i].min_ns > LONG * r->o.sample_ns;
+  return is_long ? leave[row].factor_long : leave[row].factor;
 }
 
 static void eliminate(struct race *r) {
@@ -263,6 +279,31 @@ static void eliminate(struct race *r) {
   }
 }
 
+/* Least time of a group's living members while they were checked. */
+static int64_t least_check(const struct race *r, int group) {
+  int64_t least = INT64_MAX;
+  for (int i = 0; i < r->n; i++) {
+    int64_t ns = r->x->reply[i].check_ns;
+    if (r->alive[i] && r->group[i] == group && ns) least = MIN(least, ns);
+  }
+  return least;
+}
+
+/* Who leaves by its check keeps that time. */
+static enum fvm_status drop_hopeless(struct race *r, struct fvm_error *err) {
+  for (int i = 0; i < r->n; i++) {
+    int64_t least = least_check(r, r->group[i]), ns = r->x->reply[i].check_ns;
+    if (!r->alive[i] || (double)ns <= HOPELESS * (double)least) continue;
+    enum fvm_status st = add_sample(&r->e[i], ns, err);
+    if (st) return st;
+    r->alive[i] = false;
+    r->e[i].outcome = OUTCOME_LOST;
+    snprintf(r->e[i].reason, sizeof r->e[i].reason, "%.1f times the best while it was checked",
+             (double)ns / (double)least);
+  }
+  return FVM_OK;
+}
+
 /* Nothing more to learn about a group: one is left, or all that are left tie. */
 static bool is_settled(const struct race *r, int group) {
   int best = best_of(r, group), living = 0, most = MIN(MAX_ROUNDS, r->o.max_rounds);
@@ -271,7 +312,7 @@ static bool is_settled(const struct race *r, int group) {
     if (!r->alive[i] || r->group[i] != group) continue;
     living++;
     calm = calm && r->calm_rounds[i] >= most;
-    tie = tie && (double)r->e[i].min_ns <= TIE * (double)r->e[best].min_ns;
+    tie = tie && best >= 0 && (double)r->e[i].min_ns <= TIE * (double)r->e[best].min_ns;
   }
   if (living == 0 || (r->rounds >= most && calm) || r->rounds >= MIN(MAX_ROUNDS, 2 * most))
     return true;
@@ -286,24 +327,21 @@ static enum fvm_status tell(struct race *r, enum fvm_status st, struct fvm_error
   return fvm_fail(err, FVM_EINTR, "stopped; what was measured is kept");
 }
 
-/* The first request for those that were checked before, or for the others. */
-static enum fvm_status admit(struct race *r, bool checked, struct fvm_error *err) {
+/* Whoever was not found right yet is checked; whoever is not right does not race. */
+static enum fvm_status admit(struct race *r, struct fvm_error *err) {
   enum fvm_status st = FVM_OK;
   for (int i = 0; i < r->n && !st;) {
     int chunk[CHUNK] = {0}, n = 0;
     for (; i < r->n && n < CHUNK; i++)
-      if (r->alive[i] && r->e[i].checked == checked) chunk[n++] = i;
+      if (r->alive[i] && !r->e[i].checked) chunk[n++] = i;
     if (n == 0) break;
     memcpy(r->x->order, chunk, (size_t)n * sizeof *chunk);
     r->x->n = n;
-    st = request(r, checked ? REQUEST_SAMPLE : REQUEST_CHECK, err);
-    for (int k = 0; k < n && (!st || st == FVM_EINTR); k++) {
-      enum fvm_status taken = take(r, chunk[k], NULL, err);
-      if (taken) st = taken;
-    }
+    st = request(r, REQUEST_CHECK, err);
+    for (int k = 0; k < n && (!st || st == FVM_EINTR); k++) take_check(r, chunk[k]);
     st = tell(r, st, err);
   }
-  return st;
+  return st ? st : drop_hopeless(r, err);
 }
 
 /* Living members of unsettled groups in random order. */
@@ -381,7 +419,6 @@ static bool all_settled(const struct race *r) {
 static enum fvm_status run_rounds(struct race *r, struct fvm_error *err) {
   double start = seconds();
   enum fvm_status st = FVM_OK;
-  eliminate(r);
   while (!st && !all_settled(r)) {
     if (r->rounds >= SETTLE_ROUNDS && seconds() - start > PATIENCE_S) break;
     st = one_round(r, err);
@@ -477,6 +514,8 @@ static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
                     .far = state_far(r->o.state),
                     .ukr = r->o.ukr ? r->o.ukr : ukr_table(cpu_isa()),
                     .x = r->x};
+  r->box = keep_sandbox(r->keep);
+  r->work.stream = keep_stream(r->keep, r->work.since_read);
   for (int i = 0; i < r->n; i++)
     r->x->reply[i] = (struct reply){.error = r->e[i].error, .work = r->e[i].work};
   for (int i = 0; i < r->n; i++)
@@ -488,7 +527,7 @@ static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
 
 static void race_free(struct race *r) {
   size_t n = (size_t)r->n;
-  sandbox_stop(&r->box);
+  if (r->box) sandbox_stop(r->box);
   sandbox_unshare(r->x, r->shared_bytes);
   fvm_free(r->group, n, sizeof *r->group);
   fvm_free(r->alive, n, sizeof *r->alive);
@@ -503,17 +542,16 @@ enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
                              bool (*on_round)(void *arg, int round), void *arg,
                              struct fvm_error *err) {
   struct race r = {.e = e, .n = n, .o = *o, .on_round = on_round, .arg = arg};
-  r.bench = &r.own_bench;
-  enum fvm_status st =
-      o->keep ? keep_bench(o->keep, c, &r.bench, err) : bench_make(&r.own_bench, c, err);
-  if (st) return st;
+  if (n == 0) return FVM_OK;
+  r.own_keep = o->keep ? NULL : measure_keep_new();
+  r.keep = o->keep ? o->keep : r.own_keep;
   r.random = opcall_hash(c);
-  st = n > 0 ? race_init(&r, err) : FVM_OK;
-  if (!st && n > 0 && !o->again) st = admit(&r, false, err);
-  if (!st && n > 0 && !o->again) st = admit(&r, true, err);
+  enum fvm_status st = r.keep ? keep_bench(r.keep, c, &r.bench, err) : fvm_nomem(err);
+  if (!st) st = race_init(&r, err);
+  if (!st && !o->again) st = admit(&r, err);
   if (!st && !o->again) st = run_rounds(&r, err);
   if (!st && !o->quick) st = run_finals(&r, err);
   race_free(&r);
-  bench_free(&r.own_bench);
+  measure_keep_free(r.own_keep);
   return st;
 }

@@ -59,7 +59,7 @@ struct entrant {
   struct program program;
   const char *text;     /* the label's text, the caller's */
   enum outcome outcome; /* OUTCOME_COUNT: nothing known yet */
-  bool checked;         /* right in an earlier race of this process, which left error and work */
+  bool checked;         /* found right by this process, which left error and work */
   char reason[160];     /* of any outcome but ok */
   double error;         /* largest difference to the reference over the largest output */
   VEC(int64_t) sample;  /* ns of one run of the program, every round it took part in */

@@ -20,6 +20,20 @@ void bench_free(struct bench *b);
 enum fvm_status keep_bench(struct measure_keep *k, const struct opcall *c, const struct bench **b,
                            struct fvm_error *err);
 
+/* The sandbox of all races, which come one after another. */
+struct sandbox *keep_sandbox(struct measure_keep *k);
+
+/* Read-only memory in huge pages that is as large as what passes through the caches in a run, for
+ * constants to be read from; sandboxes inherit it. In whichever real type it is read, each of its
+ * numbers is an ordinary one, of magnitude 2^-63 to 2. */
+struct stream {
+  char *base;
+  int64_t bytes; /* 0: none */
+};
+/* One of so many bytes at least, kept from race to race; an empty one when there is no memory.
+ * Until the next call. */
+struct stream keep_stream(struct measure_keep *k, int64_t bytes);
+
 /* Whether n elements of got agree with want within the dtype's tolerance; else why says where not.
  * *error rises to the largest difference over the largest finite magnitude of want; where that is 0
  * and for types that must agree exactly, it stays. */
@@ -60,7 +74,7 @@ int64_t state_near(enum data_state s, const struct caches *c);
 
 /* ---- requests to the sandbox ---- */
 enum request {
-  REQUEST_CHECK,  /* verify, compile, compare; then one sample */
+  REQUEST_CHECK,  /* verify, compile, compare */
   REQUEST_SAMPLE, /* one sample of compiled code */
   REQUEST_INTERP  /* one sample of the interpreter */
 };
@@ -68,6 +82,7 @@ struct reply {
   enum outcome outcome; /* CHECK: OUTCOME_OK or what is wrong */
   char reason[160];
   double error;      /* as in struct entrant; kept for the next sandbox */
+  int64_t check_ns;  /* of the compiled run while it was checked, in memory of its own; kept, too */
   int64_t ns;        /* of one run; 0: no sample */
   bool clean;        /* no context switch, no migration */
   bool slow;         /* by the sentinel before it and behind it, the machine was below its best */
@@ -97,6 +112,7 @@ struct exchange {
 /* All that the sandbox needs; set up by the race before it forks. */
 struct work {
   const struct bench *bench;
+  struct stream stream;
   const struct entrant *entrant;
   int n;
   int64_t sample_ns;

@@ -1,9 +1,10 @@
 /* The memory in which a candidate is timed: its data is where the network would leave it.
  *
- * Constants have another place in every run, on a belt of copies: in the network the other nodes'
- * weights pass through the caches between two runs of this one, so its own come from far away. The
- * copies lie one after another, so that a prefetch beyond the end of one fetches the next, as in a
- * plan file. All layouts use one belt: what it holds are the input's numbers, in whatever order.
+ * Constants have another place in every run, on a belt: in the network the other nodes' weights
+ * pass through the caches between two runs of this one, so its own come from far away. The places
+ * lie one after another, so that a prefetch beyond the end of one fetches the next, as in a plan
+ * file. Belts are parts of the stream: time does not depend on the numbers, as long as none is
+ * special.
  *
  * Outputs have another place in every run, too, on a belt that is written from end to end: in the
  * network other steps have used the place in the meantime. Unless that is long ago (far), the belt
@@ -48,17 +49,10 @@ static int64_t touched(const struct work *w) {
   return MAX(sum, 1);
 }
 
-static void copy_constant(const struct tensor *t, struct belt *belt) {
-  int64_t one = tensor_bytes(t);
-  for (int64_t at = 0; at < belt->bytes; at += one)
-    memcpy(belt->base + at, t->data, (size_t)MIN(one, belt->bytes - at));
-  room_seal(belt->base, belt->bytes);
-}
-
 /* In huge pages, like the executor's weights; its arena has small ones, but is smaller than a belt:
  * small pages would make a run pay for a belt's length in translations. Without memory for it there
  * is no belt, and all stays in place: a large input is cold nevertheless, and a small one is warm.
- */
+ * The same holds for the stream. */
 static void make_belt(struct work_state *s, int64_t one, int64_t places, struct belt *belt) {
   int64_t bytes = places * stride_of(one);
   if (one == 0 || places < 2) return;
@@ -68,12 +62,15 @@ static void make_belt(struct work_state *s, int64_t one, int64_t places, struct 
 
 static void make_constants(const struct work *w, struct work_state *s) {
   const struct opcall *c = w->bench->call;
-  int64_t all = 0;
+  int64_t all = 0, used = 0, places = w->since_read / touched(w);
   for (int i = 0; i < c->nin; i++) all += constant_bytes(&c->in[i]);
-  if (all < BELT_MIN) return;
+  if (all < BELT_MIN || places < 2) return;
   for (int i = 0; i < c->nin; i++) {
-    make_belt(s, constant_bytes(&c->in[i]), w->since_read / touched(w), &s->in[i]);
-    if (s->in[i].bytes) copy_constant(&c->in[i], &s->in[i]);
+    int64_t one = constant_bytes(&c->in[i]), left = w->stream.bytes - used;
+    if (!one) continue;
+    s->in[i] =
+        (struct belt){.base = w->stream.base + used, .bytes = MIN(places * stride_of(one), left)};
+    used += s->in[i].bytes;
   }
 }
 

@@ -12,7 +12,7 @@ enum {
   SWITCH_NS = 10000000,   /* a sample this long may contain one context switch, and so on */
   LOOK_NS = 1000000,      /* so long a look at the machine's speed is good for */
   PATIENCE_NS = 10000000, /* after so much time a slow sample is taken as it is */
-  SENTINEL_STEPS = 24000  /* about 25 us: a team takes up to one of them to start */
+  SENTINEL_STEPS = 3000   /* 13 us (Zen 4); a team's takes twice as long, as it has to start */
 };
 /* How much longer than at its best a sentinel may take. (Seen on a shared host: 1.00, 1.06 and 1.37
  * to 1.50 times the least, the clock's steps and a neighbour on the same core, each for
@@ -20,19 +20,19 @@ enum {
  * at 1.00, 5 to 8 % up to 1.10, 17 % beyond 1.15.) */
 static const double SLOW = 1.15;
 
-static int64_t now(void) {
+int64_t clock_ns(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* What two looks at the clock take by themselves: no part of a run. */
-static int64_t clock_ns(void) {
+static int64_t look_ns(void) {
   enum { LOOKS = 50 };
   int64_t least = INT64_MAX;
   for (int i = 0; i < LOOKS; i++) {
-    int64_t t = now();
-    least = MIN(least, now() - t);
+    int64_t t = clock_ns();
+    least = MIN(least, clock_ns() - t);
   }
   return least;
 }
@@ -42,29 +42,31 @@ static int64_t clock_ns(void) {
 static int64_t timed(const struct work *w, int i, enum engine engine, int64_t repeat,
                      struct counter_values *v) {
   struct work_state *s = w->state;
-  int64_t sum = 0, clock = clock_ns();
+  int64_t sum = 0, clock = look_ns();
   s->counters->start(s->counters);
   for (int64_t k = 0; k < repeat; k++) {
     net_step(w, i, repeat);
-    int64_t t = now();
+    int64_t t = clock_ns();
     work_run(w, i, engine, s->ready[i].live);
-    sum += MAX(now() - t - clock, 0);
+    sum += MAX(clock_ns() - t - clock, 0);
   }
   s->counters->stop(s->counters, v);
   return MAX(sum, 1);
 }
 
-/* Enough runs that the sample is long enough; those on the way, at least one, warm branches and
- * translations. The last of them is such a sample: its nanoseconds. */
-static int64_t calibrate(const struct work *w, int i, enum engine engine, int64_t *repeat,
-                         struct counter_values *v) {
-  int64_t first = timed(w, i, engine, 1, v);
+/* Enough runs that the sample is long enough, of some ns each as far as is known. Without that,
+ * those on the way, at least one, warm branches and translations, as its check has done otherwise.
+ * The last of them is such a sample: its nanoseconds. */
+static int64_t calibrate(const struct work *w, int i, enum engine engine, int64_t ns,
+                         int64_t *repeat, struct counter_values *v) {
+  int64_t t = ns ? ns : timed(w, i, engine, 1, v);
   *repeat = 1;
-  if (first >= LONG_SAMPLES * w->sample_ns) return first;
+  if (!ns && t >= LONG_SAMPLES * w->sample_ns) return t;
   for (;;) {
-    int64_t t = timed(w, i, engine, *repeat, v);
+    if (t < w->sample_ns)
+      *repeat = MIN(MIN(*repeat * 16, w->sample_ns * *repeat * 5 / 4 / t + 1), (int64_t)REPEAT_MAX);
+    t = timed(w, i, engine, *repeat, v);
     if (t >= w->sample_ns || *repeat >= REPEAT_MAX) return t;
-    *repeat = MIN(MIN(*repeat * 16, w->sample_ns * *repeat * 5 / 4 / t + 1), (int64_t)REPEAT_MAX);
   }
 }
 
@@ -81,8 +83,9 @@ static int burn(void *arg, struct team *team, int tid) {
   typedef float lanes __attribute__((vector_size(64)));
   volatile float sink;
   lanes x = {0}, y = x + 1, z = x + 2;
-  (void)arg, (void)team, (void)tid;
-  for (int i = 0; i < SENTINEL_STEPS; i++) {
+  int steps = team_size(team) > 1 ? 2 * SENTINEL_STEPS : SENTINEL_STEPS;
+  (void)arg, (void)tid;
+  for (int i = 0; i < steps; i++) {
     x = x * 0.5f + 1;
     y = y * 0.5f + 1;
     z = z * 0.5f + 1;
@@ -93,9 +96,9 @@ static int burn(void *arg, struct team *team, int tid) {
 }
 
 static int64_t run_sentinel(const struct work *w, int threads) {
-  int64_t *least = &w->x->sentinel_ns[MIN(threads, PLAN_MAXTHREADS)], t = now();
+  int64_t *least = &w->x->sentinel_ns[MIN(threads, PLAN_MAXTHREADS)], t = clock_ns();
   pool_run(w->state->pool, threads, burn, NULL);
-  t = now() - t;
+  t = clock_ns() - t;
   if (*least == 0 || t < *least) *least = t;
   return t;
 }
@@ -112,7 +115,7 @@ static bool is_slow(const struct work *w, int threads) {
 /* The same as it was found after the last sample, if that was just now. */
 static bool was_slow(const struct work *w, int threads) {
   const struct work_state *s = w->state;
-  bool fresh = s->look.threads == threads && now() - s->look.at < LOOK_NS;
+  bool fresh = s->look.threads == threads && clock_ns() - s->look.at < LOOK_NS;
   return fresh ? s->look.slow : is_slow(w, threads);
 }
 
@@ -133,7 +136,7 @@ void time_sample(const struct work *w, int i, enum engine engine, struct reply *
   for (int try = 0; try < TRIES; try++) {
     struct reply one = *r;
     struct counter_values *v = &one.counters;
-    int64_t t = *n ? timed(w, i, engine, *n, v) : calibrate(w, i, engine, n, v);
+    int64_t t = *n ? timed(w, i, engine, *n, v) : calibrate(w, i, engine, r->check_ns, n, v);
     bool after = is_slow(w, threads);
     one.ns = MAX((t + *n / 2) / *n, 1);
     one.clean = is_clean(v, t);
@@ -149,5 +152,5 @@ void time_sample(const struct work *w, int i, enum engine engine, struct reply *
       r->dropped++;
     if (r->clean && (!r->slow || spent > PATIENCE_NS)) break;
   }
-  w->state->look = (struct look){threads, before, now()};
+  w->state->look = (struct look){threads, before, clock_ns()};
 }

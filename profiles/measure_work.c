@@ -181,7 +181,7 @@ static bool interp_right(const struct work *w, int i, double *error, char *why, 
 }
 
 /* Compiled code against what the interpreter has just left in the outputs, bit for bit. */
-static bool jit_right(const struct work *w, int i, char *why, size_t size) {
+static bool jit_right(const struct work *w, int i, int64_t *ns, char *why, size_t size) {
   struct ready *r = &w->state->ready[i];
   char *kept[LABEL_MAXIO + CODE_MAXBUF];
   for (int k = 0; k < nout(w); k++) {
@@ -190,7 +190,9 @@ static bool jit_right(const struct work *w, int i, char *why, size_t size) {
     memcpy(kept[k], r->buf[nin(w) + k], (size_t)room_out_bytes(w, &w->entrant[i], k));
   }
   fence_all(w, i, AT_START);
+  int64_t start = clock_ns();
   bool right = work_run(w, i, JIT, r->buf) == 0;
+  *ns = MAX(clock_ns() - start, 1);
   char where[100] = "";
   for (int k = 0; k < nout(w); k++) {
     enum fvm_dtype d = w->bench->call->out[k].dtype;
@@ -230,12 +232,13 @@ static bool inplace_right(const struct work *w, int i, double *error, char *why,
 }
 
 /* In memory of its own; afterwards the candidate has the memory that all share. */
-static bool is_right(const struct work *w, int i, double *error, char *why, size_t size) {
+static bool is_right(const struct work *w, int i, struct reply *a) {
   struct ready *r = &w->state->ready[i];
   void *shared[CODE_MAXBUF];
   memcpy(shared, r->buf, sizeof shared);
-  bool right = interp_right(w, i, error, why, size) && jit_right(w, i, why, size) &&
-               inplace_right(w, i, error, why, size);
+  bool right = interp_right(w, i, &a->error, a->reason, sizeof a->reason) &&
+               jit_right(w, i, &a->check_ns, a->reason, sizeof a->reason) &&
+               inplace_right(w, i, &a->error, a->reason, sizeof a->reason);
   memcpy(r->buf, shared, sizeof shared);
   w->x->nbuf = 0;
   return right;
@@ -260,16 +263,22 @@ static void count_work(const struct work *w, int i, struct virtual_counters *v) 
   }
 }
 
-static enum outcome check(const struct work *w, int i, double *error, char *why, size_t size) {
+static void refuse(struct reply *a, const struct fvm_error *err) {
+  a->outcome = OUTCOME_UNSUPPORTED;
+  snprintf(a->reason, sizeof a->reason, "%.150s", err->text);
+}
+
+static void check(const struct work *w, int i, struct reply *a) {
   struct fvm_error err = {0};
   enum fvm_status st = verify_program(&w->entrant[i].program, NULL, &err);
   if (!st) st = make_ready(w, i, JIT, &err);
   if (st) {
-    snprintf(why, size, "%.150s", err.text);
-    return OUTCOME_UNSUPPORTED;
+    refuse(a, &err);
+    return;
   }
-  *error = 0;
-  return is_right(w, i, error, why, size) ? OUTCOME_OK : OUTCOME_WRONG;
+  a->error = 0;
+  a->outcome = is_right(w, i, a) ? OUTCOME_OK : OUTCOME_WRONG;
+  if (a->outcome == OUTCOME_OK) count_work(w, i, &a->work);
 }
 
 /* ---- requests ---- */
@@ -277,23 +286,18 @@ static enum outcome check(const struct work *w, int i, double *error, char *why,
 static void serve_one(const struct work *w, int i) {
   struct reply *r = &w->x->reply[i];
   struct fvm_error err = {0};
-  int64_t repeat[2] = {r->repeat[JIT], r->repeat[INTERP]};
-  struct virtual_counters work = r->work;
   enum engine engine = w->x->request == REQUEST_INTERP ? INTERP : JIT;
   *r = (struct reply){.outcome = OUTCOME_OK,
                       .error = r->error,
-                      .repeat = {repeat[JIT], repeat[INTERP]},
-                      .work = work};
+                      .check_ns = r->check_ns,
+                      .repeat = {r->repeat[JIT], r->repeat[INTERP]},
+                      .work = r->work};
   if (w->x->request == REQUEST_CHECK)
-    r->outcome = check(w, i, &r->error, r->reason, sizeof r->reason);
-  if (r->outcome != OUTCOME_OK) return;
-  if (w->x->request == REQUEST_CHECK) count_work(w, i, &r->work);
-  if (make_ready(w, i, engine, &err)) {
-    r->outcome = OUTCOME_UNSUPPORTED;
-    snprintf(r->reason, sizeof r->reason, "%.150s", err.text);
-    return;
-  }
-  time_sample(w, i, engine, r);
+    check(w, i, r);
+  else if (make_ready(w, i, engine, &err))
+    refuse(r, &err);
+  else
+    time_sample(w, i, engine, r);
 }
 
 void work_serve(void *work) {

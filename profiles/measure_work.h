@@ -114,6 +114,8 @@ void net_step(const struct work *w, int i, int64_t repeat);
 
 /* ---- measure_time.c ---- */
 
+int64_t clock_ns(void);
+
 /* One sample of a candidate that is ready: the first one that is clean and not slow, or else the
  * least of a few. */
 void time_sample(const struct work *w, int i, enum engine engine, struct reply *r);

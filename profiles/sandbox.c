@@ -59,10 +59,23 @@ static enum fvm_status abandon(struct sandbox *s, const char *what, struct fvm_e
   return fvm_fail(err, FVM_EENV, "%s: %s; close some programs", what, strerror(code));
 }
 
+static int wait_for(pid_t pid) {
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+static void end(struct sandbox *s) {
+  if (s->ending) wait_for(s->ending);
+  s->ending = 0;
+}
+
 enum fvm_status sandbox_start(struct sandbox *s, const struct sandbox_work *w,
                               struct fvm_error *err) {
   int fd[2];
   pid_t parent = getpid();
+  end(s);
   s->fault = sandbox_share(sizeof *s->fault);
   if (!s->fault) return fvm_nomem(err);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) != 0)
@@ -82,10 +95,8 @@ enum fvm_status sandbox_start(struct sandbox *s, const struct sandbox_work *w,
 
 /* Wait for the end of the child and say how it ended. */
 static void reap(struct sandbox *s, char *why, size_t size) {
-  int status = 0;
   close(s->fd);
-  while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR) {
-  }
+  int status = wait_for(s->pid);
   s->pid = 0;
   int n = WIFSIGNALED(status)
               ? snprintf(why, size, "ended by signal %d (%s)", WTERMSIG(status),
@@ -156,8 +167,16 @@ enum sandbox_end sandbox_call(struct sandbox *s, const struct sandbox_limit *lim
 
 /* The child may be in the middle of anything, so it is not asked. */
 void sandbox_stop(struct sandbox *s) {
-  char why[80];
   if (s->pid == 0) return;
+  end(s);
   kill(s->pid, SIGKILL);
-  reap(s, why, sizeof why);
+  close(s->fd);
+  sandbox_unshare(s->fault, sizeof *s->fault);
+  s->ending = s->pid;
+  s->pid = 0;
+}
+
+void sandbox_free(struct sandbox *s) {
+  sandbox_stop(s);
+  end(s);
 }

@@ -8,7 +8,8 @@
 #include "../vm/base.h"
 
 struct sandbox {
-  pid_t pid; /* 0: none running */
+  pid_t pid;    /* 0: none running */
+  pid_t ending; /* one that was killed and may still be giving back its memory; 0: none */
   int fd;
   struct sandbox_fault *fault; /* shared */
   uint64_t address;            /* of the crash that ended the last one; 0: unknown */
@@ -44,6 +45,9 @@ enum fvm_status sandbox_start(struct sandbox *s, const struct sandbox_work *w,
 enum sandbox_end sandbox_call(struct sandbox *s, const struct sandbox_limit *limit,
                               const volatile int *progress, void (*on_poll)(void *arg), void *arg,
                               char *why, size_t why_size);
+/* Kill it. To give back some hundred megabytes takes milliseconds, which only the next start or
+ * sandbox_free wait for. */
 void sandbox_stop(struct sandbox *s);
+void sandbox_free(struct sandbox *s);
 
 #endif

@@ -140,7 +140,7 @@ static enum fvm_status try_sandbox(struct fvm_error *err) {
       sandbox_call(&s, &limit, shared, do_nothing, NULL, why, sizeof why) != SANDBOX_DONE)
     st = fvm_fail(err, FVM_EENV, "process to measure in: %s", why);
   if (st == FVM_OK && *shared != 1) st = fvm_fail(err, FVM_EENV, "shared memory is not shared");
-  sandbox_stop(&s);
+  sandbox_free(&s);
   sandbox_unshare(shared, sizeof *shared);
   return st;
 }

@@ -111,7 +111,7 @@ struct server {
 static void on_poll(void *arg) { (void)arg; }
 
 static void stop(struct server *s) {
-  sandbox_stop(&s->box);
+  sandbox_free(&s->box);
   s->inside = false;
 }
 
@@ -143,6 +143,7 @@ static int ask(struct server *s, enum request what, const int *rounds, int round
     if (n) serve(s);
     for (int k = 0; k < n; k++) {
       const struct reply *r = &x->reply[x->order[k]];
+      if (what == REQUEST_CHECK && r->outcome == OUTCOME_OK) continue;
       if (r->outcome != OUTCOME_OK || r->ns <= 0)
         fail(r->reason[0] ? r->reason : "a candidate gave no sample");
       t->samples++;
@@ -156,15 +157,16 @@ static int ask(struct server *s, enum request what, const int *rounds, int round
 /* What a race asked for, of each of its entrants that were sound. */
 struct course {
   struct work work;
-  int *samples; /* the first at its check */
+  int *checks; /* 1: it was checked in this race */
+  int *samples;
   int *finals;
 };
 
 static void run_course(struct course *c, struct tally *t) {
   struct server s = {.work = &c->work};
   memset(c->work.x->reply, 0, (size_t)c->work.n * sizeof *c->work.x->reply);
-  for (int round = 0; ask(&s, round ? REQUEST_SAMPLE : REQUEST_CHECK, c->samples, round, t);
-       round++) {
+  ask(&s, REQUEST_CHECK, c->checks, 0, t);
+  for (int round = 0; ask(&s, REQUEST_SAMPLE, c->samples, round, t); round++) {
   }
   for (int round = 0; ask(&s, REQUEST_INTERP, c->finals, round, t); round++) {
   }
@@ -236,7 +238,7 @@ static void compare(struct course *c, struct tally sum[WAYS]) {
 
 /* What an entrant had before a race. */
 struct before {
-  bool races;
+  bool races, checked;
   int finals;
 };
 
@@ -249,6 +251,7 @@ static void take_course(struct course *c, const struct entrant *e, int n, struct
     int at = c->work.n++;
     copy[at] = e[i];
     copy[at].outcome = OUTCOME_COUNT; /* there is room for those alone that may run */
+    c->checks[at] = !b[i].checked && samples > 0;
     c->samples[at] = samples;
     c->finals[at] = finals;
   }
@@ -258,31 +261,34 @@ static void once_more(const struct opcall *call, const struct entrant *e, int n,
                       const struct before *b, const struct measure_options *o) {
   struct course c = {0};
   struct arena a = {0};
-  struct bench bench;
+  const struct bench *bench;
+  struct measure_keep *keep = measure_keep_new();
   size_t bytes = sizeof *c.work.x + (size_t)n * (sizeof(struct reply) + sizeof(int));
   enum kind kind = o->again ? AGAIN : o->quick ? ROUGHLY : TO_END;
   struct entrant *copy = ARENA_NEW(&a, struct entrant, MAX(n, 1));
   struct exchange *x = sandbox_share(bytes);
+  c.checks = ARENA_NEW(&a, int, MAX(n, 1));
   c.samples = ARENA_NEW(&a, int, MAX(n, 1));
   c.finals = ARENA_NEW(&a, int, MAX(n, 1));
-  if (!copy || !x || !c.samples || !c.finals) fail("out of memory");
+  if (!keep || !copy || !x || !c.checks || !c.samples || !c.finals) fail("out of memory");
   x->reply = (struct reply *)(x + 1);
   x->order = (int *)(x->reply + n);
   take_course(&c, e, n, copy, b);
-  check(bench_make(&bench, call, &err));
-  c.work.bench = &bench;
+  check(keep_bench(keep, call, &bench, &err));
+  c.work.bench = bench;
   c.work.entrant = copy;
   c.work.sample_ns = SAMPLE_NS;
   c.work.since_read = state_bytes(o->state, &o->caches);
   c.work.since_written = state_far(o->state) ? c.work.since_read : state_near(o->state, &o->caches);
   c.work.far = state_far(o->state);
+  c.work.stream = keep_stream(keep, c.work.since_read);
   c.work.ukr = ukr_table(cpu_isa());
   c.work.x = x;
   if (c.work.n) {
     compare(&c, all.sum[kind]);
     all.races[kind]++;
   }
-  bench_free(&bench);
+  measure_keep_free(keep);
   sandbox_unshare(x, bytes);
   arena_free(&a);
 }
@@ -294,7 +300,7 @@ static enum fvm_status race(const struct opcall *c, struct entrant *e, int n,
   struct before *b = fvm_alloc((size_t)MAX(n, 1), sizeof *b);
   if (!b) return fvm_nomem(why);
   for (int i = 0; i < n; i++)
-    b[i] = (struct before){e[i].outcome == (o->again ? OUTCOME_OK : OUTCOME_COUNT),
+    b[i] = (struct before){e[i].outcome == (o->again ? OUTCOME_OK : OUTCOME_COUNT), e[i].checked,
                            (int)e[i].interp.n};
   enum fvm_status st = measure_race(c, e, n, o, on_round, arg, why);
   if (!st) once_more(c, e, n, b, o);
