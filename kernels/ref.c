@@ -64,11 +64,14 @@ enum fvm_status ref_parallel(int64_t n, double ns, size_t room, ref_part *part, 
 
 /* ---- elements ---- */
 
-/* Most of all elements are floats side by side. */
+/* Most of all elements are floats side by side, or halves that weights are stored as. */
 void ref_take(const void *p, enum fvm_dtype t, int64_t at, int64_t step, int64_t n, double *x) {
   const float *f = (const float *)p + at;
+  const uint16_t *h = (const uint16_t *)p + at;
   if (t == FVM_F32 && step == 1)
     for (int64_t i = 0; i < n; i++) x[i] = (double)f[i];
+  else if (t == FVM_F16 && step == 1)
+    for (int64_t i = 0; i < n; i++) x[i] = (double)fvm_f16_to_f32(h[i]);
   else
     for (int64_t i = 0; i < n; i++) x[i] = elem_f64(p, t, at + i * step);
 }

@@ -227,22 +227,6 @@ enum fvm_dtype fvm_dtype_parse(const char *s, size_t len) {
   return FVM_NONE;
 }
 
-float fvm_f16_to_f32(uint16_t h) {
-  uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = (h >> 10) & 31, man = h & 0x3ff, bits;
-  if (exp == 31) {
-    bits = sign | 0x7f800000 | man << 13;
-  } else if (exp) {
-    bits = sign | (exp + 112) << 23 | man << 13;
-  } else { /* subnormal: man * 2^-24 is exact in float */
-    float f = (float)man * 0x1p-24f;
-    memcpy(&bits, &f, 4);
-    bits |= sign;
-  }
-  float f;
-  memcpy(&f, &bits, 4);
-  return f;
-}
-
 uint16_t fvm_f32_to_f16(float f) {
   uint32_t bits;
   memcpy(&bits, &f, 4);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "fluidvm.h"
 
@@ -134,7 +135,22 @@ size_t fvm_dtype_bytes(enum fvm_dtype d);
 const char *fvm_dtype_name(enum fvm_dtype d);
 /* By name ("f32"); FVM_NONE when unknown. */
 enum fvm_dtype fvm_dtype_parse(const char *s, size_t len);
-float fvm_f16_to_f32(uint16_t h);
 uint16_t fvm_f32_to_f16(float f); /* round to nearest even */
+/* Exact. Here, since models come with millions of them. */
+static inline float fvm_f16_to_f32(uint16_t h) {
+  uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = (h >> 10) & 31, man = h & 0x3ff, bits;
+  if (exp == 31) {
+    bits = sign | 0x7f800000 | man << 13;
+  } else if (exp) {
+    bits = sign | (exp + 112) << 23 | man << 13;
+  } else { /* subnormal: man * 2^-24 is exact in float */
+    float f = (float)man * 0x1p-24f;
+    memcpy(&bits, &f, 4);
+    bits |= sign;
+  }
+  float f;
+  memcpy(&f, &bits, 4);
+  return f;
+}
 
 #endif
