@@ -8,6 +8,8 @@
 #include "lru.h"
 #include "trace.h"
 
+#include <string.h>
+
 enum { TOUCHES = 4000, MAX_SHIFT = 6, MAX_SKIP = 8 };
 
 struct loader {
@@ -19,6 +21,9 @@ struct loader {
   int64_t base[CODE_MAXBUF];
   int level[VCOUNT_LEVELS]; /* of lru: index into load's */
   uint8_t *seen;            /* a bit a line */
+  int64_t line, times;      /* touched last, so often in a row; not counted yet */
+  unsigned buf;
+  bool is_sampled;
   bool overflow;
 };
 
@@ -81,34 +86,65 @@ static bool count_call(struct trace *t, const struct ukr_sig *sig, const int64_t
 
 /* ---- the second walk ---- */
 
-/* A line stands for as many as the sample leaves out. */
-static void touch_line(struct loader *k, unsigned buf, int64_t line) {
-  int64_t bytes = (int64_t)LRU_LINE << (k->shift + k->skip);
-  uint64_t h = (uint64_t)line * 0x9e3779b97f4a7c15u >> 40;
-  if (h & (((uint64_t)1 << k->skip) - 1)) return;
-  int64_t before[LRU_LEVELS] = {0};
-  for (int i = 0; i < MIN(k->lru.nlevel, (int)LRU_LEVELS); i++) before[i] = k->lru.misses[i];
-  lru_touch(&k->lru, line);
-  for (int i = 0; i < MIN(k->lru.nlevel, (int)LRU_LEVELS); i++)
-    if (k->lru.misses[i] > before[i]) k->l->miss[k->level[i]] += bytes;
-  if (!(k->seen[line / 8] >> line % 8 & 1)) k->l->first[buf] += bytes;
-  k->seen[line / 8] = (uint8_t)(k->seen[line / 8] | 1 << line % 8);
+/* n touches of a line of which each moves it alike. A line stands for as many as the sample leaves
+ * out. */
+static void count_touches(struct loader *k, int64_t n) {
+  int64_t bytes = (int64_t)LRU_LINE << (k->shift + k->skip), before[LRU_LEVELS];
+  memcpy(before, k->lru.misses, sizeof before);
+  lru_touch(&k->lru, k->line);
+  for (int i = 0; i < k->lru.nlevel; i++)
+    if (k->lru.misses[i] > before[i]) k->l->miss[k->level[i]] += n * bytes;
+  if (!(k->seen[k->line / 8] >> k->line % 8 & 1)) k->l->first[k->buf] += bytes;
+  k->seen[k->line / 8] = (uint8_t)(k->seen[k->line / 8] | 1 << k->line % 8);
 }
 
-static void touch(struct loader *k, unsigned buf, int64_t at, int64_t bytes) {
+/* Touches in a row: all but the first one find the line in front. */
+static void flush(struct loader *k) {
+  if (!k->is_sampled) return;
+  count_touches(k, 1);
+  if (k->times > 1) count_touches(k, k->times - 1);
+}
+
+static inline void touch_line(struct loader *k, unsigned buf, int64_t line) {
+  if (line == k->line) {
+    k->times++;
+    return;
+  }
+  flush(k);
+  uint64_t h = (uint64_t)line * 0x9e3779b97f4a7c15u >> 40;
+  k->is_sampled = !(h & (((uint64_t)1 << k->skip) - 1));
+  k->line = line;
+  k->buf = buf;
+  k->times = 1;
+}
+
+static inline void touch(struct loader *k, unsigned buf, int64_t at, int64_t bytes) {
   int shift = k->shift + 6;
   _Static_assert(LRU_LINE == 1 << 6, "lines of 64 bytes");
   for (int64_t line = at >> shift; line <= (at + bytes - 1) >> shift; line++)
     touch_line(k, buf, line);
 }
 
+/* Elements that touch the line in which the one at `at` ends, behind it, and no other line. */
+static int64_t same_line(const struct loader *k, const struct trace_span *s, int64_t stride,
+                         int64_t at) {
+  int64_t line = (int64_t)LRU_LINE << k->shift;
+  if (stride < s->elem || stride >= line) return 0;
+  return (line - 1 - ((at + s->elem - 1) & (line - 1))) / stride;
+}
+
 static void touch_dim(struct loader *k, const struct trace_span *s, int d, int64_t at) {
-  if (d == s->ndim)
-    touch(k, s->buf, at, s->elem);
-  else if (d == s->ndim - 1 && s->stride[d] == s->elem)
-    touch(k, s->buf, at, s->extent[d] * s->elem);
-  else
-    for (int64_t i = 0; i < s->extent[d]; i++) touch_dim(k, s, d + 1, at + i * s->stride[d]);
+  int64_t stride = s->stride[d];
+  if (d < s->ndim - 1) {
+    for (int64_t i = 0; i < s->extent[d]; i++) touch_dim(k, s, d + 1, at + i * stride);
+    return;
+  }
+  for (int64_t i = 0; i < s->extent[d]; i++) {
+    int64_t here = at + i * stride, more = MIN(same_line(k, s, stride, here), s->extent[d] - 1 - i);
+    touch(k, s->buf, here, s->elem);
+    k->times += more;
+    i += more;
+  }
 }
 
 static bool touch_call(struct trace *t, const struct ukr_sig *sig, const int64_t *v,
@@ -118,7 +154,11 @@ static bool touch_call(struct trace *t, const struct ukr_sig *sig, const int64_t
   for (int i = 0; i < sig->nptr; i++) {
     if (span[i].empty) continue;
     struct trace_span s = sorted(&span[i]);
-    touch_dim(k, &s, 0, k->base[s.buf] + s.at);
+    if (s.ndim && s.stride[s.ndim - 1] == s.elem) s.elem *= s.extent[--s.ndim]; /* one run */
+    if (s.ndim)
+      touch_dim(k, &s, 0, k->base[s.buf] + s.at);
+    else
+      touch(k, s.buf, k->base[s.buf] + s.at, s.elem);
   }
   return true;
 }
@@ -156,7 +196,7 @@ static enum fvm_status prepare(struct loader *k, const int64_t *level_bytes, siz
 enum fvm_status interp_load(const struct program *p, int threads,
                             const int64_t level_bytes[VCOUNT_LEVELS], struct load *l,
                             struct fvm_error *err) {
-  struct loader k = {.p = p, .l = l};
+  struct loader k = {.p = p, .l = l, .line = -1};
   struct trace t = {.p = p, .call = count_call, .arg = &k, .budget = INT64_MAX, .threads = threads};
   size_t seen_bytes = 0;
   *l = (struct load){0};
@@ -166,6 +206,7 @@ enum fvm_status interp_load(const struct program *p, int threads,
   t = (struct trace){
       .p = p, .call = touch_call, .arg = &k, .budget = INT64_MAX, .threads = threads};
   if (!st) trace_run(&t);
+  if (!st) flush(&k);
   if (k.seen) fvm_free(k.seen, seen_bytes, 1);
   lru_free(&k.lru);
   for (uint32_t w = 0, len; (len = code_length(p, w)) != 0; w += len)
