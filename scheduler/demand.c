@@ -47,14 +47,12 @@ void demand_forget_all(struct demand *d) {
   demand_forget_conversions(d);
 }
 
-/* Steps without order and places. */
 static enum fvm_status choose(struct demand *d) {
   struct sched *w = &d->w;
   schedule_free(w->s);
   w->s = NULL;
   enum fvm_status st = sched_renew(w);
-  if (!st) st = sched_labels(w);
-  return st ? st : sched_realize_steps(w);
+  return st ? st : sched_labels(w);
 }
 
 static enum fvm_status tell_step(struct demand *d, const struct sched_step *s,
@@ -96,7 +94,8 @@ enum fvm_status demand_solve(struct demand *d, int64_t *ns, struct fvm_error *er
 enum fvm_status demand_tell(struct demand *d,
                             void (*use)(void *arg, uint64_t problem, const char *label), void *arg,
                             struct fvm_error *err) {
-  enum fvm_status st = FVM_OK;
+  d->w.err = err;
+  enum fvm_status st = sched_realize_steps(&d->w); /* without order and places */
   for (size_t i = 0; !st && i < d->w.s->step.n; i++)
     st = tell_step(d, &d->w.s->step.v[i], use, arg, err);
   return st;
