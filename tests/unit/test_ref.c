@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct fvm_error err;
 static const int counts[] = {1, 2, 5};
@@ -42,6 +43,12 @@ static int threads_alive(void) {
   return n;
 }
 
+/* The system lists a thread for a moment after it was joined. */
+static bool others_end(void) {
+  for (int i = 0; i < 10000 && threads_alive() > 1; i++) usleep(1000);
+  return threads_alive() == 1;
+}
+
 START_TEST(each_index_once) {
   static const int64_t sizes[] = {0, 1, 2, 7, 81, MOST};
   for (size_t t = 0; t < COUNT(counts); t++)
@@ -50,7 +57,7 @@ START_TEST(each_index_once) {
       OK(ref_on(counts[t], sizes[s], ROOM, visit, &v, &err));
       ck_assert_int_eq(v.wrong, 0);
       for (int64_t i = 0; i < MOST; i++) ck_assert_int_eq(v.seen[i], i < sizes[s]);
-      ck_assert_int_eq(threads_alive(), 1);
+      ck_assert(others_end());
     }
 }
 END_TEST
@@ -60,7 +67,7 @@ START_TEST(large_work_too) {
   OK(ref_parallel(MOST, 1e6, ROOM, visit, &v, &err));
   ck_assert_int_eq(v.wrong, 0);
   for (int64_t i = 0; i < MOST; i++) ck_assert_int_eq(v.seen[i], 1);
-  ck_assert_int_eq(threads_alive(), 1);
+  ck_assert(others_end());
 }
 END_TEST
 
