@@ -527,16 +527,20 @@ bool move_keeps_axes(const struct opcall *c) { return mover_of(c)->keeps_axes; }
 
 /* ---- reference ---- */
 
+/* Elements that lie side by side in both move at once. */
 static void run_box(const struct box *x, const void *from, void *to) {
   struct walk w = {.rank = x->rank};
   size_t size = x->elem_bytes;
+  int64_t run = 1;
+  while (!x->fill && w.rank && x->x_stride[w.rank - 1] == run && x->y_stride[w.rank - 1] == run)
+    run *= x->dim[--w.rank];
   memcpy(w.dim, x->dim, sizeof w.dim);
   memcpy(w.stride[0], x->y_stride, sizeof w.stride[0]);
   memcpy(w.stride[1], x->x_stride, sizeof w.stride[1]);
   for (walk_start(&w); walk_more(&w); walk_next(&w)) {
     const char *p = (const char *)from + (x->x_off + w.off[1]) * (int64_t)size;
     memcpy((char *)to + (x->y_off + w.off[0]) * (int64_t)size,
-           x->fill ? (const char *)&x->value : p, size);
+           x->fill ? (const char *)&x->value : p, (size_t)run * size);
   }
 }
 
