@@ -190,10 +190,6 @@ enum fvm_status opcall_shape(struct opcall *c, struct fvm_error *err) {
 static void spread(const struct tensor *from, const void *x, const struct tensor *to, void *y) {
   struct walk w = {.rank = to->rank};
   size_t size = fvm_dtype_bytes(to->dtype);
-  if (same_dims(from, to)) {
-    memcpy(y, x, (size_t)tensor_bytes(to));
-    return;
-  }
   memcpy(w.dim, to->dim, sizeof to->dim);
   broadcast_strides(from, to, w.stride[0]);
   char *at = y;
@@ -201,8 +197,10 @@ static void spread(const struct tensor *from, const void *x, const struct tensor
     memcpy(at, (const char *)x + w.off[0] * (int64_t)size, size);
 }
 
+/* The last value takes the output's place, where it has its shape. */
 static enum fvm_status run_items(const struct opcall *c, const struct tensor *value,
-                                 const void **data, struct arena *a, struct fvm_error *err) {
+                                 const void **data, void *last, struct arena *a,
+                                 struct fvm_error *err) {
   for (int k = 0; k < c->body->n; k++) {
     const struct body_item *it = &c->body->item[k];
     int v = c->nin + 1 + k;
@@ -210,7 +208,8 @@ static enum fvm_status run_items(const struct opcall *c, const struct tensor *va
     const void *x[BODY_MAXARG] = {0};
     for (int j = 0; j < it->narg; j++)
       if (it->arg[j] >= 0) in[j] = value[it->arg[j]], x[j] = data[it->arg[j]];
-    void *y = arena_alloc(a, (size_t)tensor_bytes(&out), 1);
+    bool is_last = k == c->body->n - 1 && same_dims(&out, &c->out[0]);
+    void *y = is_last ? last : arena_alloc(a, (size_t)tensor_bytes(&out), 1);
     if (!y) return fvm_nomem(err);
     struct opcall call = item_call(c, it, in, &out);
     enum fvm_status st = it->op->ref(&call, x, &y, err);
@@ -237,8 +236,8 @@ static enum fvm_status body_ref(const struct opcall *c, const void *const *in, v
     if (st) goto out;
     data[c->nin] = y;
   }
-  st = run_items(c, value, data, &a, err);
-  if (!st) spread(&value[n - 1], data[n - 1], &c->out[0], out);
+  st = run_items(c, value, data, out, &a, err);
+  if (!st && data[n - 1] != out) spread(&value[n - 1], data[n - 1], &c->out[0], out);
 out:
   arena_free(&a);
   return st;
