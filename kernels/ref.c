@@ -14,6 +14,7 @@
 
 enum {
   ALONE_NS = 200 * 1000, /* to start a thread and end it takes 20 to 60 us */
+  THREADS = 16,          /* at most: each has scratch of its own */
   PARTS = 8              /* a thread: one that is kept waiting leaves its parts to the others */
 };
 
@@ -53,7 +54,8 @@ enum fvm_status ref_on(int threads, int64_t n, size_t room, ref_part *part, cons
 
 static int processors(void) {
   cpu_set_t set;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? MAX(CPU_COUNT(&set), 1) : 1;
+  int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  return MAX(MIN(n, THREADS), 1);
 }
 
 enum fvm_status ref_parallel(int64_t n, double ns, size_t room, ref_part *part, const void *arg,
@@ -113,7 +115,8 @@ enum {
 };
 
 /* Adds products with m rows of x, STRETCH apart, to SUMS columns. No sum is split, and products are
- * rounded before they are added, so wider registers change no bit. */
+ * rounded before they are added, so wider registers change no bit. (A whole build for a processor
+ * with fma may round once, in both.) */
 static inline __attribute__((always_inline)) void
 add_products(const double *x, const int m, int64_t n, const double *b, double (*sum)[REF_COLUMNS]) {
   double4 s[ROWS][2];
