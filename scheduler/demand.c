@@ -16,6 +16,7 @@ enum fvm_status demand_open(const struct graph *g, struct cost *cost, const stru
   if (!d) return fvm_nomem(err);
   d->o = *o;
   enum fvm_status st = sched_open(&d->w, g, cost, &d->o, err);
+  d->w.ignores_ties = true;
   if (st) {
     demand_close(d);
     *out = NULL;
@@ -59,29 +60,21 @@ static enum fvm_status tell_step(struct demand *d, const struct sched_step *s,
                                  void (*use)(void *arg, uint64_t problem, const char *label),
                                  void *arg, struct fvm_error *err) {
   const struct schedule *plan = d->w.s;
-  struct arena a = {0};
   struct text label = {0};
-  struct opcall call;
   uint64_t problem;
-  enum fvm_status st = FVM_OK;
   if (s->node >= 0) {
-    st = chains_opcall(d->w.g, s->first, s->node, &a, &call, err);
-    if (st) goto out;
-    problem = opcall_hash(&call);
-    label_text(&call, &s->label, &label);
+    const struct sched_node *n = &d->w.node[s->node];
+    problem = s->first < 0 ? n->problem : n->menu->both->hash;
+    label.failed = !sched_choice_text(&d->w, s->node, &n->menu->choice[n->choice], &label);
   } else {
     const struct sched_value *x = &plan->value.v[s->in_value], *y = &plan->value.v[s->out_value];
     problem = convert_hash(sched_tensor(&d->w, x->tensor), x->layout, y->layout);
     convert_label(s->threads, &label);
   }
-  if (label.failed)
-    st = fvm_nomem(err);
-  else
-    use(arg, problem, label.v);
-out:
+  bool ok = !label.failed;
+  if (ok) use(arg, problem, label.v);
   text_free(&label);
-  arena_free(&a);
-  return st;
+  return ok ? FVM_OK : fvm_nomem(err);
 }
 
 enum fvm_status demand_solve(struct demand *d, int64_t *ns, struct fvm_error *err) {

@@ -63,6 +63,7 @@ struct shape_costs {
 };
 struct sched_node {
   struct opcall call;
+  uint64_t problem; /* its hash */
   const struct menu *menu;
   int choice;
 };
@@ -74,6 +75,7 @@ struct sched {
   struct schedule *s;
   int64_t chosen_ns;          /* what sched_choose's labels cost in its network */
   bool tie;                   /* other labels cost the same */
+  bool ignores_ties;          /* nobody asks for that */
   bool weighs_memory;         /* labels that need less memory are kept beside faster ones */
   uint64_t *hash;             /* of each constant: sched_hash; 0: not yet known */
   struct sched_node *node;    /* by node of the graph; dead ones are empty */

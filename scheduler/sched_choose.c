@@ -414,7 +414,7 @@ enum fvm_status sched_choose(struct sched *w) {
   w->s->layout_bound_ns = c.limited ? c.floor : r.bound + shared;
   w->s->optimal = r.optimal && !c.limited;
   w->chosen_ns = r.cost;
-  if (!st && r.optimal) st = find_tie(&c, &r, &w->tie);
+  if (!st && r.optimal && !w->ignores_ties) st = find_tie(&c, &r, &w->tie);
   solve_net_free(&c.net);
   phase_done(w->o->phases, PHASE_solve);
   return st;

@@ -270,7 +270,7 @@ const struct menu *sched_menu(struct sched *w, int first, int node, const struct
                               const struct pin *const *pin, int npin) {
   const struct pin_list pins = {pin, npin};
   const struct problem p = {first, node, call};
-  uint64_t hash = opcall_hash(call);
+  uint64_t hash = first < 0 ? w->node[node].problem : opcall_hash(call);
   for (size_t i = 0; i < w->menus.n; i++)
     if (is_for(w->menus.v[i], hash, &pins)) return w->menus.v[i];
   return menu_new(w, &p, hash, &pins);
@@ -370,8 +370,12 @@ enum fvm_status sched_menus(struct sched *w) {
   struct text missing = {0};
   enum fvm_status st = w->o->pins ? pins_check(w->o->pins, w->g, w->err) : FVM_OK;
   for (int i = 0; i < (int)w->g->node.n && !st; i++) {
+    struct sched_node *n = &w->node[i];
     if (w->g->node.v[i].dead) continue;
-    st = graph_opcall(w->g, i, &w->a, &w->node[i].call, w->err);
+    if (!n->call.op) { /* not again for each of many solutions */
+      st = graph_opcall(w->g, i, &w->a, &n->call, w->err);
+      n->problem = st ? 0 : opcall_hash(&n->call);
+    }
     if (!st) st = find_menu(w, i);
   }
   if (!st) st = sched_chain_menus(w, NULL, -1);
