@@ -165,10 +165,13 @@ static void *work(void *arg) {
 
 static void send(struct worker *w) { change(&w->mail, current(&w->mail) + TICK); }
 
-/* Signals of the process stay with the threads that the program itself made. */
+/* Signals of the process stay with the threads that the program itself made; a thread's own faults
+ * go to whoever handles them. */
 static int start(struct worker *w) {
+  static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
   sigset_t all, old;
   sigfillset(&all);
+  for (size_t i = 0; i < COUNT(own); i++) sigdelset(&all, own[i]);
   pthread_sigmask(SIG_SETMASK, &all, &old);
   int e = pthread_create(&w->thread, NULL, work, w);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
