@@ -1,6 +1,15 @@
 /* The chain of cost sources. Contract: cost.h. */
 #include "cost.h"
 
+enum { LAYOUT_NS = 100 };
+
+int64_t cost_charged(int64_t ns, const struct opcall *call, const struct label *l) {
+  int others = 0;
+  for (int i = 0; i < call->nin; i++) others += !call->in[i].data && label_in(l, i) != LAYOUT_ROW;
+  for (int k = 0; k < call->nout; k++) others += label_out(l, k) != LAYOUT_ROW;
+  return ns < 0 ? ns : ns + others * LAYOUT_NS;
+}
+
 int64_t cost_node(struct cost *c, const struct opcall *call, const struct label *l) {
   int64_t ns = COST_UNKNOWN;
   for (; c && ns == COST_UNKNOWN; c = c->fallback) {

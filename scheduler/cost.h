@@ -27,6 +27,11 @@ struct cost {
   struct cost *fallback; /* asked when this one does not know; owned */
   int64_t known, asked;  /* statistics of node: how often this source itself knew */
 };
+/* Layouts of small tensors cost the same but for some nanoseconds of noise. So in times that were
+ * measured each layout but rows, of what flows through the network, counts a little more, and has
+ * to be worth it: two tunings shall lead to the same plan. ns may be COST_UNKNOWN or
+ * COST_FORBIDDEN, which stay. */
+int64_t cost_charged(int64_t ns, const struct opcall *call, const struct label *l);
 /* Ask the chain; never COST_UNKNOWN when its last source is the model. */
 int64_t cost_node(struct cost *c, const struct opcall *call, const struct label *l);
 int64_t cost_convert(struct cost *c, const struct tensor *t, enum layout from, enum layout to,

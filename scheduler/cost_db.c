@@ -48,7 +48,7 @@ static int64_t stored_node(struct cost *c, const struct opcall *call, const stru
   struct text label = {0};
   uint64_t problem = opcall_hash(call);
   label_text(call, l, &label);
-  return lookup(c, states_of(states(c), problem), problem, &label);
+  return cost_charged(lookup(c, states_of(states(c), problem), problem, &label), call, l);
 }
 
 static int64_t stored_convert(struct cost *c, const struct tensor *t, enum layout from,

@@ -256,7 +256,7 @@ static int64_t ask(struct cost *c, uint64_t problem, struct text *label) {
 static int64_t known_node(struct cost *c, const struct opcall *call, const struct label *l) {
   struct text label = {0};
   label_text(call, l, &label);
-  return ask(c, opcall_hash(call), &label);
+  return cost_charged(ask(c, opcall_hash(call), &label), call, l);
 }
 
 static int64_t known_convert(struct cost *c, const struct tensor *t, enum layout from,

@@ -45,7 +45,7 @@ says '"pins":{"file":"pins.yaml"' "$fluidvm" explain "$model" --json --threads 2
 says "every pattern that was begun was found whole" "$fluidvm" explain "$model" --db db --runs 2
 says "give its model by --model" "$fluidvm" explain plan --runs 2
 says "MatMul+Add" "$fluidvm" explain plan --model "$model" --runs 2 --all
-says "the fastest of" "$fluidvm" explain "$model" "$node" --db db --threads 1 --runs 2
+says "the fastest" "$fluidvm" explain "$model" "$node" --db db --threads 1 --runs 2
 says "labels  " "$fluidvm" explain plan "$node" --db db --runs 2
 says "the analytic model" "$fluidvm" explain "$model" "$node" --runs 2
 says '"runs":2,' "$fluidvm" explain "$model" --json --runs 2

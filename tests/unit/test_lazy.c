@@ -81,7 +81,7 @@ static int64_t truth_of(const struct opcall *c, const struct label *l) {
 
 static int64_t truth_node(struct cost *cost, const struct opcall *c, const struct label *l) {
   (void)cost;
-  return truth_of(c, l);
+  return cost_charged(truth_of(c, l), c, l);
 }
 
 static int64_t truth_convert(struct cost *cost, const struct tensor *t, enum layout from,
