@@ -87,9 +87,10 @@ struct measure_options {
   struct measure_calm *calm; /* NULL: the race's own */
   int64_t sample_ns;         /* least duration of a sample; default 100000 */
   int max_rounds;
-  bool quick;            /* end without finals, and within max_rounds whatever ties */
-  bool again;            /* only finals, of all entrants, which are known to be right */
-  double timeout_s;      /* CPU time of one candidate; 0: by the reference's */
+  int alone_rounds; /* the least for one that is alone in its group; default 2: finals follow */
+  bool quick;       /* end without finals, and within max_rounds whatever ties */
+  bool again;       /* only finals, of all entrants, which are known to be right */
+  double timeout_s; /* CPU time of one candidate; 0: by the reference's */
   enum data_state state; /* of the data at the start of a run */
   struct caches caches;
   ukr_fn *const *ukr;              /* micro-kernels to run; NULL: the best this CPU has */

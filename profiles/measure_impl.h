@@ -97,7 +97,8 @@ struct extent {
 };
 /* In shared memory. */
 struct exchange {
-  struct extent buffer[CODE_MAXBUF]; /* inputs, outputs, scratch; nbuf of them, 0: not in a check */
+  /* Inputs, outputs, scratch; nbuf of them, 0: not in a check. */
+  struct extent buffer[SIDES][CODE_MAXBUF];
   int nbuf;
   enum request request;
   int n;                                    /* entrants to serve: order[0 .. n-1] */

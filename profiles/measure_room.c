@@ -75,6 +75,8 @@ bool room_make(struct work *w, struct work_state *s) {
   }
   s->scratch = room_grab(s, scratch);
   bool ok = s->scratch != NULL;
+  if (ok)
+    memset(s->scratch, 0, (size_t)scratch); /* or somebody's first run would pay for its pages */
   for (int k = 0; k < nout(w) && ok; k++) {
     s->out[k] = room_grab(s, s->out_bytes[k]);
     ok = s->out[k] != NULL;

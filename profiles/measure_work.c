@@ -2,7 +2,8 @@
  *
  * While it is checked, a candidate has its inputs, outputs and scratch between pages that nobody
  * may touch: under the interpreter at the end of what is between them, compiled at the start. Both
- * engines make the same accesses, so what goes one element too far, to either side, crashes. */
+ * engines make the same accesses, so what goes one element too far, to either side, crashes. A
+ * candidate of one thread runs under both at once. */
 #include "measure_work.h"
 
 #include <stdio.h>
@@ -30,7 +31,8 @@ void work_init(void *work) {
   s->ukr = w->ukr;
   w->state = s;
   if (!s->ready || !s->out || !s->out_bytes || !s->in || !s->made || !s->fenced || !s->fence_out ||
-      !s->counters || !room_make(w, s) || !net_make(w, s) || pool_new(threads, &s->pool, NULL))
+      !s->counters || !room_make(w, s) || !net_make(w, s) || pool_new(threads, &s->pool, NULL) ||
+      pool_new(1, &s->solo[AT_END], NULL) || pool_new(1, &s->solo[AT_START], NULL))
     _exit(1);
 }
 
@@ -74,13 +76,16 @@ static enum fvm_status make_ready(const struct work *w, int i, enum engine engin
   return st;
 }
 
-int work_run(const struct work *w, int i, enum engine engine, void **buf) {
-  struct work_state *s = w->state;
+static int run_on(struct pool *pool, const struct work *w, int i, enum engine engine, void **buf) {
   int threads = w->entrant[i].label.threads;
-  struct jit_run jit = {.jit = s->ready[i].jit, .buf = buf};
-  struct run interp = {.program = &w->entrant[i].program, .ukr = s->ukr, .buf = buf};
-  return engine == JIT ? pool_run(s->pool, threads, jit_run, &jit)
-                       : pool_run(s->pool, threads, interp_run, &interp);
+  struct jit_run jit = {.jit = w->state->ready[i].jit, .buf = buf};
+  struct run interp = {.program = &w->entrant[i].program, .ukr = w->state->ukr, .buf = buf};
+  return engine == JIT ? pool_run(pool, threads, jit_run, &jit)
+                       : pool_run(pool, threads, interp_run, &interp);
+}
+
+int work_run(const struct work *w, int i, enum engine engine, void **buf) {
+  return run_on(w->state->pool, w, i, engine, buf);
 }
 
 /* ---- checking ---- */
@@ -124,11 +129,11 @@ static char *fence_at(const struct work *w, int i, int k, enum side side, int64_
   *bytes = 0;
   if (out >= nout(w)) {
     *bytes = scratch_bytes(e, &e->program.buf[k]);
-    return fence_buffer(&s->fence_scratch[k], *bytes, side);
+    return fence_buffer(&s->fence_scratch[k][side], *bytes, side);
   }
   if (out >= 0) {
     *bytes = room_out_bytes(w, e, out);
-    return fence_buffer(&s->fence_out[out], *bytes, side);
+    return fence_buffer(&s->fence_out[out][side], *bytes, side);
   }
   if (r->image[k] < 0) return r->buf[k];
   *bytes = s->image.v[r->image[k]].bytes;
@@ -136,110 +141,139 @@ static char *fence_at(const struct work *w, int i, int k, enum side side, int64_
 }
 
 /* Every buffer of a candidate between pages that nobody may touch. */
-static void fence_all(const struct work *w, int i, enum side side) {
+static void fence_all(const struct work *w, int i, enum side side, void **buf) {
   struct exchange *x = w->x;
   x->nbuf = (int)w->entrant[i].program.nbuf;
   for (int k = 0; k < x->nbuf; k++) {
     int64_t bytes;
     char *at = fence_at(w, i, k, side, &bytes);
-    w->state->ready[i].buf[k] = at;
-    x->buffer[k] = (struct extent){(uintptr_t)at, (uintptr_t)at + (uint64_t)bytes};
+    buf[k] = at;
+    x->buffer[side][k] = (struct extent){(uintptr_t)at, (uintptr_t)at + (uint64_t)bytes};
   }
 }
 
 /* Outputs against the reference in the candidate's layouts, and nothing written beside them. */
-static bool outputs_right(const struct work *w, int i, double *error, char *why, size_t size) {
+static bool outputs_right(const struct work *w, int i, void *const *buf, struct reply *a) {
   const struct entrant *e = &w->entrant[i];
   struct work_state *s = w->state;
   struct fvm_error err = {0};
   for (int k = 0; k < nout(w); k++) {
     const struct tensor *t = &w->bench->call->out[k];
-    const char *out = s->ready[i].buf[nin(w) + k];
+    const char *out = buf[nin(w) + k];
     if (t->dtype == FVM_NONE) continue;
     int want = room_image(w, true, k, room_layout_out(e, k), &err);
     int64_t bytes = room_out_bytes(w, e, k), n = bytes / (int64_t)fvm_dtype_bytes(t->dtype);
     if (want < 0) {
-      snprintf(why, size, "%.100s", err.text);
+      snprintf(a->reason, sizeof a->reason, "%.100s", err.text);
       return false;
     }
-    if (!fence_holds(&s->fence_out[k], out, bytes)) {
-      snprintf(why, size, "wrote outside of output %d", k);
+    if (!fence_holds(&s->fence_out[k][AT_END], out, bytes)) {
+      snprintf(a->reason, sizeof a->reason, "wrote outside of output %d", k);
       return false;
     }
-    if (!values_agree(t->dtype, out, s->image.v[want].base, n, error, why, size)) return false;
+    if (!values_agree(t->dtype, out, s->image.v[want].base, n, &a->error, a->reason,
+                      sizeof a->reason))
+      return false;
   }
   return true;
 }
 
-/* Interpreter against the reference. */
-static bool interp_right(const struct work *w, int i, double *error, char *why, size_t size) {
-  fence_all(w, i, AT_END);
-  if (work_run(w, i, INTERP, w->state->ready[i].buf) == 0)
-    return outputs_right(w, i, error, why, size);
-  snprintf(why, size, "a micro-kernel refused the data: an index out of range");
-  return false;
+/* Outputs of compiled code against the interpreter's, bit for bit. */
+static bool outputs_same(const struct work *w, int i, void *const *jit, void *const *interp,
+                         struct reply *a) {
+  char where[100] = "";
+  bool same = true;
+  for (int k = nin(w); k < nin(w) + nout(w) && same; k++) {
+    enum fvm_dtype d = w->bench->call->out[k - nin(w)].dtype;
+    int64_t bytes = room_out_bytes(w, &w->entrant[i], k - nin(w));
+    same = bytes == 0 || (values_equal(d, jit[k], interp[k], bytes / (int64_t)fvm_dtype_bytes(d),
+                                       where, sizeof where) &&
+                          fence_holds(&w->state->fence_out[k - nin(w)][AT_START], jit[k], bytes));
+  }
+  if (!same)
+    snprintf(a->reason, sizeof a->reason, "compiled code and interpreter differ%s%s",
+             where[0] ? ": " : "", where);
+  return same;
 }
 
-/* Compiled code against what the interpreter has just left in the outputs, bit for bit. */
-static bool jit_right(const struct work *w, int i, int64_t *ns, char *why, size_t size) {
-  struct ready *r = &w->state->ready[i];
-  char *kept[LABEL_MAXIO + CODE_MAXBUF];
-  for (int k = 0; k < nout(w); k++) {
-    kept[k] = fvm_alloc((size_t)MAX(room_out_bytes(w, &w->entrant[i], k), 1), 1);
-    if (!kept[k]) _exit(1);
-    memcpy(kept[k], r->buf[nin(w) + k], (size_t)room_out_bytes(w, &w->entrant[i], k));
-  }
-  fence_all(w, i, AT_START);
+/* Both engines, each with its own buffers. */
+struct engines {
+  const struct work *w;
+  int i;
+  void *buf[SIDES][CODE_MAXBUF];
+  int result[SIDES];
+  int64_t jit_ns;
+};
+
+static void run_engine(struct engines *x, struct pool *pool, enum side side) {
   int64_t start = clock_ns();
-  bool right = work_run(w, i, JIT, r->buf) == 0;
-  *ns = MAX(clock_ns() - start, 1);
-  char where[100] = "";
-  for (int k = 0; k < nout(w); k++) {
-    enum fvm_dtype d = w->bench->call->out[k].dtype;
-    int64_t n = room_out_bytes(w, &w->entrant[i], k);
-    const char *out = r->buf[nin(w) + k];
-    right = right && (n == 0 || (values_equal(d, out, kept[k], n / (int64_t)fvm_dtype_bytes(d),
-                                              where, sizeof where) &&
-                                 fence_holds(&w->state->fence_out[k], out, n)));
-    fvm_free(kept[k], (size_t)MAX(n, 1), 1);
+  x->result[side] = run_on(pool, x->w, x->i, side == AT_END ? INTERP : JIT, x->buf[side]);
+  if (side == AT_START) x->jit_ns = MAX(clock_ns() - start, 1);
+}
+
+static int run_one_engine(void *arg, struct team *team, int tid) {
+  struct engines *x = arg;
+  (void)team;
+  run_engine(x, x->w->state->solo[tid], (enum side)tid);
+  return 0;
+}
+
+static void run_engines(struct engines *x) {
+  struct pool *pool = x->w->state->pool;
+  if (x->w->entrant[x->i].label.threads == 1 && pool_threads(pool) >= SIDES) {
+    pool_run(pool, SIDES, run_one_engine, x);
+  } else {
+    run_engine(x, pool, AT_END);
+    run_engine(x, pool, AT_START);
   }
-  if (!right)
-    snprintf(why, size, "compiled code and interpreter differ%s%s", where[0] ? ": " : "", where);
-  return right;
+}
+
+/* Interpreter against the reference, compiled code against the interpreter. */
+static bool engines_right(const struct work *w, int i, struct reply *a) {
+  struct engines x = {.w = w, .i = i};
+  fence_all(w, i, AT_END, x.buf[AT_END]);
+  fence_all(w, i, AT_START, x.buf[AT_START]);
+  run_engines(&x);
+  a->check_ns = x.jit_ns;
+  if (x.result[AT_END]) {
+    snprintf(a->reason, sizeof a->reason, "a micro-kernel refused the data: an index out of range");
+    return false;
+  }
+  if (x.result[AT_START]) {
+    snprintf(a->reason, sizeof a->reason, "compiled code and interpreter differ");
+    return false;
+  }
+  return outputs_right(w, i, x.buf[AT_END], a) &&
+         outputs_same(w, i, x.buf[AT_START], x.buf[AT_END], a);
 }
 
 /* The output in the place of an input that dies, if the label offers that. */
-static bool inplace_right(const struct work *w, int i, double *error, char *why, size_t size) {
+static bool inplace_right(const struct work *w, int i, struct reply *a) {
   const struct entrant *e = &w->entrant[i];
-  struct ready *r = &w->state->ready[i];
+  const struct ready *r = &w->state->ready[i];
   int in = e->label.inplace - 1, alias[CODE_MAXBUF];
+  void *buf[CODE_MAXBUF];
   struct fvm_error err = {0};
   if (in < 0) return true;
   for (int k = 0; k < CODE_MAXBUF; k++) alias[k] = k;
   alias[nin(w)] = in;
   if (r->image[in] < 0 || w->state->image.v[r->image[in]].bytes != room_out_bytes(w, e, 0)) {
-    snprintf(why, size, "in place: input %d and the output differ in size", in);
+    snprintf(a->reason, sizeof a->reason, "in place: input %d and the output differ in size", in);
     return false;
   }
   if (verify_program(&e->program, alias, &err)) {
-    snprintf(why, size, "in place: %.120s", err.text);
+    snprintf(a->reason, sizeof a->reason, "in place: %.120s", err.text);
     return false;
   }
-  fence_all(w, i, AT_END);
-  memcpy(r->buf[nin(w)], r->buf[in], (size_t)room_out_bytes(w, e, 0));
-  r->buf[in] = r->buf[nin(w)];
-  return work_run(w, i, INTERP, r->buf) == 0 && outputs_right(w, i, error, why, size);
+  fence_all(w, i, AT_END, buf);
+  memcpy(buf[nin(w)], buf[in], (size_t)room_out_bytes(w, e, 0));
+  buf[in] = buf[nin(w)];
+  return work_run(w, i, INTERP, buf) == 0 && outputs_right(w, i, buf, a);
 }
 
-/* In memory of its own; afterwards the candidate has the memory that all share. */
+/* In memory of its own. */
 static bool is_right(const struct work *w, int i, struct reply *a) {
-  struct ready *r = &w->state->ready[i];
-  void *shared[CODE_MAXBUF];
-  memcpy(shared, r->buf, sizeof shared);
-  bool right = interp_right(w, i, &a->error, a->reason, sizeof a->reason) &&
-               jit_right(w, i, &a->check_ns, a->reason, sizeof a->reason) &&
-               inplace_right(w, i, &a->error, a->reason, sizeof a->reason);
-  memcpy(r->buf, shared, sizeof shared);
+  bool right = engines_right(w, i, a) && inplace_right(w, i, a);
   w->x->nbuf = 0;
   return right;
 }

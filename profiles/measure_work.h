@@ -36,7 +36,7 @@ struct rider {
 struct ready {
   bool placed;
   struct jit *jit;         /* NULL: not compiled yet */
-  void *buf[CODE_MAXBUF];  /* while it is checked: what it reads is sealed */
+  void *buf[CODE_MAXBUF];  /* memory that all share; what is read is sealed */
   void *live[CODE_MAXBUF]; /* while it is timed */
   struct rider rider[CODE_MAXBUF];
   int nrider;
@@ -63,11 +63,12 @@ struct work_state {
   char **out;         /* of each output */
   int64_t *out_bytes; /* the largest over all candidates */
   char *scratch;
-  struct fenced *fenced;                   /* of each input, for checks */
-  struct fence *fence_out;                 /* of each output */
-  struct fence fence_scratch[CODE_MAXBUF]; /* of each scratch buffer of a program */
-  struct look look;                        /* after the last sample */
-  int64_t step;                            /* runs so far: which copy is next */
+  struct pool *solo[SIDES];                       /* of one thread each */
+  struct fenced *fenced;                          /* of each input, for checks */
+  struct fence (*fence_out)[SIDES];               /* of each output */
+  struct fence fence_scratch[CODE_MAXBUF][SIDES]; /* of each scratch buffer of a program */
+  struct look look;                               /* after the last sample */
+  int64_t step;                                   /* runs so far: which copy is next */
   int grabs;
 };
 

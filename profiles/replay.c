@@ -84,11 +84,13 @@ static void compare(const struct entrant *e, struct replay *r) {
   r->drift = s.min && r->stored.min_ns ? (double)s.min / (double)r->stored.min_ns : 0;
 }
 
+enum { ROUNDS = 8 };
+
 static enum fvm_status measure(const struct machine *m, volatile const int *interrupted,
                                struct arena *a, struct replay *r, struct fvm_error *err) {
   struct target t;
   struct subject s;
-  struct measure_options o = {.interrupted = interrupted};
+  struct measure_options o = {.interrupted = interrupted, .alone_rounds = ROUNDS};
   int threads = label_threads_of(r->stored.label);
   machine_target(m, &threads, 1, &t);
   o.state = state_parse(r->stored.state);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -90,20 +91,24 @@ bool sandbox_filter(void) { return false; }
 
 static volatile struct sandbox_fault *noted;
 
-/* The signal comes again when this returns, and then ends the process. */
-static void note(int signal, siginfo_t *info, void *context) {
+/* The signal comes again when this returns, and then ends the process. Another thread that crashes
+ * at the same time must not end it before. */
+static void note(int number, siginfo_t *info, void *context) {
+  static atomic_flag taken = ATOMIC_FLAG_INIT;
   (void)context;
+  while (atomic_flag_test_and_set(&taken)) {
+  }
   noted->known = info->si_code > 0; /* else somebody sent it */
   noted->address = (uint64_t)(uintptr_t)info->si_addr;
-  raise(signal);
+  signal(number, SIG_DFL);
+  raise(number);
 }
 
 void sandbox_note_faults(volatile struct sandbox_fault *to) {
   static const int crash[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
   static char own[16384]; /* for a stack that overflowed */
   const stack_t stack = {.ss_sp = own, .ss_size = sizeof own};
-  struct sigaction act = {.sa_sigaction = note,
-                          .sa_flags = SA_SIGINFO | (int)SA_RESETHAND | SA_ONSTACK};
+  struct sigaction act = {.sa_sigaction = note, .sa_flags = SA_SIGINFO | SA_ONSTACK};
   noted = to;
   sigaltstack(&stack, NULL);
   for (size_t i = 0; i < COUNT(crash); i++) sigaction(crash[i], &act, NULL);
