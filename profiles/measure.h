@@ -6,7 +6,8 @@
 #include "../vm/plan.h"
 #include "counters.h"
 
-enum { MEASURE_VISIT = 8 }; /* samples that finals take of an entrant */
+/* Samples that finals take of an entrant, and of one whose runs take a millisecond or more. */
+enum { MEASURE_VISIT = 8, MEASURE_VISIT_LONG = 5 };
 
 enum { MEASURE_PROTOCOL = 4 }; /* goes into every row; changes with anything that moves a number */
 

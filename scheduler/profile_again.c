@@ -9,7 +9,7 @@
  * good moment that another one did not have: the factor is a neighbour's on the same core. After
  * visits, which leave such moments out, it is a step of the clock. A time that falls by more than
  * the last part of it has changed. */
-enum { ENOUGH = 2 * MEASURE_VISIT };
+enum { ENOUGH = 2 * MEASURE_VISIT_LONG };
 static const double CLOSE_AT_FIRST = 1.45, CLOSE = 1.08, CHANGE = 0.01;
 
 static bool had_finals(const struct known_label *l) {

@@ -74,6 +74,7 @@ struct known_label {
   int64_t likely; /* ns of those that are not known: the guess, set right by the times of its kin */
   int64_t low;    /* ns that it takes at least, as far as guesses can tell */
   bool wanted;
+  bool lost;    /* a race, before its end: its time is of few samples */
   bool checked; /* found right in a race of this call, with this error, doing this: */
   double error;
   struct virtual_counters work;

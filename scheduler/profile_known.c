@@ -59,6 +59,7 @@ static enum fvm_status look_up(struct profiler *p, const struct profile_problem 
   else if (x.ns > 0)
     l->state = x.finished ? KNOWN_SURELY : KNOWN_ROUGHLY;
   l->ns = x.ns;
+  l->lost = x.outcome == OUTCOME_LOST;
   l->finals = x.finals;
   l->settled = x.settled;
   return FVM_OK;
@@ -307,6 +308,7 @@ static void learn(struct known_label *l, const struct entrant *e, enum race_kind
     l->state = KNOWN_BAD;
   } else if (ns > 0 && !(sure && (rough || !ended))) {
     l->ns = ns;
+    l->lost = e->outcome == OUTCOME_LOST;
     l->state = rough || !ended ? KNOWN_ROUGHLY : KNOWN_SURELY;
     if (!rough) l->finals = (int)e->interp.n;
   }

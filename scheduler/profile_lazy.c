@@ -151,14 +151,24 @@ static int best_known(const struct opcall *c, const struct known_problem *y, int
   return best;
 }
 
-/* What is wanted and known roughly, and whatever of its group may be the best one. */
+/* By these parts times of rough races were seen to be too high, as a whole race may lie in a bad
+ * time: of those that came to its end, and of those that left it after a sample or two. */
+static const double HIGH_AT_END = 0.1, HIGH_LOST = 0.2;
+
+static bool may_be_best(const struct opcall *c, const struct known_problem *y, int i) {
+  const struct known_label *l = &y->label[i];
+  double least = (1 - (l->lost ? HIGH_LOST : HIGH_AT_END)) * (double)l->ns;
+  return l->state == KNOWN_ROUGHLY && least <= (double)y->label[best_known(c, y, i)].ns;
+}
+
+/* What is wanted and known roughly, and whatever of its group may be the best one: there it has
+ * another chance, at another time. */
 static void pick_rough(const struct opcall *c, const struct known_problem *y, bool *in) {
   for (int i = 0; i < y->n; i++) {
-    const struct known_label *l = &y->label[i];
-    in[i] = l->wanted;
-    for (int r = 0; r < y->n && !in[i] && l->state == KNOWN_ROUGHLY; r++)
-      in[i] = y->label[r].wanted && measure_same_group(c, &l->label, &y->label[r].label) &&
-              (1 - KNOWN_ROUGH) * (double)l->ns <= (double)y->label[best_known(c, y, i)].ns;
+    in[i] = y->label[i].wanted;
+    bool may = !in[i] && may_be_best(c, y, i);
+    for (int r = 0; r < y->n && may && !in[i]; r++)
+      in[i] = y->label[r].wanted && measure_same_group(c, &y->label[i].label, &y->label[r].label);
   }
 }
 
