@@ -49,7 +49,7 @@ enum {
 static const double LIMIT_S = 1, LIMIT_TIMES = 20, LIMIT_BYTE_S = 1e-8, LIMIT_MOST_S = 30,
                     SLEEP_S = 10, SLEEP_TIMES = 10;
 /* Seconds before a round is repeated, doubled each time, and the share of a profile for that. */
-static const double PAUSE_S = 0.02, PAUSE_SHARE = 0.1;
+static const double PAUSE_S = 0.02, PAUSE_SHARE = 0.2;
 static const double TIE = 1.01;
 /* Seconds of racing after which a problem of long samples ends with TIE_ROUNDS rounds. */
 static const double PATIENCE_S = 2.5;
@@ -63,8 +63,8 @@ static const struct {
   double factor;
 } leave[] = {{7, 1.03}, {5, 1.06}, {3, 1.10}, {2, 1.15}, {1, 1.5}, {0, 3}};
 /* More rounds for what differs by more: shorter ones were off by as much as that after two rounds
- * more, several threads after one. */
-enum { SHORT_NS = 50000, SHORT_MORE = 2, TEAM_MORE = 1 };
+ * more, several threads, too. */
+enum { SHORT_NS = 50000, SHORT_MORE = 2, TEAM_MORE = 2 };
 /* Both samples of a race's first rounds may lie in a bad time for whoever needs memory. Its check
  * lay in another one, so before that round nobody leaves who was as fast as the best there. */
 enum { TRUSTED = 3 };

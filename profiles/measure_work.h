@@ -68,7 +68,8 @@ struct work_state {
   struct fence (*fence_out)[SIDES];               /* of each output */
   struct fence fence_scratch[CODE_MAXBUF][SIDES]; /* of each scratch buffer of a program */
   struct look look;                               /* after the last sample */
-  int64_t step;                                   /* runs so far: which copy is next */
+  int64_t look_ns; /* of two looks at the clock, the least seen; 0: none yet */
+  int64_t step;    /* runs so far: which copy is next */
   int grabs;
 };
 
