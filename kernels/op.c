@@ -153,7 +153,7 @@ static enum fvm_status value_shapes(const struct opcall *c, struct tensor *value
   return FVM_OK;
 }
 
-static bool same_dims(const struct tensor *a, const struct tensor *b) {
+bool same_dims(const struct tensor *a, const struct tensor *b) {
   return a->rank == b->rank && !memcmp(a->dim, b->dim, sizeof *a->dim * (size_t)a->rank);
 }
 

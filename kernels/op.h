@@ -40,6 +40,7 @@ enum fvm_dtype dtype_of_onnx(int64_t n);
 enum fvm_status tensor_init(struct tensor *t, enum fvm_dtype dtype, int rank, const int64_t *dim,
                             struct fvm_error *err);
 int64_t tensor_count(const struct tensor *t); /* elements */
+bool same_dims(const struct tensor *a, const struct tensor *b);
 int64_t tensor_bytes(const struct tensor *t); /* row-major bytes */
 /* Width of a layout's panels; 0 for layouts without. */
 int layout_block(enum layout l);

@@ -221,15 +221,12 @@ struct elt_ref {
 };
 
 static bool is_one(const struct tensor *x) { return tensor_count(x) == 1; }
-static bool is_like(const struct tensor *x, const struct tensor *y) {
-  return x->rank == y->rank && !memcmp(x->dim, y->dim, sizeof *x->dim * (size_t)x->rank);
-}
 
 /* Which element of x belongs to the output's at `at`; step: from it to the next on the last axis.
  */
 static int64_t find(const struct tensor *x, const struct tensor *out, int64_t at, int64_t *step) {
   int64_t stride[FVM_MAXRANK], off = 0;
-  *step = is_like(x, out) && !is_one(x);
+  *step = same_dims(x, out) && !is_one(x);
   if (*step || is_one(x)) return *step * at;
   broadcast_strides(x, out, stride);
   *step = stride[out->rank - 1];
@@ -304,7 +301,7 @@ static void ref_strips(const void *arg, int64_t from, int64_t to, double *scratc
   int64_t row = tensor_count(out);
   (void)scratch;
   for (int k = 0; k < shape_inputs(c); k++)
-    if (opcall_in(c, k) && !is_like(&c->in[k], out) && !is_one(&c->in[k]))
+    if (opcall_in(c, k) && !same_dims(&c->in[k], out) && !is_one(&c->in[k]))
       row = out->dim[out->rank - 1];
   for (int64_t at = from, n; at < to; at += n) {
     n = MIN(MIN(to - at, (int64_t)STRIP), row - at % row);

@@ -94,7 +94,6 @@ bool is_uniform(const struct graph *g, int t, double v);
 int neutral_rest(const struct graph *g, const struct node *n);
 /* Whether a Gemm is a product with a bias for each column, or none. */
 bool is_plain_gemm(const struct graph *g, const struct node *n);
-bool same_dims(const struct tensor *a, const struct tensor *b);
 /* First of the axes that a ReduceMean with keepdims takes, all up to the last; -1 when it isn't so.
  */
 int mean_axis(const struct graph *g, const struct node *n);

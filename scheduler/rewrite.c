@@ -256,10 +256,6 @@ bool is_uniform(const struct graph *g, int t, double v) {
   return n > 0;
 }
 
-bool same_dims(const struct tensor *a, const struct tensor *b) {
-  return a->rank == b->rank && !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim);
-}
-
 const struct attr *node_attr(const struct node *n, const char *name) {
   for (int i = 0; i < n->nattr; i++)
     if (!strcmp(n->attr[i].name, name)) return &n->attr[i];
