@@ -199,7 +199,7 @@ static bool reals_agree(enum fvm_dtype d, double relative, const void *got, cons
     if (g == w || (isnan(g) && isnan(w))) continue;
     most = fmax(most, fabs(g - w));
     if (fabs(g - w) <= relative * largest) continue;
-    snprintf(why, size, "element %lld is %.9g, not %.9g (largest %.3g)", (long long)i, g, w,
+    snprintf(why, size, "element %lld is %.9g, not %.9g (largest %.9g)", (long long)i, g, w,
              largest);
     return false;
   }
