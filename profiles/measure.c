@@ -2,13 +2,13 @@
  *
  *   check    each candidate once in the sandbox: verified, right, compiled code equal to the
  *            interpreter.
- *   rounds   each survivor one sample a round, in an order that changes. A sentinel runs before and
- *            after each sample; one that was slow is taken again. A round in which most samples are
- *            slow nevertheless is thrown away and repeated after a pause.
- *   leaving  by the minimum so far, within wide bounds early and narrow ones later; then by the
- *            confidence interval of the paired ratios to the best.
+ *   rounds   each survivor one sample a round, in an order that changes. A sentinel before and
+ *            behind it tells whether the machine was at its best (measure_sentinel.c).
+ *   leaving  by the minimum so far or the ratio to the best of the same rounds, within wide bounds
+ *            early and narrow ones later; then by the confidence interval of these ratios.
  *   end      when what is left in each group is one, or within TIE of each other.
- *   finals   the best few under the interpreter, which is what the executor runs.
+ *   finals   the best few under the interpreter, which is what the executor runs; these wait for
+ *            the machine to be at its best.
  *   again    these once more in a fresh process, seconds or minutes later, until a visit changes
  *            nothing: where pages lie differs from process to process, and what else the machine
  *            does from time to time (scheduler/profile_again.c).
@@ -27,20 +27,15 @@
 
 enum {
   SAMPLE_NS = 100000,
-  ROUNDS = 8,       /* finals and visits tell apart who is left */
-  MAX_ROUNDS = 16,  /* with those that are added */
+  ROUNDS = 5,       /* finals and visits tell apart who is left */
+  EXTRA_ROUNDS = 1, /* for those that had slow samples */
+  MAX_ROUNDS = 16,  /* in all */
   ALONE_ROUNDS = 2, /* the least for one that is alone in its group */
-  TIE_ROUNDS = 4,   /* the least for a tie */
-  FINALISTS = 3,    /* of a group */
+  TIE_ROUNDS = 3,   /* the least for a tie */
+  FINALISTS = 5,    /* of a group */
   FINAL_ROUNDS = MEASURE_VISIT,
-  FINAL_LONG = MEASURE_VISIT_LONG,
-  LONG_NS = 1000000, /* the least of 5 such samples is within 2 % of that of 8 in nine of ten
-                        visits, of shorter ones within 3 to 13 % */
-  FINAL_LEAST = 4,   /* when PATIENCE_S is over */
-  CHUNK = 8,         /* candidates checked between two calls of on_round */
-  REDO = 4,          /* times in a row that a round is thrown away for slow samples */
-  REDO_FINAL = 1,    /* the same of finals: there will be others at better times */
-  REDO_ALL = 16      /* and in all */
+  FINAL_LEAST = 4, /* when PATIENCE_S is over */
+  CHUNK = 8        /* candidates checked between two calls of on_round */
 };
 /* An endless loop must cost little, and a sound candidate never end as one. So the CPU time allowed
  * to a candidate is a second, for compiling, so many times the reference's, and some for each byte
@@ -48,26 +43,24 @@ enum {
  * may also wait for a busy machine. */
 static const double LIMIT_S = 1, LIMIT_TIMES = 20, LIMIT_BYTE_S = 1e-8, LIMIT_MOST_S = 30,
                     SLEEP_S = 10, SLEEP_TIMES = 10;
-/* Seconds before a round is repeated, doubled each time, and the share of a profile for that. */
-static const double PAUSE_S = 0.02, PAUSE_SHARE = 0.2;
 static const double TIE = 1.01;
 /* Seconds of racing after which a problem of long samples ends with TIE_ROUNDS rounds. */
 static const double PATIENCE_S = 2.5;
 
 /* Who has not come within this factor of the best of its group after that many rounds leaves, and
- * never comes back; rounds in which the machine was slow for it do not count. (Of 1,400 labels of
- * one thread that took 20 us and more, one in fifty had a first sample beyond 1.4 to 1.8 times its
- * least, and two beyond 1.13 to 1.2 times.) */
+ * never comes back; rounds in which the machine was slow for it do not count. (At their best two
+ * samples of a label differ by 1 to 3 %, by the median; of 1,400 first samples one in fifty was
+ * beyond 1.4 to 1.8 times the least.) */
 static const struct {
   int rounds;
   double factor;
-} leave[] = {{7, 1.03}, {5, 1.06}, {3, 1.10}, {2, 1.15}, {1, 1.5}, {0, 3}};
-/* More rounds for what differs by more: shorter ones were off by as much as that after two rounds
- * more, several threads, too. */
-enum { SHORT_NS = 50000, SHORT_MORE = 2, TEAM_MORE = 2 };
+} leave[] = {{4, 1.05}, {3, 1.07}, {2, 1.12}, {1, 1.3}, {0, 3}};
+/* More rounds for what differs by more: what is short, what takes longer than a machine is at its
+ * best at a time, and several threads, since their cores seldom are so together. */
+enum { SHORT_NS = 50000, SHORT_MORE = 1, LONG_NS = 1000000, LONG_MORE = 2, TEAM_MORE = 1 };
 /* Both samples of a race's first rounds may lie in a bad time for whoever needs memory. Its check
  * lay in another one, so before that round nobody leaves who was as fast as the best there. */
-enum { TRUSTED = 3 };
+enum { TRUSTED = 2 };
 
 struct race {
   struct entrant *e;
@@ -84,12 +77,11 @@ struct race {
   int *group;  /* of each entrant */
   bool *alive; /* still racing */
   bool *asked; /* for a sample of the finals, in this round */
-  int64_t *at; /* at[i * max_rounds + r]: sample of entrant i in round r, 0: none */
-  int rounds, redone;
+  int64_t *at; /* at[i * MAX_ROUNDS + r]: sample of entrant i in round r, 0: none */
+  int rounds;
   int *calm_rounds; /* of each entrant */
   uint64_t random;
-  struct measure_calm own, *calm;
-  int *order;                 /* of a request that may be repeated */
+  struct peace own, *peace;
   struct sandbox_limit limit; /* of one turn */
 };
 
@@ -241,10 +233,8 @@ static enum fvm_status take(struct race *r, int i, int64_t *at, struct fvm_error
   e->outcome = a->clean ? OUTCOME_OK : OUTCOME_NOISY;
   snprintf(e->reason, sizeof e->reason, "%s", a->clean ? "" : "disturbed in every sample");
   e->counters = a->counters;
-  if (!a->slow) {
-    *at = a->ns;
-    r->calm_rounds[i]++;
-  }
+  *at = a->ns;
+  r->calm_rounds[i] += !a->slow;
   return add_sample(e, a->ns, err);
 }
 
@@ -257,22 +247,38 @@ static void drop(struct race *r, int i, int best) {
            (double)r->e[i].min_ns / (double)r->e[best].min_ns, r->rounds);
 }
 
-/* Rounds in which both have a sample. */
-static bool surely_slower(const struct race *r, int i, int best) {
-  int64_t a[MAX_ROUNDS], b[MAX_ROUNDS];
+/* Samples of rounds in which both have one; returns how many. */
+static size_t pairs(const struct race *r, int i, int best, int64_t *a, int64_t *b) {
   size_t n = 0;
   for (int k = 0; k < r->rounds; k++) {
     a[n] = r->at[i * MAX_ROUNDS + k];
     b[n] = r->at[best * MAX_ROUNDS + k];
     n += a[n] && b[n];
   }
+  return n;
+}
+
+static bool surely_slower(const struct race *r, int i, int best) {
+  int64_t a[MAX_ROUNDS], b[MAX_ROUNDS];
+  size_t n = pairs(r, i, best, a, b);
   return stats_slower(a, b, n, 1.0) && (double)r->e[i].min_ns > TIE * (double)r->e[best].min_ns;
+}
+
+/* How many times slower than the best: by the least of either, or in the same rounds, where both
+ * were slowed by whatever slowed the machine, if that is less. */
+static double slower_by(const struct race *r, int i, int best) {
+  int64_t a[MAX_ROUNDS], b[MAX_ROUNDS];
+  double ratio[MAX_ROUNDS], least = (double)r->e[i].min_ns / (double)r->e[best].min_ns;
+  size_t n = pairs(r, i, best, a, b);
+  for (size_t k = 0; k < n; k++) ratio[k] = (double)a[k] / (double)b[k];
+  return n ? MIN(least, stats_quantile(ratio, n, 0.5)) : least;
 }
 
 /* For an entrant, given the best of its group; -1: unknown. */
 static int more_rounds(const struct race *r, int i, int best) {
-  bool is_short = best >= 0 && r->e[best].min_ns < SHORT_NS;
-  return (is_short ? SHORT_MORE : 0) + (r->e[i].label.threads > 1 ? TEAM_MORE : 0);
+  int64_t ns = best < 0 ? 0 : r->e[best].min_ns;
+  return (ns && ns < SHORT_NS ? SHORT_MORE : 0) + (ns > LONG_NS ? LONG_MORE : 0) +
+         (r->e[i].label.threads > 1 ? TEAM_MORE : 0);
 }
 
 static double leave_factor(int rounds) {
@@ -288,7 +294,7 @@ static double check_ratio(const struct race *r, int i, int best) {
 }
 
 static bool is_too_slow(const struct race *r, int i, int best) {
-  double ratio = (double)r->e[i].min_ns / (double)r->e[best].min_ns;
+  double ratio = slower_by(r, i, best);
   int rounds = r->calm_rounds[i] - more_rounds(r, i, best);
   if (rounds < TRUSTED) ratio = MIN(ratio, check_ratio(r, i, best));
   return ratio > leave_factor(rounds);
@@ -312,7 +318,7 @@ static bool is_settled(const struct race *r, int group) {
     int most = MIN(r->o.max_rounds + more_rounds(r, i, best), (int)MAX_ROUNDS);
     living++;
     done = done && r->rounds >= most &&
-           (r->calm_rounds[i] >= most || r->rounds >= MIN(2 * most, (int)MAX_ROUNDS));
+           (r->calm_rounds[i] >= most || r->rounds >= MIN(most + EXTRA_ROUNDS, (int)MAX_ROUNDS));
     tie = tie && (double)r->e[i].min_ns <= TIE * (double)r->e[best].min_ns;
   }
   return done || (living == 1 ? r->rounds >= r->o.alone_rounds : tie && r->rounds >= TIE_ROUNDS);
@@ -357,50 +363,9 @@ static void draw_order(struct race *r) {
   }
 }
 
-/* Whether the machine was slow in most samples of a request of so many entrants. */
-static bool was_slow(const struct race *r, int n) {
-  int samples = 0, slow = 0;
-  for (int k = 0; k < n; k++) {
-    const struct reply *a = &r->x->reply[r->order[k]];
-    samples += a->ns > 0;
-    slow += a->ns > 0 && a->slow;
-  }
-  return 2 * slow > samples;
-}
-
-/* Wait for better times, longer each time; false when there was enough of that. */
-static bool may_repeat(struct race *r, int tries, int most) {
-  struct measure_calm *c = r->calm;
-  double pause = PAUSE_S * (1 << tries);
-  if (tries == most || r->redone == REDO_ALL || interrupted(r)) return false;
-  r->redone++;
-  if (c->waited_s + pause > PAUSE_SHARE * c->raced_s) return true;
-  nanosleep(&(struct timespec){.tv_nsec = (long)(pause * 1e9)}, NULL);
-  c->waited_s += pause;
-  return true;
-}
-
-/* A request that is repeated when it fell into a bad time. */
-static enum fvm_status calm_request(struct race *r, enum request what, struct fvm_error *err) {
-  struct exchange *x = r->x;
-  bool final = what == REQUEST_INTERP;
-  int n = x->n;
-  memcpy(r->order, x->order, (size_t)n * sizeof *r->order);
-  for (int tries = 0;; tries++) {
-    double start = seconds();
-    enum fvm_status st = request(r, what, err);
-    r->calm->raced_s += seconds() - start;
-    memcpy(r->calm->sentinel_ns, x->sentinel_ns, sizeof x->sentinel_ns);
-    if (st || !was_slow(r, n) || !may_repeat(r, tries, final ? REDO_FINAL : REDO)) return st;
-    for (int k = 0; k < n; k++) r->e[r->order[k]].dropped += x->reply[r->order[k]].ns > 0;
-    memcpy(x->order, r->order, (size_t)n * sizeof *r->order);
-    x->n = n;
-  }
-}
-
 static enum fvm_status one_round(struct race *r, struct fvm_error *err) {
   draw_order(r);
-  enum fvm_status st = calm_request(r, REQUEST_SAMPLE, err);
+  enum fvm_status st = request(r, REQUEST_SAMPLE, err);
   for (int i = 0; i < r->n && (!st || st == FVM_EINTR); i++) {
     if (!r->alive[i] || is_settled(r, r->group[i])) continue;
     enum fvm_status taken = take(r, i, &r->at[i * MAX_ROUNDS + r->rounds], err);
@@ -430,20 +395,24 @@ static enum fvm_status run_rounds(struct race *r, struct fvm_error *err) {
 
 /* Of those still racing, the best few of each group. */
 static bool is_finalist(const struct race *r, int i) {
-  int faster = 0;
-  for (int j = 0; j < r->n; j++)
-    faster += r->alive[j] && r->group[j] == r->group[i] &&
-              (r->e[j].min_ns < r->e[i].min_ns || (r->e[j].min_ns == r->e[i].min_ns && j < i));
-  return r->alive[i] && faster < FINALISTS;
+  int best = best_of(r, r->group[i]), faster = 0;
+  if (!r->alive[i] || best < 0) return r->alive[i];
+  double own = slower_by(r, i, best);
+  for (int j = 0; j < r->n; j++) {
+    if (!r->alive[j] || r->group[j] != r->group[i]) continue;
+    double other = slower_by(r, j, best);
+    faster += other < own || (other == own && j < i);
+  }
+  return faster < FINALISTS;
 }
 
 static enum fvm_status take_final(struct race *r, int i, struct fvm_error *err) {
   const struct reply *a = &r->x->reply[i];
   struct entrant *e = &r->e[i];
   if (a->outcome != OUTCOME_OK) refuse(r, i, a->outcome, a->reason);
-  /* In the race's own finals all slow samples compare; later ones are to be better than those. */
-  bool bad = !a->clean || (a->slow && r->o.again);
-  if (a->outcome != OUTCOME_OK || !a->ns || (bad && e->interp.n)) return FVM_OK;
+  if (a->outcome != OUTCOME_OK || !a->ns) return FVM_OK;
+  /* Nothing makes a run too fast, so a disturbed sample counts if it is the least. */
+  if ((!a->clean || a->slow) && e->interp.n && a->ns >= e->interp_ns) return FVM_OK;
   if (!VEC_PUSH(&e->interp, a->ns)) return fvm_nomem(err);
   e->interp_ns = stats_spread(e->interp.v, e->interp.n).min;
   return FVM_OK;
@@ -459,11 +428,11 @@ static enum fvm_status run_finals(struct race *r, struct fvm_error *err) {
     if (round >= FINAL_LEAST && seconds() - start > PATIENCE_S) break;
     r->x->n = 0;
     for (int i = 0; i < r->n; i++) {
-      r->asked[i] = r->alive[i] && (round < FINAL_LONG || r->e[i].interp_ns < LONG_NS);
+      r->asked[i] = r->alive[i];
       if (r->asked[i]) r->x->order[r->x->n++] = i;
     }
     if (r->x->n == 0) break;
-    st = calm_request(r, REQUEST_INTERP, err);
+    st = request(r, REQUEST_INTERP, err);
     for (int i = 0; i < r->n && !st; i++)
       if (r->asked[i]) st = take_final(r, i, err);
   }
@@ -492,15 +461,14 @@ static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
   r->group = fvm_alloc(n, sizeof *r->group);
   r->alive = fvm_alloc(n, sizeof *r->alive);
   r->asked = fvm_alloc(n, sizeof *r->asked);
-  r->order = fvm_alloc(n, sizeof *r->order);
   r->calm_rounds = fvm_alloc(n, sizeof *r->calm_rounds);
-  r->calm = r->o.calm ? r->o.calm : &r->own;
+  r->peace = r->o.peace ? r->o.peace : &r->own;
   r->at = fvm_alloc(n, MAX_ROUNDS * sizeof *r->at);
   r->shared_bytes = sizeof *r->x + n * (sizeof(struct reply) + sizeof(int));
   r->x = sandbox_share(r->shared_bytes);
-  if (!r->group || !r->alive || !r->asked || !r->order || !r->calm_rounds || !r->at || !r->x)
+  if (!r->group || !r->alive || !r->asked || !r->calm_rounds || !r->at || !r->x)
     return fvm_nomem(err);
-  memcpy(r->x->sentinel_ns, r->calm->sentinel_ns, sizeof r->x->sentinel_ns);
+  r->x->peace = *r->peace;
   r->x->reply = (struct reply *)(r->x + 1);
   r->x->order = (int *)(r->x->reply + n);
   if (r->o.sample_ns <= 0) r->o.sample_ns = SAMPLE_NS;
@@ -535,7 +503,6 @@ static void race_free(struct race *r) {
   fvm_free(r->group, n, sizeof *r->group);
   fvm_free(r->alive, n, sizeof *r->alive);
   fvm_free(r->asked, n, sizeof *r->asked);
-  fvm_free(r->order, n, sizeof *r->order);
   fvm_free(r->calm_rounds, n, sizeof *r->calm_rounds);
   fvm_free(r->at, n, MAX_ROUNDS * sizeof *r->at);
 }
@@ -554,6 +521,7 @@ enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
   if (!st && !o->again) st = admit(&r, err);
   if (!st && !o->again) st = run_rounds(&r, err);
   if (!st && !o->quick) st = run_finals(&r, err);
+  if (r.x) *r.peace = r.x->peace;
   race_free(&r);
   measure_keep_free(r.own_keep);
   return st;

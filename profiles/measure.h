@@ -7,9 +7,9 @@
 #include "counters.h"
 
 /* Samples that finals take of an entrant, and of one whose runs take a millisecond or more. */
-enum { MEASURE_VISIT = 8, MEASURE_VISIT_LONG = 5 };
+enum { MEASURE_VISIT = 5 };
 
-enum { MEASURE_PROTOCOL = 4 }; /* goes into every row; changes with anything that moves a number */
+enum { MEASURE_PROTOCOL = 5 }; /* goes into every row; changes with anything that moves a number */
 
 enum outcome {
 #define OUTCOME(name, text, meaning) OUTCOME_##name,
@@ -72,10 +72,11 @@ struct entrant {
   struct virtual_counters work; /* known of those that were right */
 };
 /* The machine at its best, as far as it was seen: a race that lies in a bad time as a whole would
- * take that for normal. Zero at first; races that share it are told of each other's. */
-struct measure_calm {
-  int64_t sentinel_ns[PLAN_MAXTHREADS + 1]; /* by threads; 0: not seen */
-  double raced_s, waited_s;                 /* for how long, and of that for better times */
+ * take that for normal. In ns; zero at first. Races that share it are told of each other's. */
+struct peace {
+  int64_t least_ns[PLAN_MAXTHREADS][2]; /* the two least of the sentinel in each thread; 0: none */
+  int64_t used_ns[PLAN_MAXTHREADS + 1]; /* of samples that count, by threads */
+  int64_t lost_ns[PLAN_MAXTHREADS + 1]; /* of others, and of waiting, by threads */
 };
 /* Inputs and reference outputs of problems that were raced, for races to come of the same opcalls:
  * these, where they are, must live as long. NULL when memory is out. */
@@ -85,7 +86,7 @@ void measure_keep_free(struct measure_keep *k);
 
 struct measure_options {
   struct measure_keep *keep; /* NULL: nothing is kept */
-  struct measure_calm *calm; /* NULL: the race's own */
+  struct peace *peace;       /* NULL: the race's own */
   int64_t sample_ns;         /* least duration of a sample; default 100000 */
   int max_rounds;
   int alone_rounds; /* the least for one that is alone in its group; default 2: finals follow */

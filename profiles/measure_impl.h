@@ -101,11 +101,11 @@ struct exchange {
   struct extent buffer[SIDES][CODE_MAXBUF];
   int nbuf;
   enum request request;
-  int n;                                    /* entrants to serve: order[0 .. n-1] */
-  volatile int turn;                        /* number of entrants begun since the start: progress */
-  volatile int at;                          /* index into order being served */
-  volatile int stop;                        /* set by the parent: serve no further entrant */
-  int64_t sentinel_ns[PLAN_MAXTHREADS + 1]; /* the least seen, as in struct measure_calm */
+  int n;              /* entrants to serve: order[0 .. n-1] */
+  volatile int turn;  /* number of entrants begun since the start: progress */
+  volatile int at;    /* index into order being served */
+  volatile int stop;  /* set by the parent: serve no further entrant */
+  struct peace peace; /* as known so far */
   int *order;
   struct reply *reply; /* one an entrant */
 };

@@ -7,18 +7,14 @@
 
 enum {
   REPEAT_MAX = 1 << 20,
-  LONG_SAMPLES = 10,      /* a run that takes so many of them warms up within itself */
-  TRIES = 2,              /* for a clean sample */
-  SWITCH_NS = 10000000,   /* a sample this long may contain one context switch, and so on */
-  LOOK_NS = 1000000,      /* so long a look at the machine's speed is good for */
-  PATIENCE_NS = 10000000, /* after so much time a slow sample is taken as it is */
-  SENTINEL_STEPS = 3000   /* 13 us (Zen 4); a team's takes twice as long, as it has to start */
+  LONG_SAMPLES = 10,    /* a run that takes so many of them warms up within itself */
+  TRIES = 2,            /* for a good sample of one thread */
+  SWITCH_NS = 10000000, /* a sample this long may contain one context switch, and so on */
+  LOOK_NS = 100000,     /* so long a look at the machine's speed is good for */
+  LIMIT_NS = 1000000    /* what is longer is taken as it is: there is peace for as long at a time */
 };
-/* How much longer than at its best a sentinel may take. (Seen on a shared host: 1.00, 1.06 and 1.37
- * to 1.50 times the least, the clock's steps and a neighbour on the same core, each for
- * milliseconds to seconds. Samples under 2 threads were 2 % above their least in the median
- * at 1.00, 5 to 8 % up to 1.10, 17 % beyond 1.15.) */
-static const double SLOW = 1.15;
+/* Finals wait for peace, too, and try longer, as long as there is patience. */
+enum { FINAL_TRIES = 20, FINAL_LIMIT_NS = 4000000, PATIENCE_NS = 10000000 };
 
 int64_t clock_ns(void) {
   struct timespec t;
@@ -55,20 +51,36 @@ static int64_t timed(const struct work *w, int i, enum engine engine, int64_t re
   return MAX(sum, 1);
 }
 
-/* Enough runs that the sample is long enough, of some ns each as far as is known. Without that,
- * those on the way, at least one, warm branches and translations, as its check has done otherwise.
- * The last of them is such a sample: its nanoseconds. */
-static int64_t calibrate(const struct work *w, int i, enum engine engine, int64_t ns,
-                         int64_t *repeat, struct counter_values *v) {
+/* So many runs of t ns in all were too few: how many are enough. */
+static int64_t more_runs(const struct work *w, int64_t repeat, int64_t t) {
+  return MIN(MIN(repeat * 16, w->sample_ns * repeat * 5 / 4 / t + 1), (int64_t)REPEAT_MAX);
+}
+
+/* A sample of so many runs, some more if that takes less than half the time that it should: the
+ * first runs in a process may have taken far longer than those to come. One that is of a single run
+ * is told apart from a run for which a team was woken, or memory mapped. Its nanoseconds. */
+static int64_t sample(const struct work *w, int i, enum engine engine, int64_t *repeat,
+                      struct counter_values *v) {
+  bool *sized = &w->state->ready[i].sized[engine];
+  int64_t t = timed(w, i, engine, *repeat, v);
+  if (!*sized && *repeat == 1 && t < 2 * w->sample_ns) t = timed(w, i, engine, 1, v);
+  *sized = true;
+  while (2 * t < w->sample_ns && *repeat < REPEAT_MAX) {
+    *repeat = more_runs(w, *repeat, t);
+    t = timed(w, i, engine, *repeat, v);
+  }
+  return t;
+}
+
+/* The first sample, of runs of some ns each as far as is known. Without that one run warms branches
+ * and translations, as its check has done otherwise. */
+static int64_t first_sample(const struct work *w, int i, enum engine engine, int64_t ns,
+                            int64_t *repeat, struct counter_values *v) {
   int64_t t = ns ? ns : timed(w, i, engine, 1, v);
   *repeat = 1;
   if (!ns && t >= LONG_SAMPLES * w->sample_ns) return t;
-  for (;;) {
-    if (t < w->sample_ns)
-      *repeat = MIN(MIN(*repeat * 16, w->sample_ns * *repeat * 5 / 4 / t + 1), (int64_t)REPEAT_MAX);
-    t = timed(w, i, engine, *repeat, v);
-    if (t >= w->sample_ns || *repeat >= REPEAT_MAX) return t;
-  }
+  if (t < w->sample_ns) *repeat = more_runs(w, 1, t);
+  return sample(w, i, engine, repeat, v);
 }
 
 static bool is_clean(const struct counter_values *v, int64_t ns) {
@@ -76,48 +88,13 @@ static bool is_clean(const struct counter_values *v, int64_t ns) {
   return disturbed <= ns / SWITCH_NS;
 }
 
-/* ---- the sentinel ---- */
-
-/* Products and sums in registers, as many at a time as the units take. A chain of dependent ones
- * would not see a neighbour on the same core: it leaves the units idle most of the time. */
-static int burn(void *arg, struct team *team, int tid) {
-  typedef float lanes __attribute__((vector_size(64)));
-  volatile float sink;
-  lanes x = {0}, y = x + 1, z = x + 2;
-  int steps = team_size(team) > 1 ? 2 * SENTINEL_STEPS : SENTINEL_STEPS;
-  (void)arg, (void)tid;
-  for (int i = 0; i < steps; i++) {
-    x = x * 0.5f + 1;
-    y = y * 0.5f + 1;
-    z = z * 0.5f + 1;
-  }
-  sink = x[0] + y[0] + z[0];
-  (void)sink;
-  return 0;
-}
-
-static int64_t run_sentinel(const struct work *w, int threads) {
-  int64_t *least = &w->x->sentinel_ns[MIN(threads, PLAN_MAXTHREADS)], t = clock_ns();
-  pool_run(w->state->pool, threads, burn, NULL);
-  t = clock_ns() - t;
-  if (*least == 0 || t < *least) *least = t;
-  return t;
-}
-
-/* Whether a fixed piece of work takes too long on so many threads: then one of their cores is
- * slower than at its best. The better of two, so that an interrupt in between is not taken for
- * that. */
-static bool is_slow(const struct work *w, int threads) {
-  const int64_t *least = &w->x->sentinel_ns[MIN(threads, PLAN_MAXTHREADS)];
-  bool slow = (double)run_sentinel(w, threads) > SLOW * (double)*least;
-  return slow && (double)run_sentinel(w, threads) > SLOW * (double)*least;
-}
-
-/* The same as it was found after the last sample, if that was just now. */
-static bool was_slow(const struct work *w, int threads) {
-  const struct work_state *s = w->state;
-  bool fresh = s->look.threads == threads && clock_ns() - s->look.at < LOOK_NS;
-  return fresh ? s->look.slow : is_slow(w, threads);
+/* Whether the machine is slow, as seen after the last sample if that was just now. It is
+ * waited for better times until then, 0: not at all. */
+static bool find_peace(const struct work *w, int threads, int64_t until) {
+  const struct look *l = &w->state->look;
+  bool slow = l->slow;
+  if (l->threads != threads || clock_ns() - l->at >= LOOK_NS) slow = sentinel_slow(w, threads);
+  return slow && until ? sentinel_await(w, threads, until) : slow;
 }
 
 /* ---- samples ---- */
@@ -128,30 +105,43 @@ static bool is_better(const struct reply *a, const struct reply *b) {
   return !b->ns || bad < worse || (bad == worse && a->ns < b->ns);
 }
 
-void time_sample(const struct work *w, int i, enum engine engine, struct reply *r) {
+/* One sample, of *ns in all. A short one that began and ended in peace has seen next to nothing
+ * else. Of one beyond the limit that says little, but one that had none at either end lay in a
+ * burst. */
+static void take_sample(const struct work *w, int i, enum engine engine, int64_t limit,
+                        int64_t until, struct reply *r, int64_t *ns) {
   int64_t *n = &r->repeat[engine];
   int threads = w->entrant[i].label.threads;
+  struct counter_values *v = &r->counters;
+  bool before = find_peace(w, threads, until);
+  int64_t t = *n ? sample(w, i, engine, n, v) : first_sample(w, i, engine, r->check_ns, n, v);
+  bool after = sentinel_slow(w, threads);
+  w->state->look = (struct look){threads, after, clock_ns()};
+  r->ns = MAX((t + *n / 2) / *n, 1);
+  r->clean = is_clean(v, t);
+  r->slow = t < limit ? before || after : before && after;
+  for (int k = 0; k < COUNTER_COUNT; k++) v->v[k] /= *n;
+  *ns = t;
+}
+
+void time_sample(const struct work *w, int i, enum engine engine, struct reply *r) {
+  int threads = w->entrant[i].label.threads;
+  bool final = engine == INTERP, good = false;
+  int tries = final ? FINAL_TRIES : threads > 1 ? 1 : TRIES;
+  int64_t t = 0, limit = final ? FINAL_LIMIT_NS : LIMIT_NS;
+  int64_t until = final ? clock_ns() + PATIENCE_NS : 0;
   net_enter(w, &w->state->ready[i]);
-  bool before = was_slow(w, threads);
-  int64_t spent = 0;
-  for (int try = 0; try < TRIES; try++) {
+  for (int try = 0; try < tries && !good && t < limit; try++) {
     struct reply one = *r;
-    struct counter_values *v = &one.counters;
-    int64_t t = *n ? timed(w, i, engine, *n, v) : calibrate(w, i, engine, r->check_ns, n, v);
-    bool after = is_slow(w, threads);
-    one.ns = MAX((t + *n / 2) / *n, 1);
-    one.clean = is_clean(v, t);
-    one.slow = before || after;
-    one.dropped = r->dropped + (try > 0);
-    one.repeat[engine] = *n;
-    for (int k = 0; k < COUNTER_COUNT; k++) v->v[k] /= *n;
-    before = after;
-    spent += t;
-    if (is_better(&one, r))
+    if (try > 0 && final && (!sentinel_patient(w, threads) || clock_ns() > until)) break;
+    take_sample(w, i, engine, limit, until, &one, &t);
+    good = one.clean && !one.slow;
+    if (is_better(&one, r)) {
+      one.dropped = r->dropped + (try > 0);
       *r = one;
-    else
+    } else {
       r->dropped++;
-    if (r->clean && (!r->slow || spent > PATIENCE_NS)) break;
+    }
+    if (final) sentinel_spend(w, threads, t, good);
   }
-  w->state->look = (struct look){threads, before, clock_ns()};
 }

@@ -41,6 +41,7 @@ struct ready {
   struct rider rider[CODE_MAXBUF];
   int nrider;
   int image[CODE_MAXBUF]; /* of each input */
+  bool sized[2];          /* it is known how many runs a sample takes, by engines */
 };
 /* Copies of what is at an input, one at either side, and which image that is. */
 struct fenced {
@@ -113,6 +114,17 @@ void net_place(const struct work *w, const struct entrant *e, struct ready *r);
 void net_enter(const struct work *w, const struct ready *r);
 /* Before a run of it, one of so many of a sample: the next places, and inputs as if just made. */
 void net_step(const struct work *w, int i, int64_t repeat);
+
+/* ---- measure_sentinel.c ---- */
+
+/* Whether that many threads are slower than at their best now. */
+bool sentinel_slow(const struct work *w, int threads);
+/* Wait until they are not, or until that time, as long as there is patience; false: they are at
+ * their best. */
+bool sentinel_await(const struct work *w, int threads, int64_t until);
+/* Whether finals under so many threads may wait, and repeat samples; what a sample has taken. */
+bool sentinel_patient(const struct work *w, int threads);
+void sentinel_spend(const struct work *w, int threads, int64_t ns, bool useful);
 
 /* ---- measure_time.c ---- */
 

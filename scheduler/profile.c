@@ -110,11 +110,8 @@ static enum fvm_status store_graph(struct profiler *p, const struct graph *g) {
 /* The finals of all problems at other times. */
 static enum fvm_status measure_again(struct profiler *p) {
   struct known k;
-  int n = 1;
   enum fvm_status st = known_open(&k, p);
-  for (int pass = 0; pass < PROFILE_VISITS && n && !st && !p->out_of_budget; pass++)
-    st = profile_again(p, &k, &n);
-  if (!st && !p->out_of_budget) st = profile_settle(p, &k);
+  if (!st) st = profile_again(p, &k, NULL, NULL);
   known_close(&k);
   return st;
 }

@@ -5,12 +5,14 @@
  * until it has ENOUGH samples and the last visit has not changed its time. */
 #include "profile_impl.h"
 
-/* What is slower by more in its group is not for plans. After the race one finalist may have had a
- * good moment that another one did not have: the factor is a neighbour's on the same core. After
- * visits, which leave such moments out, it is a step of the clock. A time that falls by more than
- * the last part of it has changed. */
-enum { ENOUGH = 2 * MEASURE_VISIT_LONG };
-static const double CLOSE_AT_FIRST = 1.45, CLOSE = 1.08, CHANGE = 0.01;
+/* So many samples are enough, unless the last visit has lowered the time by more than a part; but
+ * what is slower by some factor in its group is not for plans. */
+enum { ENOUGH = 8 };
+static const double CHANGE = 0.01, CLOSE = 1.08;
+/* Passes, and the part of the time before them after which no more than that are made: spells in
+ * which no sample is good last for seconds. */
+enum { PASSES = 6 };
+static const double SHARE = 0.8;
 
 static bool had_finals(const struct known_label *l) {
   return l->state == KNOWN_SURELY && l->finals > 0;
@@ -18,12 +20,12 @@ static bool had_finals(const struct known_label *l) {
 
 static bool wants_visit(const struct opcall *c, const struct known_problem *y, int i) {
   const struct known_label *l = &y->label[i];
-  double close = l->visits ? CLOSE : CLOSE_AT_FIRST;
   if (!had_finals(l) || l->settled) return false;
-  if (l->visits && l->finals >= ENOUGH && !l->moved) return false;
+  if (l->finals < ENOUGH || !l->visits) return true;
+  if (!l->moved) return false;
   for (int k = 0; k < y->n; k++) {
     const struct known_label *r = &y->label[k];
-    if (had_finals(r) && (double)l->ns > close * (double)r->ns &&
+    if (had_finals(r) && (double)l->ns > CLOSE * (double)r->ns &&
         measure_same_group(c, &l->label, &r->label))
       return false;
   }
@@ -54,7 +56,8 @@ static enum fvm_status visit(struct profiler *p, struct known *k, int q, int *n)
   return st;
 }
 
-enum fvm_status profile_again(struct profiler *p, struct known *k, int *n) {
+/* Once over all problems. *n: so many labels were visited. */
+static enum fvm_status pass(struct profiler *p, struct known *k, int *n) {
   enum fvm_status st = FVM_OK;
   *n = 0;
   for (int q = 0; q < (int)k->set->problem.n && !st && !profile_is_over(p); q++) {
@@ -65,7 +68,8 @@ enum fvm_status profile_again(struct profiler *p, struct known *k, int *n) {
   return st;
 }
 
-enum fvm_status profile_settle(struct profiler *p, struct known *k) {
+/* What is known now is what plans may rest on. */
+static enum fvm_status settle(struct profiler *p, struct known *k) {
   struct arena a = {0};
   int n = (int)k->set->problem.n;
   struct db_problem_state *v = ARENA_NEW(&a, struct db_problem_state, MAX(n, 1));
@@ -76,4 +80,16 @@ enum fvm_status profile_settle(struct profiler *p, struct known *k) {
   enum fvm_status st = v ? db_settle(p->db, p->machine, p->build, v, n, p->err) : fvm_nomem(p->err);
   arena_free(&a);
   return st;
+}
+
+enum fvm_status profile_again(struct profiler *p, struct known *k,
+                              enum fvm_status (*replan)(void *arg), void *arg) {
+  enum fvm_status st = FVM_OK;
+  double start = profile_seconds(), most = SHARE * (start - p->start);
+  for (int i = 0, n = 1; n > 0 && !st && !p->out_of_budget; i++) {
+    if (i >= PASSES && profile_seconds() - start > most) break;
+    st = pass(p, k, &n);
+    if (!st && n > 0 && replan && !p->out_of_budget) st = replan(arg);
+  }
+  return st || p->out_of_budget ? st : settle(p, k);
 }

@@ -15,7 +15,7 @@ struct profiler {
   struct db *db;
   int64_t machine, build;
   struct states states;
-  struct measure_calm calm;
+  struct peace peace;
   struct profile_set set;
   struct profile_totals *totals;
   double start;
@@ -125,12 +125,11 @@ enum fvm_status known_race(struct known *k, struct profiler *p, int problem, con
  * known, which count as measured, and guesses. NULL when memory is out. */
 struct cost *known_cost(struct known *k, bool optimistic);
 
-/* Once over all problems: the finals again of those labels that took part in some, are close to the
- * best of their group, and have few samples or have just changed. *n: so many labels did. */
-enum fvm_status profile_again(struct profiler *p, struct known *k, int *n);
-enum { PROFILE_VISITS = 6 }; /* such passes, at most */
-/* There is no need for another pass: remember that. */
-enum fvm_status profile_settle(struct profiler *p, struct known *k);
+/* Pass after pass over all problems: the finals again of those labels that took part in some, are
+ * close to the best of their group, and have few samples or have just changed; until there are none
+ * of them or the time for that is over. replan (NULL: nothing) comes after each pass. */
+enum fvm_status profile_again(struct profiler *p, struct known *k,
+                              enum fvm_status (*replan)(void *arg), void *arg);
 
 /* Measure what the best plans use, until they use nothing that is not known surely. */
 enum fvm_status profile_lazily(struct profiler *p);

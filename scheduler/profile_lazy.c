@@ -267,17 +267,17 @@ static enum fvm_status loop(struct lazy *z) {
   }
 }
 
-/* Then what plans rest on again, at other times, and whatever they ask for after that. */
-static enum fvm_status loop_again(struct lazy *z) {
-  struct profiler *p = z->p;
-  int n = 1;
+/* After a pass of visits: whatever the plans ask for now. */
+static enum fvm_status replan(void *lazy) {
+  struct lazy *z = lazy;
+  enum fvm_status st = refit(z);
+  return st ? st : loop(z);
+}
+
+/* Then what plans rest on again, at other times. */
+static enum fvm_status measure_all(struct lazy *z) {
   enum fvm_status st = loop(z);
-  for (int pass = 0; pass < PROFILE_VISITS && n && !st && !p->out_of_budget; pass++) {
-    st = profile_again(p, &z->known, &n);
-    if (!st && n) st = refit(z);
-    if (!st && !p->out_of_budget) st = loop(z);
-  }
-  return st || p->out_of_budget ? st : profile_settle(p, &z->known);
+  return st || z->p->out_of_budget ? st : profile_again(z->p, &z->known, replan, z);
 }
 
 /* What is known by now makes a plan of ns; none takes less than least_ns. */
@@ -323,7 +323,7 @@ enum fvm_status profile_lazily(struct profiler *p) {
   if (!st) {
     count(&z);
     profile_send(p, PROFILE_BEGIN, NULL);
-    st = loop_again(&z);
+    st = measure_all(&z);
   }
   p->totals->complete = !st && !p->out_of_budget;
   if (p->totals->complete) p->totals->problems_done = p->totals->problems;

@@ -122,7 +122,7 @@ static void refuse_all(struct profiler *p, const struct fvm_error *why) {
 static enum fvm_status run(struct profiler *p, enum race_kind kind) {
   bool rough = kind == RACE_ROUGH;
   struct measure_options m = p->o->measure;
-  m.calm = &p->calm;
+  m.peace = &p->peace;
   m.keep = p->keep;
   m.again = kind == RACE_AGAIN;
   m.interrupted = p->o->interrupted;
