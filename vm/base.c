@@ -88,8 +88,6 @@ static void account(size_t add, size_t sub) {
   __atomic_fetch_add(&in_use, add - sub, __ATOMIC_RELAXED);
 }
 
-void *fvm_alloc(size_t n, size_t size) { return fvm_realloc(NULL, 0, n, size); }
-
 /* Large blocks in huge pages, where there are any: each measuring process is a fork, which copies
  * an entry for each page. */
 static void advise(void *p, size_t bytes) {
@@ -101,6 +99,17 @@ static void advise(void *p, size_t bytes) {
 #else
   (void)p, (void)bytes;
 #endif
+}
+
+/* Zeroed by the system where it can: what is not used of a large block takes no memory. */
+void *fvm_alloc(size_t n, size_t size) {
+  size_t bytes;
+  if (__builtin_mul_overflow(n, size, &bytes) || refuse()) return NULL;
+  void *p = calloc(bytes ? bytes : 1, 1);
+  if (!p) return NULL;
+  advise(p, bytes);
+  account(bytes, 0);
+  return p;
 }
 
 void *fvm_realloc(void *p, size_t old_n, size_t n, size_t size) {
@@ -126,14 +135,16 @@ struct arena_chunk {
 };
 /* Keeps the data behind the header 16-byte aligned. */
 #define CHUNK_HEAD ROUND_UP(sizeof(struct arena_chunk), 16)
-enum { CHUNK_BYTES = 64 << 10 };
+/* Each chunk is twice as large as the one before, so that much data lies in few huge pages. */
+enum { CHUNK_LEAST = 64 << 10, CHUNK_MOST = 8 << 20 };
 
 void *arena_alloc(struct arena *a, size_t n, size_t size) {
   size_t bytes;
   if (__builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX / 2) return NULL;
   bytes = ROUND_UP(MAX(bytes, 1), (size_t)16);
   if (!a->last || a->last->bytes - a->last->used < bytes) {
-    size_t want = MAX(bytes, (size_t)CHUNK_BYTES);
+    size_t twice = a->last ? 2 * a->last->bytes : CHUNK_LEAST;
+    size_t want = MAX(bytes, MIN(twice, (size_t)CHUNK_MOST));
     struct arena_chunk *c = fvm_alloc(1, CHUNK_HEAD + want);
     if (!c) return NULL;
     c->prev = a->last;
