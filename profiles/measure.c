@@ -33,6 +33,8 @@ enum {
   ALONE_ROUNDS = 2, /* the least for one that is alone in its group */
   TIE_ROUNDS = 3,   /* the least for a tie */
   FINALISTS = 5,    /* of a group */
+  FAR_ROUNDS = 3,   /* these two of a group that is slower than another one */
+  FAR_FINALISTS = 2,
   FINAL_ROUNDS = MEASURE_VISIT,
   FINAL_LEAST = 4, /* when PATIENCE_S is over */
   CHUNK = 8        /* candidates checked between two calls of on_round */
@@ -43,18 +45,19 @@ enum {
  * may also wait for a busy machine. */
 static const double LIMIT_S = 1, LIMIT_TIMES = 20, LIMIT_BYTE_S = 1e-8, LIMIT_MOST_S = 30,
                     SLEEP_S = 10, SLEEP_TIMES = 10;
-static const double TIE = 1.01;
+static const double TIE = 1.01, FAR = 1.1;
 /* Seconds of racing after which a problem of long samples ends with TIE_ROUNDS rounds. */
 static const double PATIENCE_S = 2.5;
 
 /* Who has not come within this factor of the best of its group after that many rounds leaves, and
- * never comes back; rounds in which the machine was slow for it do not count. (At their best two
+ * never comes back; a round in which the machine was slow for it counts half. (At their best two
  * samples of a label differ by 1 to 3 %, by the median; of 1,400 first samples one in fifty was
  * beyond 1.4 to 1.8 times the least.) */
 static const struct {
   int rounds;
   double factor;
 } leave[] = {{4, 1.05}, {3, 1.07}, {2, 1.12}, {1, 1.3}, {0, 3}};
+static const double WIDE = 1.15;
 /* More rounds for what differs by more: what is short, what takes longer than a machine is at its
  * best at a time, and several threads, since their cores seldom are so together. */
 enum { SHORT_NS = 50000, SHORT_MORE = 1, LONG_NS = 1000000, LONG_MORE = 2, TEAM_MORE = 1 };
@@ -281,10 +284,20 @@ static int more_rounds(const struct race *r, int i, int best) {
          (r->e[i].label.threads > 1 ? TEAM_MORE : 0);
 }
 
-static double leave_factor(int rounds) {
+static double factor_after(int rounds) {
   size_t row = 0;
   while (leave[row].rounds > MAX(rounds, 0)) row++;
   return rounds < 0 ? INFINITY : leave[row].factor;
+}
+
+/* So many rounds more only narrow the bounds below WIDE. */
+static double leave_factor(int rounds, int more) {
+  return MIN(factor_after(rounds - more), MAX(factor_after(rounds), WIDE));
+}
+
+/* What is the same for all in a slow round says half as much as a calm one. */
+static int rounds_of(const struct race *r, int i) {
+  return r->calm_rounds[i] + (r->rounds - r->calm_rounds[i]) / 2;
 }
 
 /* Times of a label and its group's best while they were checked, as a ratio; unknown: infinite. */
@@ -295,9 +308,9 @@ static double check_ratio(const struct race *r, int i, int best) {
 
 static bool is_too_slow(const struct race *r, int i, int best) {
   double ratio = slower_by(r, i, best);
-  int rounds = r->calm_rounds[i] - more_rounds(r, i, best);
-  if (rounds < TRUSTED) ratio = MIN(ratio, check_ratio(r, i, best));
-  return ratio > leave_factor(rounds);
+  int rounds = rounds_of(r, i), more = more_rounds(r, i, best);
+  if (rounds - more < TRUSTED) ratio = MIN(ratio, check_ratio(r, i, best));
+  return ratio > leave_factor(rounds, more);
 }
 
 static void eliminate(struct race *r) {
@@ -308,14 +321,25 @@ static void eliminate(struct race *r) {
   }
 }
 
+/* Whether the best of another group with as many threads is faster by a factor. Then conversions of
+ * layouts have to make up for more than what is still open in this group. */
+static bool is_far(const struct race *r, int best) {
+  for (int i = 0; i < r->n && best >= 0; i++)
+    if (r->alive[i] && r->e[i].min_ns && r->e[i].label.threads == r->e[best].label.threads &&
+        FAR * (double)r->e[i].min_ns < (double)r->e[best].min_ns)
+      return true;
+  return false;
+}
+
 /* Nothing more to learn about a group: one is left, or all that are left tie, or they have had
  * their rounds. */
 static bool is_settled(const struct race *r, int group) {
   int best = best_of(r, group), living = 0;
-  bool tie = best >= 0, done = true;
+  bool tie = best >= 0, done = true, far = is_far(r, best);
   for (int i = 0; i < r->n; i++) {
     if (!r->alive[i] || r->group[i] != group) continue;
-    int most = MIN(r->o.max_rounds + more_rounds(r, i, best), (int)MAX_ROUNDS);
+    int full = MIN(r->o.max_rounds + more_rounds(r, i, best), (int)MAX_ROUNDS);
+    int most = far ? MIN(FAR_ROUNDS, full) : full;
     living++;
     done = done && r->rounds >= most &&
            (r->calm_rounds[i] >= most || r->rounds >= MIN(most + EXTRA_ROUNDS, (int)MAX_ROUNDS));
@@ -403,7 +427,7 @@ static bool is_finalist(const struct race *r, int i) {
     double other = slower_by(r, j, best);
     faster += other < own || (other == own && j < i);
   }
-  return faster < FINALISTS;
+  return faster < (is_far(r, best) ? FAR_FINALISTS : FINALISTS);
 }
 
 static enum fvm_status take_final(struct race *r, int i, struct fvm_error *err) {
