@@ -81,8 +81,8 @@ static void json_plans(const struct profile_totals *t) {
   for (int i = 0; i < t->nplan; i++)
     printf("%s{\"threads\":%d,\"ns\":%" PRId64 ",\"least_ns\":%" PRId64 "}", i ? "," : "",
            t->plan[i].threads, t->plan[i].ns, t->plan[i].least_ns);
-  printf("],\"prior\":{\"runs\":%d,\"median_error\":%.4f,\"p90_error\":%.4f}", t->prior_runs,
-         t->prior_median, t->prior_high);
+  printf("],\"prior\":{\"runs\":%d,\"median_error\":%.4f,\"p90_error\":%.4f},\"calm\":%.3f",
+         t->prior_runs, t->prior_median, t->prior_high, t->calm);
 }
 
 static void print_plans(const struct profile_totals *t) {
@@ -102,6 +102,17 @@ static void print_plans(const struct profile_totals *t) {
         t->prior_runs, 100 * t->prior_median, 100 * t->prior_high);
 }
 
+/* Below that part the machine was busy with something else for longer than it was not. */
+static const double CALM_ENOUGH = 0.5;
+
+static void print_calm(const struct profile_totals *t) {
+  if (t->calm < CALM_ENOUGH)
+    printf(
+        "  something else slowed the machine for %.0f %% of the time of finals: some times may be "
+        "too high; `fluidvm db verify` tells\n",
+        100 * (1 - t->calm));
+}
+
 static void print_totals(const struct reporter *r, const struct profile_totals *t) {
   double s = cli_seconds() - r->start, rate = s > 0 ? (double)t->samples / s : 0;
   if (r->json) {
@@ -119,6 +130,7 @@ static void print_totals(const struct reporter *r, const struct profile_totals *
          t->labels_known + t->labels_measured, t->labels_total, t->problems, t->labels_measured,
          s > 0 ? t->labels_measured / s : 0, t->failed, t->labels_known, t->samples, s);
   print_plans(t);
+  print_calm(t);
 }
 
 static enum fvm_status thread_list(const struct cli *cli, const struct machine *m, struct target *t,

@@ -146,6 +146,12 @@ static enum fvm_status expect(struct profiler *p, const struct graph *g) {
   return st;
 }
 
+static double calm_part(const struct peace *p) {
+  int64_t used = 0, lost = 0;
+  for (size_t i = 0; i < COUNT(p->used_ns); i++) used += p->used_ns[i], lost += p->lost_ns[i];
+  return used + lost ? (double)used / (double)(used + lost) : 1;
+}
+
 enum fvm_status profile_graph(const struct graph *g, struct db *db, const struct machine *m,
                               const struct profile_options *o, struct profile_totals *totals,
                               struct fvm_error *err) {
@@ -164,6 +170,7 @@ enum fvm_status profile_graph(const struct graph *g, struct db *db, const struct
   if (planless) *totals = (struct profile_totals){.labels_measured = totals->labels_measured};
   if (planless || (!st && o->exhaustive)) st = measure_all(&p);
   if (!st && totals->complete && !o->no_reference) st = expect(&p, g);
+  totals->calm = calm_part(&p.peace);
   measure_keep_free(p.keep);
   profile_set_free(&p.set);
   states_free(&p.states);

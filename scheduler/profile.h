@@ -25,6 +25,7 @@ struct profile_totals {
   int nplan;
   int prior_runs; /* lazy: what the prior was fitted to, and its errors (prior.h) */
   double prior_median, prior_high;
+  double calm; /* part of the finals' time in which the machine was at its best; 1 without finals */
 };
 enum profile_event_kind {
   PROFILE_BEGIN,   /* everything is counted, nothing measured yet */
