@@ -139,6 +139,41 @@ START_TEST(finals_are_repeated) {
 }
 END_TEST
 
+/* Where the sentinel was once faster than it ever is again, all samples are slow: each candidate
+ * has times nevertheless, none is waited for without end, and a later visit changes nothing but for
+ * the better. */
+START_TEST(a_slow_machine_is_measured) {
+  static struct fixture f;
+  static struct peace p;
+  struct measure_options o = quick;
+  int64_t lost = 0, ns[COUNT(f.e)];
+  setup(&f, 6);
+  p = (struct peace){0};
+  for (int i = 0; i < PLAN_MAXTHREADS; i++) p.least_ns[i][0] = p.least_ns[i][1] = 1;
+  o.peace = &p;
+  OK(measure_race(&f.call, f.e, f.n, &o, NULL, NULL, &err));
+  for (int i = 0; i < f.n; i++) {
+    ck_assert_msg(sound(f.e[i].outcome), "%d: %s", i, f.e[i].reason);
+    ck_assert_int_gt(f.e[i].min_ns, 0);
+    ns[i] = f.e[i].interp_ns;
+    f.e[i].outcome = ns[i] ? OUTCOME_OK : OUTCOME_LOST;
+  }
+  for (int t = 0; t <= PLAN_MAXTHREADS; t++) {
+    ck_assert_int_eq(p.used_ns[t], 0);
+    lost += p.lost_ns[t];
+  }
+  ck_assert_int_gt(lost, 0);
+  ck_assert_int_eq(p.least_ns[0][1], 1);
+  o.again = true;
+  OK(measure_race(&f.call, f.e, f.n, &o, NULL, NULL, &err));
+  for (int i = 0; i < f.n; i++) ck_assert(f.e[i].interp_ns <= ns[i]);
+  for (int i = 0; i < f.n; i++)
+    for (size_t k = 1; k < f.e[i].interp.n; k++)
+      ck_assert_int_lt(f.e[i].interp.v[k], f.e[i].interp.v[k - 1]);
+  teardown(&f);
+}
+END_TEST
+
 /* A program of one loop of n copies of one float from input 0 to the output. */
 static void copies(struct fixture *f, struct entrant *e, int64_t n, int64_t n2) {
   struct builder b;
@@ -527,6 +562,7 @@ END_TEST
 
 UNIT_MAIN("measure", sandboxes_contain, sandboxes_open_nothing, agreement_depends_on_the_type,
           inputs_are_seeded_and_in_range, sound_candidates_are_timed, finals_are_repeated,
-          all_states_are_measured, what_passes_makes_the_state, runs_find_the_memory_of_a_net,
-          a_stream_is_of_ordinary_numbers, each_culprit_is_told_apart,
-          an_interrupt_keeps_what_was_measured, conversions_race_as_identities)
+          a_slow_machine_is_measured, all_states_are_measured, what_passes_makes_the_state,
+          runs_find_the_memory_of_a_net, a_stream_is_of_ordinary_numbers,
+          each_culprit_is_told_apart, an_interrupt_keeps_what_was_measured,
+          conversions_race_as_identities)
