@@ -270,7 +270,7 @@ static bool surely_slower(const struct race *r, int i, int best) {
 /* How many times slower than the best: by the least of either, or in the same rounds, where both
  * were slowed by whatever slowed the machine, if that is less. */
 static double slower_by(const struct race *r, int i, int best) {
-  int64_t a[MAX_ROUNDS], b[MAX_ROUNDS];
+  int64_t a[MAX_ROUNDS] = {0}, b[MAX_ROUNDS] = {0};
   double ratio[MAX_ROUNDS], least = (double)r->e[i].min_ns / (double)r->e[best].min_ns;
   size_t n = pairs(r, i, best, a, b);
   for (size_t k = 0; k < n; k++) ratio[k] = (double)a[k] / (double)b[k];

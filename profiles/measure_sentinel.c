@@ -52,7 +52,8 @@ static bool once(const struct work *w, int threads) {
 
 /* The better of two, so that an interrupt in between is not taken for a neighbour. */
 bool sentinel_slow(const struct work *w, int threads) {
-  return once(w, threads) && once(w, threads);
+  bool slow = once(w, threads);
+  return slow && once(w, threads);
 }
 
 /* ---- patience ---- */
