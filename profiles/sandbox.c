@@ -75,7 +75,6 @@ enum fvm_status sandbox_start(struct sandbox *s, const struct sandbox_work *w,
                               struct fvm_error *err) {
   int fd[2];
   pid_t parent = getpid();
-  end(s);
   s->fault = sandbox_share(sizeof *s->fault);
   if (!s->fault) return fvm_nomem(err);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) != 0)
@@ -87,7 +86,10 @@ enum fvm_status sandbox_start(struct sandbox *s, const struct sandbox_work *w,
   }
   close(fd[1]);
   s->fd = fd[0];
-  if (s->pid > 0) return FVM_OK;
+  if (s->pid > 0) {
+    end(s); /* meanwhile the new one prepares; nothing is timed before both are done */
+    return FVM_OK;
+  }
   s->pid = 0;
   close(s->fd);
   return abandon(s, "cannot start a process to measure in", err);
