@@ -435,8 +435,12 @@ static enum fvm_status take_final(struct race *r, int i, struct fvm_error *err) 
   struct entrant *e = &r->e[i];
   if (a->outcome != OUTCOME_OK) refuse(r, i, a->outcome, a->reason);
   if (a->outcome != OUTCOME_OK || !a->ns) return FVM_OK;
-  /* Nothing makes a run too fast, so a disturbed sample counts if it is the least. */
-  if ((!a->clean || a->slow) && e->interp.n && a->ns >= e->interp_ns) return FVM_OK;
+  /* Samples of the race's own finals compare, however slow; later ones are to be better than those.
+   * Nothing makes a run too fast, so a disturbed sample counts if it is the least. */
+  bool bad = !a->clean || (a->slow && r->o.again),
+       counts = !bad || !e->interp.n || a->ns < e->interp_ns;
+  e->dropped += a->dropped + !counts;
+  if (!counts) return FVM_OK;
   if (!VEC_PUSH(&e->interp, a->ns)) return fvm_nomem(err);
   e->interp_ns = stats_spread(e->interp.v, e->interp.n).min;
   return FVM_OK;

@@ -90,7 +90,8 @@ static enum fvm_status measure(const struct machine *m, volatile const int *inte
                                struct arena *a, struct replay *r, struct fvm_error *err) {
   struct target t;
   struct subject s;
-  struct measure_options o = {.interrupted = interrupted, .alone_rounds = ROUNDS};
+  struct measure_options o = {
+      .interrupted = interrupted, .max_rounds = ROUNDS, .alone_rounds = ROUNDS};
   int threads = label_threads_of(r->stored.label);
   machine_target(m, &threads, 1, &t);
   o.state = state_parse(r->stored.state);
