@@ -15,28 +15,21 @@
  *
  * Candidates race in groups: only those of equal threads and equal layouts of what flows through
  * the network compete, for the others may each be part of the best plan. */
-#include "measure_impl.h"
+#include "measure_race.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "sandbox.h"
 #include "stats.h"
 
 enum {
   SAMPLE_NS = 100000,
   ROUNDS = 5,       /* finals and visits tell apart who is left */
-  EXTRA_ROUNDS = 1, /* for those that had slow samples */
-  MAX_ROUNDS = 16,  /* in all */
+  LEAST_ROUNDS = 3, /* also when PATIENCE_S is over */
   ALONE_ROUNDS = 2, /* the least for one that is alone in its group */
-  TIE_ROUNDS = 3,   /* the least for a tie */
-  FINALISTS = 5,    /* of a group */
-  FAR_ROUNDS = 3,   /* these two of a group that is slower than another one */
-  FAR_FINALISTS = 2,
   FINAL_ROUNDS = MEASURE_VISIT,
-  FINAL_LEAST = 4, /* when PATIENCE_S is over */
+  FINAL_LEAST = 4, /* the same of finals */
   CHUNK = 8        /* candidates checked between two calls of on_round */
 };
 /* An endless loop must cost little, and a sound candidate never end as one. So the CPU time allowed
@@ -45,48 +38,8 @@ enum {
  * may also wait for a busy machine. */
 static const double LIMIT_S = 1, LIMIT_TIMES = 20, LIMIT_BYTE_S = 1e-8, LIMIT_MOST_S = 30,
                     SLEEP_S = 10, SLEEP_TIMES = 10;
-static const double TIE = 1.01, FAR = 1.1;
-/* Seconds of racing after which a problem of long samples ends with TIE_ROUNDS rounds. */
+/* Seconds after which the races, and the finals, of a problem of long samples end. */
 static const double PATIENCE_S = 2.5;
-
-/* Who has not come within this factor of the best of its group after that many rounds leaves, and
- * never comes back; a round in which the machine was slow for it counts half. (At their best two
- * samples of a label differ by 1 to 3 %, by the median; of 1,400 first samples one in fifty was
- * beyond 1.4 to 1.8 times the least.) */
-static const struct {
-  int rounds;
-  double factor;
-} leave[] = {{4, 1.05}, {3, 1.07}, {2, 1.12}, {1, 1.3}, {0, 3}};
-static const double WIDE = 1.15;
-/* More rounds for what differs by more: what is short, what takes longer than a machine is at its
- * best at a time, and several threads, since their cores seldom are so together. */
-enum { SHORT_NS = 50000, SHORT_MORE = 1, LONG_NS = 1000000, LONG_MORE = 2, TEAM_MORE = 1 };
-/* Both samples of a race's first rounds may lie in a bad time for whoever needs memory. Its check
- * lay in another one, so before that round nobody leaves who was as fast as the best there. */
-enum { TRUSTED = 2 };
-
-struct race {
-  struct entrant *e;
-  int n;
-  struct measure_options o;
-  bool (*on_round)(void *arg, int round);
-  void *arg;
-  struct measure_keep *own_keep, *keep;
-  const struct bench *bench;
-  struct work work;
-  struct sandbox *box;
-  struct exchange *x;
-  size_t shared_bytes;
-  int *group;  /* of each entrant */
-  bool *alive; /* still racing */
-  bool *asked; /* for a sample of the finals, in this round */
-  int64_t *at; /* at[i * MAX_ROUNDS + r]: sample of entrant i in round r, 0: none */
-  int rounds;
-  int *calm_rounds; /* of each entrant */
-  uint64_t random;
-  struct peace own, *peace;
-  struct sandbox_limit limit; /* of one turn */
-};
 
 static double seconds(void) {
   struct timespec t;
@@ -95,36 +48,6 @@ static double seconds(void) {
 }
 
 static bool interrupted(const struct race *r) { return r->o.interrupted && *r->o.interrupted; }
-
-/* ---- groups ---- */
-
-bool measure_same_group(const struct opcall *c, const struct label *a, const struct label *b) {
-  if (a->threads != b->threads) return false;
-  for (int i = 0; i < c->nin; i++)
-    if (!c->in[i].data && label_in(a, i) != label_in(b, i)) return false;
-  for (int i = 0; i < c->nout; i++)
-    if (label_out(a, i) != label_out(b, i)) return false;
-  return true;
-}
-
-static void make_groups(struct race *r) {
-  for (int i = 0; i < r->n; i++) {
-    r->group[i] = i;
-    for (int j = 0; j < i && r->group[i] == i; j++)
-      if (measure_same_group(r->bench->call, &r->e[i].label, &r->e[j].label))
-        r->group[i] = r->group[j];
-  }
-}
-
-/* Fastest living member of a group; ties to the lower number, which is the simpler candidate. */
-static int best_of(const struct race *r, int group) {
-  int best = -1;
-  for (int i = 0; i < r->n; i++)
-    if (r->alive[i] && r->group[i] == group && r->e[i].min_ns > 0 &&
-        (best < 0 || r->e[i].min_ns < r->e[best].min_ns))
-      best = i;
-  return best;
-}
 
 /* ---- the sandbox ---- */
 
@@ -241,113 +164,6 @@ static enum fvm_status take(struct race *r, int i, int64_t *at, struct fvm_error
   return add_sample(e, a->ns, err);
 }
 
-/* ---- leaving ---- */
-
-static void drop(struct race *r, int i, int best) {
-  r->alive[i] = false;
-  if (r->e[i].outcome == OUTCOME_OK) r->e[i].outcome = OUTCOME_LOST;
-  snprintf(r->e[i].reason, sizeof r->e[i].reason, "%.2f times the best after %d rounds",
-           (double)r->e[i].min_ns / (double)r->e[best].min_ns, r->rounds);
-}
-
-/* Samples of rounds in which both have one; returns how many. */
-static size_t pairs(const struct race *r, int i, int best, int64_t *a, int64_t *b) {
-  size_t n = 0;
-  for (int k = 0; k < r->rounds; k++) {
-    a[n] = r->at[i * MAX_ROUNDS + k];
-    b[n] = r->at[best * MAX_ROUNDS + k];
-    n += a[n] && b[n];
-  }
-  return n;
-}
-
-static bool surely_slower(const struct race *r, int i, int best) {
-  int64_t a[MAX_ROUNDS], b[MAX_ROUNDS];
-  size_t n = pairs(r, i, best, a, b);
-  return stats_slower(a, b, n, 1.0) && (double)r->e[i].min_ns > TIE * (double)r->e[best].min_ns;
-}
-
-/* How many times slower than the best: by the least of either, or in the same rounds, where both
- * were slowed by whatever slowed the machine, if that is less. */
-static double slower_by(const struct race *r, int i, int best) {
-  int64_t a[MAX_ROUNDS] = {0}, b[MAX_ROUNDS] = {0};
-  double ratio[MAX_ROUNDS], least = (double)r->e[i].min_ns / (double)r->e[best].min_ns;
-  size_t n = pairs(r, i, best, a, b);
-  for (size_t k = 0; k < n; k++) ratio[k] = (double)a[k] / (double)b[k];
-  return n ? MIN(least, stats_quantile(ratio, n, 0.5)) : least;
-}
-
-/* For an entrant, given the best of its group; -1: unknown. */
-static int more_rounds(const struct race *r, int i, int best) {
-  int64_t ns = best < 0 ? 0 : r->e[best].min_ns;
-  return (ns && ns < SHORT_NS ? SHORT_MORE : 0) + (ns > LONG_NS ? LONG_MORE : 0) +
-         (r->e[i].label.threads > 1 ? TEAM_MORE : 0);
-}
-
-static double factor_after(int rounds) {
-  size_t row = 0;
-  while (leave[row].rounds > MAX(rounds, 0)) row++;
-  return rounds < 0 ? INFINITY : leave[row].factor;
-}
-
-/* So many rounds more only narrow the bounds below WIDE. */
-static double leave_factor(int rounds, int more) {
-  return MIN(factor_after(rounds - more), MAX(factor_after(rounds), WIDE));
-}
-
-/* What is the same for all in a slow round says half as much as a calm one. */
-static int rounds_of(const struct race *r, int i) {
-  return r->calm_rounds[i] + (r->rounds - r->calm_rounds[i]) / 2;
-}
-
-/* Times of a label and its group's best while they were checked, as a ratio; unknown: infinite. */
-static double check_ratio(const struct race *r, int i, int best) {
-  int64_t ns = r->x->reply[i].check_ns, least = r->x->reply[best].check_ns;
-  return ns && least ? (double)ns / (double)least : INFINITY;
-}
-
-static bool is_too_slow(const struct race *r, int i, int best) {
-  double ratio = slower_by(r, i, best);
-  int rounds = rounds_of(r, i), more = more_rounds(r, i, best);
-  if (rounds - more < TRUSTED) ratio = MIN(ratio, check_ratio(r, i, best));
-  return ratio > leave_factor(rounds, more);
-}
-
-static void eliminate(struct race *r) {
-  for (int i = 0; i < r->n; i++) {
-    int best = best_of(r, r->group[i]);
-    if (!r->alive[i] || best < 0 || best == i) continue;
-    if (is_too_slow(r, i, best) || surely_slower(r, i, best)) drop(r, i, best);
-  }
-}
-
-/* Whether the best of another group with as many threads is faster by a factor. Then conversions of
- * layouts have to make up for more than what is still open in this group. */
-static bool is_far(const struct race *r, int best) {
-  for (int i = 0; i < r->n && best >= 0; i++)
-    if (r->alive[i] && r->e[i].min_ns && r->e[i].label.threads == r->e[best].label.threads &&
-        FAR * (double)r->e[i].min_ns < (double)r->e[best].min_ns)
-      return true;
-  return false;
-}
-
-/* Nothing more to learn about a group: one is left, or all that are left tie, or they have had
- * their rounds. */
-static bool is_settled(const struct race *r, int group) {
-  int best = best_of(r, group), living = 0;
-  bool tie = best >= 0, done = true, far = is_far(r, best);
-  for (int i = 0; i < r->n; i++) {
-    if (!r->alive[i] || r->group[i] != group) continue;
-    int full = MIN(r->o.max_rounds + more_rounds(r, i, best), (int)MAX_ROUNDS);
-    int most = far ? MIN(FAR_ROUNDS, full) : full;
-    living++;
-    done = done && r->rounds >= most &&
-           (r->calm_rounds[i] >= most || r->rounds >= MIN(most + EXTRA_ROUNDS, (int)MAX_ROUNDS));
-    tie = tie && (double)r->e[i].min_ns <= TIE * (double)r->e[best].min_ns;
-  }
-  return done || (living == 1 ? r->rounds >= r->o.alone_rounds : tie && r->rounds >= TIE_ROUNDS);
-}
-
 /* ---- phases ---- */
 
 /* FVM_EINTR when the caller has enough; st otherwise. */
@@ -378,7 +194,7 @@ static void draw_order(struct race *r) {
   struct exchange *x = r->x;
   x->n = 0;
   for (int i = 0; i < r->n; i++)
-    if (r->alive[i] && !is_settled(r, r->group[i])) x->order[x->n++] = i;
+    if (r->alive[i] && !race_settled(r, r->group[i])) x->order[x->n++] = i;
   for (int i = x->n - 1; i > 0; i--) {
     r->random = fvm_hash(&r->random, sizeof r->random, 0);
     int j = (int)(r->random % (uint64_t)(i + 1)), swap = x->order[i];
@@ -391,8 +207,8 @@ static enum fvm_status one_round(struct race *r, struct fvm_error *err) {
   draw_order(r);
   enum fvm_status st = request(r, REQUEST_SAMPLE, err);
   for (int i = 0; i < r->n && (!st || st == FVM_EINTR); i++) {
-    if (!r->alive[i] || is_settled(r, r->group[i])) continue;
-    enum fvm_status taken = take(r, i, &r->at[i * MAX_ROUNDS + r->rounds], err);
+    if (!r->alive[i] || race_settled(r, r->group[i])) continue;
+    enum fvm_status taken = take(r, i, &r->at[i * RACE_ROUNDS + r->rounds], err);
     if (taken) st = taken;
   }
   return st;
@@ -400,7 +216,7 @@ static enum fvm_status one_round(struct race *r, struct fvm_error *err) {
 
 static bool all_settled(const struct race *r) {
   for (int i = 0; i < r->n; i++)
-    if (r->alive[i] && !is_settled(r, r->group[i])) return false;
+    if (r->alive[i] && !race_settled(r, r->group[i])) return false;
   return true;
 }
 
@@ -408,26 +224,13 @@ static enum fvm_status run_rounds(struct race *r, struct fvm_error *err) {
   double start = seconds();
   enum fvm_status st = FVM_OK;
   while (!st && !all_settled(r)) {
-    if (r->rounds >= TIE_ROUNDS && seconds() - start > PATIENCE_S) break;
+    if (r->rounds >= LEAST_ROUNDS && seconds() - start > PATIENCE_S) break;
     st = one_round(r, err);
     r->rounds++;
-    if (!st) eliminate(r);
+    if (!st) race_eliminate(r);
     st = tell(r, st, err);
   }
   return st;
-}
-
-/* Of those still racing, the best few of each group. */
-static bool is_finalist(const struct race *r, int i) {
-  int best = best_of(r, r->group[i]), faster = 0;
-  if (!r->alive[i] || best < 0) return r->alive[i];
-  double own = slower_by(r, i, best);
-  for (int j = 0; j < r->n; j++) {
-    if (!r->alive[j] || r->group[j] != r->group[i]) continue;
-    double other = slower_by(r, j, best);
-    faster += other < own || (other == own && j < i);
-  }
-  return faster < (is_far(r, best) ? FAR_FINALISTS : FINALISTS);
 }
 
 static enum fvm_status take_final(struct race *r, int i, struct fvm_error *err) {
@@ -450,7 +253,7 @@ static enum fvm_status take_final(struct race *r, int i, struct fvm_error *err) 
 static enum fvm_status run_finals(struct race *r, struct fvm_error *err) {
   double start = seconds();
   enum fvm_status st = FVM_OK;
-  for (int i = 0; i < r->n; i++) r->asked[i] = r->o.again ? r->alive[i] : is_finalist(r, i);
+  for (int i = 0; i < r->n; i++) r->asked[i] = r->o.again ? r->alive[i] : race_finalist(r, i);
   memcpy(r->alive, r->asked, (size_t)r->n * sizeof *r->alive);
   for (int round = 0; round < FINAL_ROUNDS && !st; round++) {
     if (round >= FINAL_LEAST && seconds() - start > PATIENCE_S) break;
@@ -491,7 +294,7 @@ static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
   r->asked = fvm_alloc(n, sizeof *r->asked);
   r->calm_rounds = fvm_alloc(n, sizeof *r->calm_rounds);
   r->peace = r->o.peace ? r->o.peace : &r->own;
-  r->at = fvm_alloc(n, MAX_ROUNDS * sizeof *r->at);
+  r->at = fvm_alloc(n, RACE_ROUNDS * sizeof *r->at);
   r->shared_bytes = sizeof *r->x + n * (sizeof(struct reply) + sizeof(int));
   r->x = sandbox_share(r->shared_bytes);
   if (!r->group || !r->alive || !r->asked || !r->calm_rounds || !r->at || !r->x)
@@ -520,7 +323,7 @@ static enum fvm_status race_init(struct race *r, struct fvm_error *err) {
   for (int i = 0; i < r->n; i++)
     r->alive[i] = r->e[i].outcome == (r->o.again ? OUTCOME_OK : OUTCOME_COUNT);
   set_limit(r);
-  make_groups(r);
+  race_groups(r);
   return FVM_OK;
 }
 
@@ -532,7 +335,7 @@ static void race_free(struct race *r) {
   fvm_free(r->alive, n, sizeof *r->alive);
   fvm_free(r->asked, n, sizeof *r->asked);
   fvm_free(r->calm_rounds, n, sizeof *r->calm_rounds);
-  fvm_free(r->at, n, MAX_ROUNDS * sizeof *r->at);
+  fvm_free(r->at, n, RACE_ROUNDS * sizeof *r->at);
 }
 
 enum fvm_status measure_race(const struct opcall *c, struct entrant *e, int n,
