@@ -193,8 +193,10 @@ static enum fvm_status admit(struct race *r, struct fvm_error *err) {
 static void draw_order(struct race *r) {
   struct exchange *x = r->x;
   x->n = 0;
-  for (int i = 0; i < r->n; i++)
-    if (r->alive[i] && !race_settled(r, r->group[i])) x->order[x->n++] = i;
+  for (int i = 0; i < r->n; i++) {
+    r->asked[i] = r->alive[i] && !race_settled(r, r->group[i]);
+    if (r->asked[i]) x->order[x->n++] = i;
+  }
   for (int i = x->n - 1; i > 0; i--) {
     r->random = fvm_hash(&r->random, sizeof r->random, 0);
     int j = (int)(r->random % (uint64_t)(i + 1)), swap = x->order[i];
@@ -207,7 +209,7 @@ static enum fvm_status one_round(struct race *r, struct fvm_error *err) {
   draw_order(r);
   enum fvm_status st = request(r, REQUEST_SAMPLE, err);
   for (int i = 0; i < r->n && (!st || st == FVM_EINTR); i++) {
-    if (!r->alive[i] || race_settled(r, r->group[i])) continue;
+    if (!r->asked[i]) continue; /* not race_settled: that changes with what is taken */
     enum fvm_status taken = take(r, i, &r->at[i * RACE_ROUNDS + r->rounds], err);
     if (taken) st = taken;
   }

@@ -21,7 +21,7 @@ struct race {
   size_t shared_bytes;
   int *group;  /* of each entrant */
   bool *alive; /* still racing */
-  bool *asked; /* for a sample of the finals, in this round */
+  bool *asked; /* for a sample, in this round */
   int64_t *at; /* at[i * RACE_ROUNDS + r]: sample of entrant i in round r, 0: none */
   int rounds;
   int *calm_rounds; /* of each entrant */
