@@ -125,9 +125,9 @@ enum fvm_status known_race(struct known *k, struct profiler *p, int problem, con
  * known, which count as measured, and guesses. NULL when memory is out. */
 struct cost *known_cost(struct known *k, bool optimistic);
 
-/* Pass after pass over all problems: the finals again of those labels that took part in some, are
- * close to the best of their group, and have few samples or have just changed; until there are none
- * of them or the time for that is over. replan (NULL: nothing) comes after each pass. */
+/* Pass after pass over all problems: the finals again of those labels that took part in some and
+ * have few samples, or have just changed and are close to the best of their group; until there are
+ * none of them or the time for that is over. replan (NULL: nothing) comes after each pass. */
 enum fvm_status profile_again(struct profiler *p, struct known *k,
                               enum fvm_status (*replan)(void *arg), void *arg);
 
